@@ -1,0 +1,38 @@
+# semshard: every target sets up what it needs. `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.installed
+
+help:  ## print this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
+
+setup: $(SETUP)  ## make the virtual environment and install the package with its tools
+
+$(SETUP): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(SETUP)
+
+demo: $(SETUP)  ## protect, audit and verify drawn pictures in a few minutes: the main job
+	$(BIN)/semshard demo out/demo
+
+test: $(SETUP)  ## run all tests
+	$(BIN)/python -m pytest
+
+lint: $(SETUP)  ## check style, layers and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint  ## lint, and the quick tests
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+bench: $(SETUP)  ## measure a few real steps and say how long 10,000 small pictures would take here
+	$(BIN)/semshard protect shapes:10000 --out out/bench --dry-run
+
+clean:  ## remove what the other targets made, the demo's output included
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info out/demo
+
+.PHONY: help setup demo test lint check bench clean
+.DEFAULT_GOAL := help

@@ -1,0 +1,5 @@
+"""`python -m semshard_cli` is `semshard`."""
+
+from .main import main
+
+main()

@@ -1,0 +1,44 @@
+"""semshard audit SHARDS"""
+
+from __future__ import annotations
+
+import typer
+
+from .command import Clean, Json, ShardsFolder, errors_in_one_line
+
+_SHOWN = 50
+
+
+def audit(shards: ShardsFolder, *, clean: Clean = None, json: Json = False) -> None:
+    """Recompute every promise about a folder of shards from its bytes; exit with 1 if one is broken."""
+    import semshard
+
+    from . import show
+    from .watch import Watch
+
+    with Watch() as watch:
+        result = semshard.audit(shards, clean=clean, progress=watch)
+    if json:
+        show.as_json(result.to_json())
+    else:
+        for failure in result.failures[:_SHOWN]:
+            where = f"{failure.where} {failure.key}".strip()
+            show.console.print(f"{where}: {failure.problem}", markup=False, soft_wrap=True)
+        if len(result.failures) > _SHOWN:
+            show.console.print(f"… and {len(result.failures) - _SHOWN:,} more (--json lists all)")
+        against = f"{result.compared:,} against their originals" if result.compared else "none against its original"
+        noise = "unknown without the originals" if result.linf_max is None else f"{result.linf_max}/255"
+        show.facts(
+            "audit passed" if result.ok else f"audit failed: {len(result.failures):,} broken promises",
+            [
+                ("checked", f"{result.checked:,} samples in {result.shards:,} shards, {against}"),
+                ("largest noise found", noise),
+            ],
+        )
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command("audit")(errors_in_one_line(audit))

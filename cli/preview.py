@@ -1,0 +1,35 @@
+"""semshard preview SHARDS --out FILE.png"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .command import Clean, Json, ShardsFolder, errors_in_one_line
+
+
+def preview(
+    shards: ShardsFolder,
+    out: Annotated[Path, typer.Option(help="The PNG to write. It shows clean pixels: keep it private.")],
+    *,
+    samples: Annotated[int, typer.Option(min=1, max=200, help="How many samples to show.")] = 12,
+    clean: Clean = None,
+    json: Json = False,
+) -> None:
+    """Draw a grid of clean | noise, amplified | protected for a few samples."""
+    import semshard
+
+    from . import show
+
+    written = semshard.preview(shards, out, samples=samples, clean=clean)
+    if json:
+        show.as_json({"picture": str(written)})
+    else:
+        show.console.print(f"picture: {written}", soft_wrap=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command("preview")(errors_in_one_line(preview))

@@ -1,0 +1,93 @@
+"""Live progress on standard error: bars in a terminal, a line every half minute elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from semshard import Event
+
+_EVERY = 30.0  # seconds between lines where nobody watches live
+_SHOWN = {
+    "loss": "loss {:.3f}",
+    "test": "clean test {:.1%}",
+    "rejected": "{:.0f} rejected",
+    "failures": "{:.0f} failed",
+}
+
+
+class Watch:
+    """A progress callback for the library; use it as a context manager."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[rate]}", style="dim"),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._phases: dict[str, _Phase] = {}
+
+    def __enter__(self) -> Watch:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        if event.message:
+            self.console.print(Text(event.message, "dim"))
+        if not event.total:
+            return
+        phase = self._phases.get(event.phase)
+        if phase is None:
+            task = self._bars.add_task(event.phase, total=event.total, unit=event.unit, rate="", figures="")
+            phase = self._phases[event.phase] = _Phase(task, event.done, dict(event.figures))
+        phase.figures.update(event.figures)
+        rate, figures = phase.rate(event), phase.words()
+        self._bars.update(phase.task, completed=event.done, total=event.total, rate=rate, figures=figures)
+        if not self.console.is_terminal and phase.due(event):
+            words = (f"{event.phase}: {event.done}/{event.total} {event.unit}", rate, figures, phase.left(event))
+            self.console.print("  ".join(word for word in words if word), soft_wrap=True)
+
+
+class _Phase:
+    """What is known of one phase."""
+
+    def __init__(self, task: TaskID, first: int, figures: dict[str, float]) -> None:
+        self.task, self.figures = task, figures
+        self._first, self._start = first, time.monotonic()
+        self._said = self._start
+
+    def _speed(self, event: Event) -> float:
+        return (event.done - self._first) / max(time.monotonic() - self._start, 1e-9)
+
+    def rate(self, event: Event) -> str:
+        images = self._speed(event) * self.figures.get("batch", 1)
+        return f"{images:,.0f} images/s" if images and (event.unit == "images" or "batch" in self.figures) else ""
+
+    def words(self) -> str:
+        return "  ".join(form.format(self.figures[name]) for name, form in _SHOWN.items() if name in self.figures)
+
+    def left(self, event: Event) -> str:
+        speed = self._speed(event)
+        return f"{(event.total - event.done) / speed:.0f} s left" if speed and event.done < event.total else ""
+
+    def due(self, event: Event) -> bool:
+        if event.done < event.total and time.monotonic() - self._said < _EVERY:
+            return False
+        self._said = time.monotonic()
+        return True

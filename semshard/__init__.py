@@ -1,0 +1,98 @@
+"""semshard protects an image collection before it is published.
+
+    import semshard
+
+    semshard.protect("imgs", "shards", rho_a="2/255")
+    semshard.audit("shards").ok
+    semshard.verify("shards", rho_a="2/255").verdict
+
+The names below are all there is; they are loaded when first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._audit import AuditResult, Failure, audit
+    from ._plan import Plan, plan
+    from ._preview import preview
+    from ._protect import ProtectResult, protect
+    from ._train import train
+    from ._verify import VerifyResult, VictimResult, verify
+    from .config import ProtectConfig, VerifyConfig
+    from .errors import (
+        LedgerError,
+        OutputError,
+        RunError,
+        SemshardError,
+        SettingError,
+        ShardError,
+        SourceError,
+        TooManyRejects,
+        UsageError,
+    )
+    from .progress import Event, Progress
+    from .shards import Sample, Shards, open_shards
+
+_HOME = {
+    "_audit": ("AuditResult", "Failure", "audit"),
+    "_plan": ("Plan", "plan"),
+    "_preview": ("preview",),
+    "_protect": ("ProtectResult", "protect"),
+    "_train": ("train",),
+    "_verify": ("VerifyResult", "VictimResult", "verify"),
+    "config": ("ProtectConfig", "VerifyConfig"),
+    "errors": (
+        "LedgerError", "OutputError", "RunError", "SemshardError", "SettingError", "ShardError", "SourceError",
+        "TooManyRejects", "UsageError",
+    ),
+    "progress": ("Event", "Progress"),
+    "shards": ("Sample", "Shards", "open_shards"),
+}  # fmt: skip
+
+__all__ = [
+    "AuditResult",
+    "Event",
+    "Failure",
+    "LedgerError",
+    "OutputError",
+    "Plan",
+    "Progress",
+    "ProtectConfig",
+    "ProtectResult",
+    "RunError",
+    "Sample",
+    "SemshardError",
+    "SettingError",
+    "ShardError",
+    "Shards",
+    "SourceError",
+    "TooManyRejects",
+    "UsageError",
+    "VerifyConfig",
+    "VerifyResult",
+    "VictimResult",
+    "__version__",
+    "audit",
+    "open_shards",
+    "plan",
+    "preview",
+    "protect",
+    "train",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

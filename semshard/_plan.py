@@ -1,0 +1,125 @@
+"""The dry run: what protect would do, and how long it would take, measured by a few real steps."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._protect import craft_batch, refuse_nesting
+from ._train import Request, TrainingImages, begin_config
+from .config import to_json
+from .engine import make_runtime
+from .engine.schedule import batch_numbers
+from .noise import new_surrogate, sgd, surrogate_step
+from .noise.views import make_view
+from .progress import Event, Progress, silent
+from .shards import ShardWriter
+from .sources import open_source, scan
+
+_SAMPLE = 256  # inputs that are really read
+_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do. Images, rejects and bytes are projected from a sample of the inputs."""
+
+    inputs: int
+    images: int
+    classes: int
+    width: int
+    height: int
+    shards: int
+    bytes: int
+    seconds: dict[str, float]  # by phase
+    settings: dict[str, Any]
+    out: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan(
+    source: str | Path,
+    out: str | Path,
+    *,
+    preset: str = "auto",
+    surrogate: str | Path | None = None,
+    max_rejects: float = 0.01,
+    device: str = "auto",
+    progress: Progress = silent,
+    **settings: Any,
+) -> Plan:
+    """What `protect` with the same arguments would do, without writing anything.
+
+    Reads an evenly spread sample of the inputs, takes a few surrogate steps and crafts a batch or two. Raises as
+    `protect` does, as far as the sample shows it.
+    """
+    opened = open_source(source)
+    refuse_nesting(opened, Path(out))
+    runtime, chosen = make_runtime(device, str(settings.get("precision", "auto")))
+    progress(Event("start", message=chosen))
+    inputs = len(opened)
+    numbers = np.unique(np.linspace(0, inputs - 1, min(inputs, _SAMPLE)).astype(np.int64))
+    start = time.perf_counter()
+    collection = scan(opened, settings.get("resolution", 0), numbers.tolist())
+    scan_seconds = (time.perf_counter() - start) / len(numbers) * inputs
+    request = Request(preset, surrogate, False, max_rejects, settings, progress)
+    config = begin_config(request, collection.size, runtime)
+    usable = np.setdiff1d(numbers, np.fromiter(collection.rejects, np.int64, len(collection.rejects)))
+    images = round(inputs * len(usable) / len(numbers))
+
+    model = new_surrogate(config, len(opened.classes), collection.size, runtime)
+    view, _ = make_view(config, collection.size)
+    optimiser = sgd(model, config)
+    data = TrainingImages(collection, usable)
+
+    def step() -> None:
+        batch = data.batch(batch_numbers(len(usable), config.batch, config.seed, 0))
+        surrogate_step(runtime, model, optimiser, *batch, view, config, 0)
+
+    part = usable[: config.craft_batch]
+    with tempfile.TemporaryDirectory() as folder:
+
+        def craft() -> int:
+            batch = craft_batch(runtime, model, collection, config, part, 0, 0)
+            with ShardWriter(Path(folder), 0, opened.classes) as writer:
+                for place, (_, clean, protected, label) in enumerate(batch.samples):
+                    writer.add(place, clean, protected, label)
+            return writer.stats.bytes
+
+        seconds = {
+            "scan": round(scan_seconds, 1),
+            "surrogate": 0.0 if surrogate else round(_median_seconds(step) * config.steps, 1),
+            "craft": round(_median_seconds(craft) / len(part) * images, 1),
+        }
+        bytes_each = craft() / len(part)
+    return Plan(
+        inputs=inputs,
+        images=images,
+        classes=len(opened.classes),
+        width=collection.size[1],
+        height=collection.size[0],
+        shards=-(-images // config.shard_size),
+        bytes=round(bytes_each * images),
+        seconds=seconds,
+        settings=to_json(config),
+        out=str(out),
+    )
+
+
+def _median_seconds(action: Callable[[], object]) -> float:
+    action()  # warm-up
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)

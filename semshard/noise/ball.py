@@ -1,0 +1,54 @@
+"""The L∞ ball around an image, inside the box of valid pixels: random start, projection, signed steps.
+
+Projected gradient descent as in Madry et al. 2018. Projecting onto the ball and the box together keeps the perturbed
+image valid at every step, so that no gradient is lost to clipping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..config import levels
+
+
+def uniform(like: Tensor, rho: float, generator: torch.Generator) -> Tensor:
+    """A perturbation of the shape, dtype and device of `like`, uniform in [−rho, rho]."""
+    draw = torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+    return draw.mul_(2 * rho).sub_(rho)
+
+
+def project(delta: Tensor, x: Tensor, rho: float) -> Tensor:
+    """The nearest perturbation with |δ| ≤ rho and x + δ in [0, 1]."""
+    return torch.clamp(delta.clamp(-rho, rho), -x, 1 - x)
+
+
+def pgd(
+    gradient: Callable[[Tensor], Tensor],
+    x: Tensor,
+    *,
+    rho: float,
+    alpha: float,
+    steps: int,
+    towards: Literal["less", "more"],
+    generator: torch.Generator,
+) -> Tensor:
+    """A perturbation of x (N, C, H, W) that makes a loss smaller ("less") or larger ("more").
+
+    `gradient` maps a perturbation to the loss gradient at it, of the same shape; only its sign is used. The start is
+    uniform in the ball. Returns δ with |δ| ≤ rho and x + δ in [0, 1].
+    """
+    signed = alpha if towards == "more" else -alpha
+    delta = project(uniform(x, rho, generator), x, rho)
+    for _ in range(steps):
+        delta = project(delta + signed * gradient(delta).sign(), x, rho)
+    return delta
+
+
+def to_levels(delta: Tensor, rho: float) -> Tensor:
+    """The noise as it is stored: int8 steps of 1/255, none above the budget."""
+    most = levels(rho)
+    return (delta * 255).round().clamp(-most, most).to(torch.int8)

@@ -1,0 +1,123 @@
+"""Training the surrogate, the noise generator (Algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import ProtectConfig
+from ..engine import Runtime, batch_numbers, deterministic, learning_rate
+from ..models import build
+from .adversary import adversary
+from .ball import to_levels
+from .craft import add, craft
+from .views import View, make_view, see
+
+
+class Batches(Protocol):
+    """Training images by number: uint8 (n, 3, H, W) and int64 labels (n,)."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass
+class Checkpoint:
+    """Where a training stands: all that goes on from `step` with the same result."""
+
+    step: int = 0
+    tensors: dict[str, Tensor] = field(default_factory=dict)  # model.* and momentum.*
+
+
+def new_surrogate(config: ProtectConfig, classes: int, size: tuple[int, int], runtime: Runtime) -> nn.Module:
+    """An untrained surrogate for images of `size` (height, width), on the device."""
+    _, seen = make_view(config, size)
+    return runtime.place(build(config.network, classes, seen, config.seed))
+
+
+def train_surrogate(
+    runtime: Runtime,
+    model: nn.Module,
+    data: Batches,
+    view: View,
+    config: ProtectConfig,
+    *,
+    begin: Checkpoint | None = None,
+    until: int | None = None,
+    after_step: Callable[[int, float, Callable[[], Checkpoint]], None] = lambda step, loss, snapshot: None,
+) -> nn.Module:
+    """Train `model` in place for `config.steps` steps (or `until` that many are done) and return it.
+
+    `after_step(steps done, loss, snapshot)` is called after every step; `snapshot()` gives a checkpoint to begin
+    from, which leads to the same weights as an uninterrupted training, bit for bit on the same machine.
+    """
+    optimiser = sgd(model, config)
+    begin = begin or Checkpoint()
+    _restore(model, optimiser, begin)
+    model.train()
+    with deterministic():
+        for step in range(begin.step, until or config.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(config.lr, config.lr_every, step)
+            images, labels = data.batch(batch_numbers(len(data), config.batch, config.seed, step))
+            loss = surrogate_step(runtime, model, optimiser, images, labels, view, config, step)
+            after_step(step + 1, loss, lambda done=step + 1: _snapshot(model, optimiser, done))  # type: ignore[misc]
+    return model
+
+
+def sgd(model: nn.Module, config: ProtectConfig) -> torch.optim.SGD:
+    """The optimiser of line 12."""
+    return torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def surrogate_step(
+    runtime: Runtime,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    view: View,
+    config: ProtectConfig,
+    step: int,
+) -> float:
+    """One pass of Algorithm 1's loop over a uint8 minibatch; returns the loss of the model step."""
+    generator = runtime.generator(config.seed, "surrogate", step)
+    images, labels = images.to(runtime.device), labels.to(runtime.device)
+    delta_u = craft(runtime, model, images.float() / 255, labels, view, config, generator)  # lines 2–9
+    protected = add(images, to_levels(delta_u, config.rho_u)).float() / 255
+    seen = see(view, protected, view.draw(protected, generator))  # line 10
+    delta_a = adversary(  # line 11
+        runtime, model, seen, labels, rho=config.rho_a, alpha=config.alpha_a, steps=config.steps_a, generator=generator
+    )
+    optimiser.zero_grad(set_to_none=True)
+    loss = F.cross_entropy(runtime.logits(model, seen + delta_a), labels)  # line 12
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _snapshot(model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> Checkpoint:
+    tensors = {f"model.{name}": value.detach().clone() for name, value in model.state_dict().items()}
+    for number, state in optimiser.state_dict()["state"].items():
+        tensors[f"momentum.{number}"] = state["momentum_buffer"].detach().clone()
+    return Checkpoint(step, tensors)
+
+
+def _restore(model: nn.Module, optimiser: torch.optim.Optimizer, begin: Checkpoint) -> None:
+    if not begin.step:
+        return
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "momentum": {}}
+    for key, value in begin.tensors.items():
+        kind, _, name = key.partition(".")
+        parts[kind][name] = value
+    model.load_state_dict(parts["model"])
+    if parts["momentum"]:
+        state = optimiser.state_dict()
+        state["state"] = {int(number): {"momentum_buffer": value} for number, value in parts["momentum"].items()}
+        optimiser.load_state_dict(state)

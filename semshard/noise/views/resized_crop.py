@@ -1,0 +1,85 @@
+"""Random resized crop and flip: the augmentation of ImageNet training (Szegedy et al. 2015; torchvision's defaults).
+
+Bilinear resizing with antialiasing is separable: each output row is a weighted sum of input rows, each output column
+of input columns. So a crop is two small matrices per image, out = R · image · Cᵀ, and its adjoint is Rᵀ · g · C.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+AREA = (0.08, 1.0)  # of the image
+RATIO = (3 / 4, 4 / 3)  # width over height
+TRIES = 10
+TEST_SHARE = 0.875  # of the short side: 224 of 256
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Per image the matrices that resample its rows (N, side, H) and columns (N, side, W)."""
+
+    rows: Tensor
+    columns: Tensor
+
+
+@dataclass(frozen=True)
+class ResizedCrop:
+    """A random box of each image, resized to side × side pixels."""
+
+    side: int
+
+    def draw(self, images: Tensor, generator: torch.Generator) -> Resampling:
+        n, _, height, width = images.shape
+
+        def uniform(low: float, high: float, tries: int = 1) -> Tensor:
+            draw = torch.rand(n, tries, generator=generator, device=images.device, dtype=images.dtype)
+            return low + (high - low) * draw
+
+        area = uniform(*AREA, TRIES) * height * width
+        ratio = uniform(math.log(RATIO[0]), math.log(RATIO[1]), TRIES).exp()
+        widths, heights = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()  # (N, TRIES)
+        fits = (widths >= 1) & (widths <= width) & (heights >= 1) & (heights <= height)
+        first = fits.int().argmax(1, keepdim=True)  # the first try that fits, as torchvision draws
+        box_width = torch.where(fits.any(1), widths.gather(1, first)[:, 0], float(min(width, height)))
+        box_height = torch.where(fits.any(1), heights.gather(1, first)[:, 0], float(min(width, height)))
+        top = (uniform(0, 1)[:, 0] * (height - box_height + 1)).floor()
+        left = (uniform(0, 1)[:, 0] * (width - box_width + 1)).floor()
+        flip = uniform(0, 1)[:, 0] < 0.5
+        return self._resampling(images, top, left, box_height, box_width, flip)
+
+    def centre(self, images: Tensor) -> Resampling:
+        n, _, height, width = images.shape
+        box = images.new_full((n,), TEST_SHARE * min(height, width))
+        return self._resampling(images, (height - box) / 2, (width - box) / 2, box, box, box < 0)
+
+    def apply(self, images: Tensor, params: Resampling) -> Tensor:
+        return params.rows[:, None] @ images @ params.columns[:, None].mT
+
+    def adjoint(self, gradient: Tensor, params: Resampling) -> Tensor:
+        return params.rows[:, None].mT @ gradient @ params.columns[:, None]
+
+    def _resampling(
+        self, images: Tensor, top: Tensor, left: Tensor, box_height: Tensor, box_width: Tensor, flip: Tensor
+    ) -> Resampling:
+        rows = weights(top, box_height, images.shape[2], self.side)
+        columns = weights(left, box_width, images.shape[3], self.side)
+        return Resampling(rows, torch.where(flip[:, None, None], columns.flip(1), columns))
+
+
+def weights(start: Tensor, length: Tensor, size: int, side: int) -> Tensor:
+    """Triangle-filter weights (N, side, size) that resample [start, start + length) of `size` pixels to `side`.
+
+    No pixel whose centre lies outside the box takes part, as if it had been cut out first.
+    """
+    scale = length / side  # input pixels an output pixel, (N,)
+    centre = start[:, None] + (torch.arange(side, device=start.device) + 0.5) * scale[:, None]  # (N, side)
+    pixel = torch.arange(size, device=start.device, dtype=start.dtype) + 0.5
+    reach = scale.clamp(min=1)[:, None, None]  # antialiasing: the filter widens when the image shrinks
+    weight = (1 - (pixel - centre[:, :, None]).abs() / reach).clamp(min=0)
+    inside = (pixel > start[:, None]) & (pixel < (start + length)[:, None])
+    weight = weight * inside[:, None]
+    return weight / weight.sum(2, keepdim=True)

@@ -1,0 +1,132 @@
+"""The private ledger, `<out>.ledger/`: what only the owner may have, and what lets an interrupted run go on.
+
+run.json                   source, full settings with the seed, fingerprint
+sources.parquet            every input: source, class, SHA-256, reason if rejected
+surrogate.safetensors      the noise generator
+checkpoint.safetensors     where its training stands (while it runs)
+NNNNN.parquet              per sample of shard NNNNN: key, source, SHA-256, or the reason of a late reject
+rejects.jsonl              every rejected input with its reason, one JSON object a line
+lock                       held by the running process
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..atomic import atomic_write, remove_leftovers, write_json
+from ..errors import LedgerError, OutputError
+from .writer import shard_name
+
+_ROW = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("source", pa.string()),
+        ("sha256", pa.string()),
+        ("key", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """What became of one input. Protected inputs have a key, rejected ones a reason."""
+
+    number: int  # in the source's order
+    source: str  # relative to the source's root
+    sha256: str | None  # of the source's bytes; None where they could not be read
+    key: str | None = None
+    reason: str | None = None
+
+
+def ledger_path(out: Path) -> Path:
+    """Where the ledger of `out` lies: beside it, never in it."""
+    out = Path(os.path.abspath(out))
+    return out.with_name(out.name + ".ledger")
+
+
+class Ledger:
+    """The ledger of one output folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.surrogate = path / "surrogate.safetensors"
+        self.checkpoint = path / "checkpoint.safetensors"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Create the ledger with mode 0700 if need be and keep every other process out until the block ends."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        self.path.chmod(0o700)
+        with open(self.path / "lock", "ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputError(f"another process is writing here (it holds {self.path / 'lock'})") from None
+            remove_leftovers(self.path)
+            yield
+
+    def run(self) -> dict[str, Any] | None:
+        """What `begin` wrote; None for a fresh ledger."""
+        try:
+            return dict(json.loads((self.path / "run.json").read_bytes()))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise LedgerError(f"{self.path / 'run.json'} is damaged ({error})") from None
+
+    def begin(self, run: dict[str, Any]) -> None:
+        """Write run.json: from now on the output belongs to this run."""
+        write_json(self.path / "run.json", run)
+
+    def write_sources(self, rows: Iterable[LedgerRow]) -> None:
+        _write(self.path / "sources.parquet", rows)
+
+    def sources(self) -> list[LedgerRow]:
+        """Every input, in the source's order, as the scan found it."""
+        return _read(self.path / "sources.parquet")
+
+    def write_shard(self, shard: int, rows: Iterable[LedgerRow]) -> None:
+        _write(self.path / f"{shard_name(shard)}.parquet", rows)
+
+    def shard(self, shard: int) -> list[LedgerRow]:
+        """The inputs of one shard, in order."""
+        return _read(self.path / f"{shard_name(shard)}.parquet")
+
+    def samples(self, shards: int) -> Iterator[LedgerRow]:
+        """The protected inputs of all shards, in order of their keys."""
+        return (row for shard in range(shards) for row in self.shard(shard) if row.key)
+
+    def write_rejects(self, rows: Iterable[LedgerRow]) -> None:
+        with atomic_write(self.path / "rejects.jsonl") as file:
+            for row in rows:
+                about = {"source": row.source, "reason": row.reason, "sha256": row.sha256}
+                file.write((json.dumps(about, ensure_ascii=False) + "\n").encode())
+
+
+def _write(path: Path, rows: Iterable[LedgerRow]) -> None:
+    table = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], _ROW), table)
+    with atomic_write(path) as file:
+        file.write(table.getvalue())
+
+
+def _read(path: Path) -> list[LedgerRow]:
+    try:
+        return [LedgerRow(**row) for row in pq.read_table(path).to_pylist()]
+    except FileNotFoundError:
+        raise LedgerError(f"{path} is missing") from None
+    except (pa.ArrowException, OSError, TypeError) as error:
+        raise LedgerError(f"{path} is damaged ({error})") from None

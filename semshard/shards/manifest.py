@@ -1,0 +1,87 @@
+"""manifest.json: the public half of a run. Its form is `manifest.schema.json`, beside this file."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..atomic import write_json
+from ..config import ProtectConfig, to_json
+from ..errors import ShardError
+from .writer import ShardStats, shard_name
+
+FILE = "manifest.json"
+SCHEMA_VERSION = 1
+_PRIVATE = ("seed",)
+
+
+def write_manifest(
+    directory: Path,
+    config: ProtectConfig,
+    classes: tuple[str, ...],
+    size: tuple[int, int],
+    shards: list[ShardStats],
+    rejected: int,
+    tool_version: str,
+) -> dict[str, Any]:
+    """Write the manifest of finished shards and return it. Holds no time and no place: equal runs, equal bytes."""
+    samples = sum(stats.samples for stats in shards)
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "semshard", "version": tool_version},
+        "settings": {name: value for name, value in to_json(config).items() if name not in _PRIVATE},
+        "classes": list(classes),
+        "image": {"height": size[0], "width": size[1], "channels": "RGB", "bits": 8},
+        "counts": {"inputs": samples + rejected, "samples": samples, "rejected": rejected, "shards": len(shards)},
+        "noise": {
+            "linf_max": max((stats.linf_max for stats in shards), default=0),
+            "psnr_mean": _weighted_mean([(stats.psnr_mean, stats.samples) for stats in shards]),
+        },
+        "shards": [
+            {
+                "name": f"{shard_name(stats.shard)}.tar",
+                **{name: value for name, value in asdict(stats).items() if name not in ("shard", "rejected")},
+            }
+            for stats in shards
+        ],
+    }
+    write_json(directory / FILE, manifest)
+    return manifest
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a folder of shards. Raises `ShardError` where there is none, or it is not of the schema."""
+    path = directory / FILE
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        hint = "is there no such folder?" if not directory.is_dir() else "was protect interrupted? run it again"
+        raise ShardError(f"{directory} holds no {FILE}: {hint}") from None
+    except ValueError as error:
+        raise ShardError(f"{path} is no JSON ({error})") from None
+    problems = check_manifest(manifest)
+    if problems:
+        raise ShardError(f"{path}: {problems[0]}")
+    return dict(manifest)
+
+
+def check_manifest(manifest: Any) -> list[str]:
+    """Where a manifest breaks its schema; empty if nowhere."""
+    return [f"{error.json_path}: {error.message}" for error in _validator().iter_errors(manifest)]
+
+
+@functools.cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    text = resources.files(__package__).joinpath("manifest.schema.json").read_text()
+    return Draft202012Validator(json.loads(text))
+
+
+def _weighted_mean(pairs: list[tuple[float, int]]) -> float:
+    total = sum(weight for _, weight in pairs)
+    return round(sum(value * weight for value, weight in pairs) / total, 4) if total else 0.0

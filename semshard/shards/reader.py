@@ -1,0 +1,128 @@
+"""Reading shards: tars are walked as streams of bytes and never extracted."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import levels, parse_radius
+from ..errors import ShardError
+from .manifest import read_manifest
+from .pixels import decode_png
+
+FIELDS = ("cls", "json", "png")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One protected image."""
+
+    key: str
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    label: int  # index into the classes
+    about: dict[str, Any]  # class, width, height, linf in grey levels, sha256 of the pixels
+
+
+def read_tar(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """(header, bytes) of every entry, in order. Raises `ShardError` where the tar is broken."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for entry in tar:
+                file = tar.extractfile(entry) if entry.isreg() else None
+                yield entry, file.read() if file else b""
+    except (tarfile.TarError, EOFError) as error:
+        raise ShardError(f"{path} is a broken tar ({error})") from None
+    except FileNotFoundError:
+        raise ShardError(f"{path} is missing") from None
+
+
+@dataclass
+class Shards:
+    """A folder of shards: its manifest, and its samples in order or by number. Picklable, so workers can share it."""
+
+    directory: Path
+    manifest: dict[str, Any]
+    _offsets: dict[int, list[tuple[str, dict[str, tuple[int, int]]]]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._starts = [0, *itertools.accumulate(shard["samples"] for shard in self.manifest["shards"])][:-1]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a sample's label is an index into them."""
+        return tuple(self.manifest["classes"])
+
+    @property
+    def budget(self) -> int:
+        """The largest change that any channel of any pixel may show, in grey levels."""
+        return levels(parse_radius(self.manifest["settings"]["rho_u"]))
+
+    @property
+    def tars(self) -> list[Path]:
+        """The shards, in order."""
+        return [self.directory / shard["name"] for shard in self.manifest["shards"]]
+
+    def __len__(self) -> int:
+        return int(self.manifest["counts"]["samples"])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, number: int) -> Sample:
+        """Sample `number`, counted over all shards. Raises `IndexError` past the end, `ShardError` if it is broken."""
+        if number < 0:
+            number += len(self)
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        shard = bisect.bisect_right(self._starts, number) - 1
+        place = number - self._starts[shard]
+        try:
+            key, parts = self._index(shard)[place]
+            with open(self.directory / self.manifest["shards"][shard]["name"], "rb") as file:
+                return _sample(key, {name: _read(file, *part) for name, part in parts.items()})
+        except (IndexError, KeyError, ValueError, ShardError) as error:
+            raise ShardError(f"{self.tars[shard]}, sample {place}: {error}") from None
+
+    def keys(self) -> list[str]:
+        """The key of every sample, in order, found without decoding an image."""
+        return [key for shard in range(len(self.tars)) for key, _ in self._index(shard)]
+
+    def _index(self, shard: int) -> list[tuple[str, dict[str, tuple[int, int]]]]:
+        if shard not in self._offsets:
+            self._offsets[shard] = _offsets(self.tars[shard])
+        return self._offsets[shard]
+
+
+def open_shards(directory: str | Path) -> Shards:
+    """The shards in a folder that `protect` finished. Raises `ShardError` where there are none."""
+    return Shards(Path(directory), read_manifest(Path(directory)))
+
+
+def _offsets(path: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
+    samples: dict[str, dict[str, tuple[int, int]]] = {}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for entry in tar:
+                key, _, extension = entry.name.partition(".")
+                samples.setdefault(key, {})[extension] = (entry.offset_data, entry.size)
+    except (tarfile.TarError, FileNotFoundError) as error:
+        raise ShardError(f"{path} is a broken tar ({error})") from None
+    return list(samples.items())
+
+
+def _read(file: Any, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return bytes(file.read(size))
+
+
+def _sample(key: str, parts: dict[str, bytes]) -> Sample:
+    return Sample(key, decode_png(parts["png"]), int(parts["cls"]), json.loads(parts["json"]))

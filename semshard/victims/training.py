@@ -1,0 +1,96 @@
+"""Training a victim, adversarially or not, and testing it on clean images (Eq. 2; REFERENCE settings of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import VerifyConfig
+from ..engine import Runtime, batch_numbers, deterministic, learning_rate
+from ..models import build
+from ..noise import adversary
+from ..noise.views import View, make_view, see
+
+TRAIN_SAMPLE = 2000  # training images that the training accuracy is taken on
+TEST_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images uint8 (N, 3, H, W) with int64 labels (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Point:
+    """A victim after `step` steps; accuracies in [0, 1], on unperturbed images without augmentation."""
+
+    step: int
+    test: float
+    train: float
+
+
+def train_victim(
+    runtime: Runtime,
+    train: Labelled,
+    test: Labelled,
+    classes: int,
+    config: VerifyConfig,
+    rho_a: float,
+    advance: Callable[[int, float, Point | None], None] = lambda step, loss, point: None,
+) -> list[Point]:
+    """Train a fresh victim on `train` with an adversary of radius `rho_a`; the curve of its accuracy on `test`.
+
+    Draws, batches and initial weights depend on `config.seed` alone, so that victims differ in their data only.
+    `advance(steps done, loss, point or None)` is called after every step.
+    """
+    view, seen_size = make_view(config, (train.images.shape[2], train.images.shape[3]))
+    model = runtime.place(build(config.network, classes, seen_size, config.seed))
+    optimiser = torch.optim.SGD(
+        model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    sample = Labelled(train.images[:TRAIN_SAMPLE], train.labels[:TRAIN_SAMPLE])
+    stops = {round(config.steps * k / config.evaluations) for k in range(1, config.evaluations + 1)}
+    curve: list[Point] = []
+    model.train()
+    with deterministic():
+        for step in range(config.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(config.lr, config.lr_every, step)
+            numbers = batch_numbers(len(train.labels), config.batch, config.seed, step)
+            generator = runtime.generator(config.seed, "victim", step)
+            images = train.images[numbers].to(runtime.device).float() / 255
+            labels = train.labels[numbers].to(runtime.device)
+            seen = see(view, images, view.draw(images, generator))
+            alpha, steps = rho_a * config.step_share, config.steps_a
+            delta = adversary(runtime, model, seen, labels, rho=rho_a, alpha=alpha, steps=steps, generator=generator)
+            optimiser.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(runtime.logits(model, seen + delta), labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            point = None
+            if step + 1 in stops:
+                scores = accuracy(runtime, model, test, view), accuracy(runtime, model, sample, view)
+                point = Point(step + 1, *scores)
+                curve.append(point)
+            advance(step + 1, float(loss.detach()), point)
+    return curve
+
+
+@torch.no_grad()
+def accuracy(runtime: Runtime, model: nn.Module, data: Labelled, view: View) -> float:
+    """The share of `data` that the model names rightly, through the view's centre, in [0, 1]."""
+    right = 0
+    logits = runtime.frozen(model)
+    for at in range(0, len(data.labels), TEST_BATCH):
+        images = data.images[at : at + TEST_BATCH].to(runtime.device).float() / 255
+        seen = view.apply(images, view.centre(images))
+        guess = logits(seen).argmax(1)
+        right += int((guess == data.labels[at : at + TEST_BATCH].to(runtime.device)).sum())
+    return right / len(data.labels)

@@ -1,0 +1,171 @@
+"""The program, run as a program: exit codes, one JSON object, one-line errors, options that are all documented."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from semshard_cli.main import app
+from typer.main import get_command
+
+from semshard.config import ProtectConfig, VerifyConfig
+from tests.conftest import TINY
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = get_command(app).commands
+OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+SEED_THAT_GUESSES = 1  # of a victim that names at least one image rightly
+VICTIM = ["--preset=quick", "--steps=2", "--batch=8", "--steps-a=1", "--evaluations=1", "--holdout=0.3"]
+
+
+def semshard(*arguments, expect=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "semshard_cli", *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+def test_the_story_as_json(tmp_path, images):
+    out = tmp_path / "shards"
+    done = semshard("protect", images, "--out", out, "--json", *OPTIONS)
+    result = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    keys = {"samples", "shards", "rejected", "linf_max", "psnr_mean", "seconds", "out", "ledger", "fingerprint"}
+    assert keys <= result.keys()
+    assert (result["samples"], result["shards"], result["rejected"], result["linf_max"]) == (40, 3, 0, 8)
+    assert {"scan", "surrogate", "craft"} <= result["seconds"].keys()
+    assert "surrogate: 3/3 steps" in done.stderr
+
+    again = semshard("protect", images, "--out", out, *OPTIONS)
+    assert "Nothing to do" in again.stdout
+
+    audit = json.loads(semshard("audit", out, "--json").stdout)
+    assert {name: audit[name] for name in ("ok", "checked", "failures")} == {"ok": True, "checked": 40, "failures": []}
+
+    verify = json.loads(semshard("verify", out, "--rho-a", "0", "--rho-a", "2/255", "--json", *VICTIM).stdout)
+    assert verify["chance"] == 0.1
+    assert [(r["rho_a"], r["data"]) for r in verify["results"]][::3] == [("0/255", "clean"), ("2/255", "clean")]
+    assert {"victim", "rho_a", "data", "seed", "final", "best", "train"} <= verify["results"][0].keys()
+
+    picture = json.loads(semshard("preview", out, "--out", tmp_path / "p.png", "--json").stdout)["picture"]
+    assert Path(picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_failed_audit_exits_with_1(finished):
+    (finished / "shards" / "00001.tar").unlink()
+    done = semshard("audit", finished / "shards", expect=1)
+    assert "00001.tar: is missing" in done.stdout
+    assert json.loads(semshard("audit", finished / "shards", "--json", expect=1).stdout)["ok"] is False
+
+
+def test_require_below_turns_a_weak_protection_into_exit_1(finished):
+    shards = finished / "shards"
+    semshard("verify", shards, "--rho-a", "0", "--require-below", "100%", *VICTIM)
+    found = json.loads(
+        semshard("verify", shards, "--rho-a", "0", "--json", *VICTIM, "--seed", SEED_THAT_GUESSES).stdout
+    )
+    reached = next(result["final"] for result in found["results"] if result["data"] == "protected")
+    assert reached > 0, "choose another seed: this victim guessed nothing"
+    bound = str(reached - 0.01)
+    done = semshard(
+        "verify", shards, "--rho-a", "0", "--require-below", bound, *VICTIM, "--seed", SEED_THAT_GUESSES, expect=1
+    )
+    assert "above --require-below" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["protect", "nowhere", "--out", "x"], 2, "there is no folder nowhere"),
+        (["protect", "shapes:50", "--out", "x", "--rho-u", "8"], 2, "outside 0 to 1"),
+        (["protect", "shapes:50", "--out", "x", "--preset", "huge"], 2, "choose one of: paper, quick"),
+        (["protect", "shapes:50", "--out", "x", "--max-rejects", "lots"], 2, "no share"),
+        (["protect", "shapes:50", "--out", "x", "--device", "cuda:9"], 2, "cannot be used"),
+        (["protect", "shapes:50", "--out", "x", "--config", "no.toml"], 2, "there is no file no.toml"),
+        (["protect", "shapes:50"], 2, "--out"),
+        (["protect", "shapes:50", "--out", "x", "--speed", "9"], 2, "--speed"),
+        (["audit", "nowhere"], 1, "holds no manifest.json"),
+        (["verify", "nowhere"], 1, "is there no such folder?"),
+        (["preview", "nowhere", "--out", "x.png"], 1, "holds no manifest.json"),
+        (["protect", "shapes:50", "--out", "/proc/x"], 1, ""),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(tmp_path, monkeypatch, arguments, code, words):
+    monkeypatch.chdir(tmp_path)
+    done = semshard(*arguments, expect=code)
+    assert words in re.sub(r"\x1b\[[0-9;]*m", "", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_debug_shows_where_an_error_comes_from():
+    assert "Traceback" in semshard("audit", "nowhere", "--debug", expect=1).stderr
+
+
+def test_settings_come_from_toml_and_options_go_first(tmp_path, images):
+    file = tmp_path / "run.toml"
+    file.write_text(
+        'preset = "quick"\nrho-u = "4/255"\nsteps = 2\nbatch = 8\nsteps_u = 1\nsteps_a = 1\nshard_size = 100\n'
+    )
+    plan = json.loads(
+        semshard(
+            "protect", images, "--out", tmp_path / "o", "--config", file, "--rho-u", "6/255", "--dry-run", "--json"
+        ).stdout
+    )
+    assert plan["settings"]["rho_u"] == "6/255"
+    assert (plan["settings"]["steps"], plan["settings"]["preset"], plan["shards"]) == (2, "quick", 1)
+    assert not (tmp_path / "o").exists()
+    file.write_text("stepz = 3\n")
+    assert (
+        "'stepz' is unknown" in semshard("protect", images, "--out", tmp_path / "o", "--config", file, expect=2).stderr
+    )
+    file.write_text("steps = = 3\n")
+    assert "no TOML" in semshard("protect", images, "--out", tmp_path / "o", "--config", file, expect=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "config"), [("protect", ProtectConfig), ("train", ProtectConfig), ("verify", VerifyConfig)]
+)
+def test_every_setting_has_an_option(command, config):
+    names = {parameter.name for parameter in COMMANDS[command].params}
+    assert set(config.__dataclass_fields__) - {"method"} <= names
+
+
+def documented(name):
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", (ROOT / "README.md").read_text())
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_and_option_has_help_and_stands_in_the_readme(name):
+    command = COMMANDS[name]
+    assert command.help
+    assert documented(f"semshard {name}")
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            assert parameter.help, parameter.name
+            assert documented(parameter.opts[0]), f"{parameter.opts[0]} of {name} is not in the README"
+
+
+def test_in_a_terminal_progress_is_live(tmp_path, images):
+    """A real pseudo-terminal: bars, the loss, images a second, time left."""
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "semshard_cli", "protect", str(images), "--out", str(tmp_path / "s"), *OPTIONS],
+        stdout=side, stderr=side, env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    )  # fmt: skip
+    os.close(side)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(main, 65536)
+        except OSError:
+            break
+    assert process.wait(timeout=120) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))
+    assert re.search(r"surrogate .*3/3 +steps .*images/s .*loss \d\.\d+ .*\d:\d\d:\d\d", text)
+    assert re.search(r"craft .*40/40 images .*images/s", text)

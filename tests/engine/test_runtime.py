@@ -1,0 +1,102 @@
+"""The engine: folded networks are the same networks; random streams depend on their path alone."""
+
+import copy
+
+import pytest
+import torch
+
+from semshard.engine import Runtime, choose_preset, make_runtime
+from semshard.errors import SettingError
+from semshard.models import NETWORKS, build
+
+CPU = Runtime(torch.device("cpu"), "float32")
+
+
+def used(name, dtype, size=(32, 32)):
+    """A network whose batch norm statistics and affine weights are all different from their start."""
+    model = build(name, 5, size, seed=1).to(dtype)
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor in (module.weight, module.bias, module.running_mean):
+                tensor.data.add_(torch.randn(tensor.shape, generator=generator, dtype=dtype) * 0.1)
+            module.running_var.mul_(torch.rand(module.running_var.shape, generator=generator, dtype=dtype) + 0.5)
+    return model
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("size", [(32, 32), (80, 72)])
+def test_a_frozen_network_is_the_network_in_evaluation_mode(name, size):
+    model = used(name, torch.float64, size)
+    x = torch.rand(3, 3, *size, dtype=torch.float64, requires_grad=True)
+    expected = copy.deepcopy(model).eval()(x)
+    found = CPU.frozen(model)(x)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+    g = torch.randn_like(expected)
+    ours, theirs = (torch.autograd.grad(y, x, g)[0] for y in (found, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+
+
+def test_a_frozen_network_follows_the_weights_of_the_moment_it_was_frozen_at():
+    model = used("small", torch.float32)
+    x = torch.rand(2, 3, 32, 32)
+    before, frozen = CPU.frozen(model)(x), CPU.frozen(model)
+    with torch.no_grad():
+        model.get_parameter("net.head.weight").zero_()
+    assert torch.allclose(CPU.frozen(model)(x), model.get_parameter("net.head.bias").expand(2, 5))
+    assert not torch.allclose(before, CPU.frozen(model)(x))
+    assert frozen is not None
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bfloat16_comes_near_float32(name):
+    model = used(name, torch.float32)
+    x = torch.rand(8, 3, 32, 32)
+    wide, narrow = CPU.frozen(model)(x), Runtime(CPU.device, "bfloat16").frozen(model)(x)
+    assert narrow.dtype == torch.float32
+    assert (wide - narrow).norm() / wide.norm() < 0.05
+
+
+def test_weights_come_from_the_seed_alone():
+    torch.manual_seed(1)
+    a, state = build("small", 3, (32, 32), seed=5).state_dict(), torch.get_rng_state()
+    torch.manual_seed(2)
+    b = build("small", 3, (32, 32), seed=5).state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("name", "millions"), [("resnet18", 11.17), ("small", 0.31)])
+def test_parameter_counts(name, millions):
+    model = build(name, 10, (32, 32), seed=0)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("size", [(32, 32), (28, 28), (64, 64), (33, 47), (224, 224)])
+def test_networks_take_any_size(name, size):
+    assert build(name, 7, size, seed=0).eval()(torch.rand(1, 3, *size)).shape == (1, 7)
+
+
+def test_random_streams_depend_on_their_path_alone():
+    def draw(*path):
+        return torch.rand(4, generator=CPU.generator(*path)).tolist()
+
+    assert draw(1, "craft", 2, 3) == draw(1, "craft", 2, 3)
+    assert len({tuple(draw(*path)) for path in [(1, "a", 23), (1, "a", 2, 3), (2, "a", 23), (1, "b", 23)]}) == 4
+
+
+def test_a_device_that_is_not_there_is_an_error():
+    with pytest.raises(SettingError, match="cannot be used"):
+        make_runtime("cuda:7")
+    with pytest.raises(SettingError, match="cannot be used"):
+        make_runtime("abacus")
+
+
+def test_the_choice_and_its_reason_are_said():
+    runtime, said = make_runtime("cpu")
+    assert runtime.precision in said
+    assert "because" in said or "(" in said
+    assert choose_preset(torch.device("cpu"))[0] == "quick"
+    assert choose_preset(torch.device("cuda"))[0] == "paper"

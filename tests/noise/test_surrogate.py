@@ -1,0 +1,97 @@
+"""Training the surrogate: it goes on after a stop as if there had been none, and leaves nothing changed behind."""
+
+import pytest
+import torch
+
+from semshard.config import protect_config
+from semshard.engine import batch_numbers, learning_rate, make_runtime
+from semshard.noise import adversary, craft, new_surrogate, train_surrogate
+from semshard.noise.views import make_view
+
+RUNTIME, _ = make_runtime("cpu")
+CONFIG = protect_config(
+    "quick", (32, 32), RUNTIME.precision, {"steps": 5, "batch": 8, "steps_u": 2, "steps_a": 2, "lr_every": 2}
+)
+
+
+class Pictures:
+    images = torch.randint(0, 256, (20, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+
+    def __len__(self):
+        return 20
+
+    def batch(self, numbers):
+        return self.images[numbers], numbers % 3
+
+
+def trained(**options):
+    model = new_surrogate(CONFIG, 3, (32, 32), RUNTIME)
+    view, _ = make_view(CONFIG, (32, 32))
+    return train_surrogate(RUNTIME, model, Pictures(), view, CONFIG, **options).state_dict()
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_resumed_training_ends_in_the_same_weights(stop):
+    saved = []
+    trained(until=stop, after_step=lambda done, loss, snapshot: saved.append(snapshot()))
+    assert saved[-1].step == stop
+    assert same(trained(), trained(begin=saved[-1]))
+
+
+def test_training_twice_gives_the_same_weights_and_another_seed_does_not():
+    first = trained()
+    assert same(first, trained())
+    assert not same(first, new_surrogate(CONFIG, 3, (32, 32), RUNTIME).state_dict())
+
+
+def test_training_does_not_touch_global_randomness():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    trained()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_crafting_and_attacking_leave_the_model_as_it_was(training):
+    model = new_surrogate(CONFIG, 3, (32, 32), RUNTIME)
+    model.train(training)
+    model.get_submodule("net.block1").eval()
+    next(model.parameters()).requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    flags = [parameter.requires_grad for parameter in model.parameters()]
+    x, y = Pictures.images[:4].float() / 255, torch.arange(4) % 3
+    view, _ = make_view(CONFIG, (32, 32))
+    craft(RUNTIME, model, x, y, view, CONFIG, RUNTIME.generator(0))
+    adversary(RUNTIME, model, x, y, rho=0.02, alpha=0.01, steps=2, generator=RUNTIME.generator(0))
+    assert [module.training for module in model.modules()] == modes
+    assert [parameter.requires_grad for parameter in model.parameters()] == flags
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert same(before, model.state_dict())
+
+
+def test_every_sample_is_seen_once_an_epoch_even_when_batches_do_not_divide_it():
+    stream = torch.cat([batch_numbers(20, 8, 1, step) for step in range(10)])
+    for epoch in range(4):
+        assert sorted(stream[20 * epoch : 20 * epoch + 20].tolist()) == list(range(20))
+    assert stream[:20].tolist() != stream[20:40].tolist()
+
+
+def test_batches_may_be_larger_than_the_collection():
+    assert sorted(batch_numbers(3, 8, 0, 0).tolist()[:6]) == [0, 0, 1, 1, 2, 2]
+
+
+def test_the_learning_rate_drops_to_a_tenth():
+    rates = [learning_rate(0.1, 2000, step) for step in (0, 1999, 2000, 4000)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.001])
+
+
+def test_an_adversary_without_radius_does_nothing():
+    x = Pictures.images[:2].float() / 255
+    model = new_surrogate(CONFIG, 3, (32, 32), RUNTIME)
+    zero = adversary(RUNTIME, model, x, torch.zeros(2, dtype=int), rho=0, alpha=0, steps=9, generator=torch.Generator())
+    assert not zero.any()

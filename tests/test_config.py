@@ -1,0 +1,123 @@
+"""Settings: presets, radii as text, JSON round trip, what is refused."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semshard.config import (
+    ProtectConfig,
+    VerifyConfig,
+    fingerprint,
+    format_radius,
+    from_json,
+    levels,
+    parse_radius,
+    protect_config,
+    to_json,
+    verify_config,
+)
+from semshard.errors import SettingError
+
+
+@given(st.integers(0, 255), st.sampled_from([1, 2, 5, 10]))
+def test_a_radius_in_grey_levels_survives_text(n, parts):
+    value = parse_radius(f"{n / parts:g}/255")
+    assert parse_radius(format_radius(value)) == value
+    assert value == pytest.approx(n / parts / 255)
+
+
+@given(st.floats(0, 1))
+def test_any_radius_survives_text(value):
+    value = parse_radius(repr(value))
+    assert parse_radius(format_radius(value)) == value
+
+
+@pytest.mark.parametrize(("text", "most"), [("8/255", 8), ("0.031", 7), ("16/255", 16), (8 / 255, 8), ("0.0314", 8)])
+def test_the_budget_in_whole_levels_never_exceeds_the_radius(text, most):
+    assert levels(parse_radius(text)) == most
+
+
+@pytest.mark.parametrize("text", ["8", "-1/255", "1/0", "a", "", "nan", "1e9", "8/255/2"])
+def test_no_radius(text):
+    with pytest.raises(SettingError, match="radius"):
+        parse_radius(text)
+
+
+def test_the_paper_preset_is_that_of_the_paper():
+    config = protect_config("paper", (32, 32), "float32", {})
+    assert (config.network, config.steps, config.batch, config.draws) == ("resnet18", 5000, 128, 5)
+    assert (config.lr, config.lr_every, config.momentum, config.weight_decay) == (0.1, 2000, 0.9, 5e-4)
+    radii = {name: to_json(config)[name] for name in ("rho_u", "alpha_u", "rho_a", "alpha_a", "rho_r")}
+    assert radii == {"rho_u": "8/255", "alpha_u": "1.6/255", "rho_a": "4/255", "alpha_a": "0.8/255", "rho_r": "4/255"}
+    assert (config.steps_u, config.steps_a, config.views, config.pad) == (10, 10, "crop-flip", 4)
+    assert config.final() == config, "the final noise is made as in a training step"
+
+
+def test_the_paper_preset_above_64_pixels_is_its_imagenet_column():
+    config = protect_config("paper", (256, 256), "float32", {})
+    radii = {name: to_json(config)[name] for name in ("rho_u", "alpha_u", "rho_a", "alpha_a", "rho_r")}
+    assert radii == {"rho_u": "8/255", "alpha_u": "2/255", "rho_a": "4/255", "alpha_a": "1/255", "rho_r": "4/255"}
+    assert (config.steps, config.lr_every, config.draws, config.steps_u, config.steps_a) == (3000, 1200, 4, 7, 7)
+    assert (config.views, config.crop) == ("resized-crop", 224)
+    assert config.final() == config
+
+
+def test_victims_of_the_paper_preset_are_those_of_the_paper():
+    small = verify_config("paper", (32, 32), "float32", {})
+    assert (small.steps, small.lr_every, small.steps_a, small.step_share) == (40_000, 16_000, 10, 1 / 5)
+    large = verify_config("paper", (256, 256), "float32", {})
+    assert (large.steps_a, large.step_share) == (8, 1 / 4)
+
+
+def test_step_sizes_and_rho_r_follow_their_radius_unless_given():
+    config = protect_config("paper", (32, 32), "float32", {"rho_a": "2/255", "rho_u": "16/255"})
+    found = {name: to_json(config)[name] for name in ("alpha_a", "rho_r", "alpha_u")}
+    assert found == {"alpha_a": "0.4/255", "rho_r": "2/255", "alpha_u": "3.2/255"}
+    config = protect_config("paper", (32, 32), "float32", {"rho_a": "2/255", "rho_r": "4/255"})
+    assert to_json(config)["rho_r"] == "4/255"
+
+
+@pytest.mark.parametrize("preset", ["paper", "quick"])
+@pytest.mark.parametrize("size", [(32, 32), (224, 224)])
+def test_json_round_trip(preset, size):
+    config = protect_config(preset, size, "bfloat16", {"rho_u": 0.03})
+    assert from_json(ProtectConfig, to_json(config)) == config
+    victim = verify_config(preset, size, "bfloat16", {"rho_a": ["0", "2/255,4/255"]})
+    assert from_json(VerifyConfig, to_json(victim)) == victim
+    assert victim.rho_a == (0, 2 / 255, 4 / 255)
+
+
+def test_configs_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        protect_config("quick", (32, 32), "float32", {}).steps = 1
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"stepz": 1}, "unknown"),
+        ({"steps": 0}, "at least 1"),
+        ({"steps": 1.5}, "no int"),
+        ({"steps": True}, "no int"),
+        ({"lr": "fast"}, "no float"),
+        ({"rho_u": "0.5/255"}, "below one grey level"),
+        ({"views": "mirror"}, "choose one of"),
+        ({"views": "resized-crop", "crop": 4}, "crop"),
+        ({"shard_size": 100_001}, "100000"),
+        ({"rho_a": "2"}, "outside 0 to 1"),
+    ],
+)
+def test_impossible_settings_are_refused(given, word):
+    with pytest.raises(SettingError, match=word):
+        protect_config("quick", (32, 32), "float32", given)
+
+
+def test_an_unknown_preset_names_the_known_ones():
+    with pytest.raises(SettingError, match="paper, quick"):
+        protect_config("slow", (32, 32), "float32", {})
+
+
+def test_the_fingerprint_does_not_depend_on_the_order_of_keys():
+    assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1}) != fingerprint({"a": 1, "b": [3]})

@@ -1,0 +1,78 @@
+"""Every example runs, and all three loaders see the same images."""
+
+import gc
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import semshard
+from tests.conftest import TINY
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["read_with_tarfile", "read_with_webdataset", "read_with_dataloader"])
+def test_each_loader_reads_every_image(finished, name):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py", finished / "shards"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("40 images\n")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves its last file to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_loaders_agree_on_pixels_and_labels(finished):
+    import webdataset as wds
+
+    shards = semshard.open_shards(finished / "shards")
+    tars = [str(path) for path in shards.tars]
+    theirs = wds.WebDataset(tars, shardshuffle=False).decode("torchrgb").to_tuple("__key__", "png", "cls")
+    for sample, (key, image, label) in zip(shards, theirs, strict=True):
+        assert (sample.key, sample.label) == (key, label)
+        assert torch.equal((image * 255).round().to(torch.uint8).permute(1, 2, 0), torch.from_numpy(sample.image))
+    del theirs
+    gc.collect()
+
+
+def test_samples_by_number_are_those_in_order(finished):
+    shards = semshard.open_shards(finished / "shards")
+    keys = [sample.key for sample in shards]
+    assert keys == sorted(keys)
+    assert len(keys) == len(set(keys)) == len(shards) == 40
+    assert shards[-1].key == keys[-1]
+    assert shards[17].key == keys[17]
+    assert np.array_equal(shards[17].image, list(shards)[17].image)
+    with pytest.raises(IndexError):
+        shards[40]
+
+
+def test_a_broken_shard_is_named(finished):
+    path = finished / "shards" / "00001.tar"
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(semshard.ShardError, match=r"00001\.tar"):
+        list(semshard.open_shards(finished / "shards"))
+
+
+def test_protect_and_verify_examples(tmp_path, images, capsys):
+    example("protect").main(str(images), str(tmp_path / "shards"), **TINY)
+    example("verify").main(
+        str(tmp_path / "shards"), preset="quick", steps=2, batch=8, steps_a=1, evaluations=1, holdout=0.3
+    )
+    out = capsys.readouterr().out
+    assert "audit passed" in out
+    assert "trained on protected" in out
+    assert (tmp_path / "shards.preview.png").exists()

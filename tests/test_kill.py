@@ -1,0 +1,137 @@
+"""Killed at any instant, a run ends in the same bytes. Real processes, real SIGKILL."""
+
+import contextlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+import semshard
+from semshard.shards import read_tar
+from tests.conftest import TINY, public_bytes
+
+OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in (TINY | {"steps": 12, "shard_size": 3}).items()]
+
+
+STAGES = [
+    "shards.ledger/sources.parquet",
+    "shards.ledger/checkpoint.safetensors",
+    "shards.ledger/surrogate.safetensors",
+    "shards/00003.tar",
+    "shards.ledger/00005.parquet",
+]
+
+
+def command(home):
+    return [
+        sys.executable, "-m", "semshard_cli", "protect", str(home / "images"), "--out", str(home / "shards"),
+        "--checkpoint-seconds", "0", *OPTIONS,
+    ]  # fmt: skip
+
+
+def start(home, *more, **options):
+    """A protect process that can be interrupted, also where the tests themselves run in the background."""
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
+    allow = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    return subprocess.Popen([*command(home), *more], preexec_fn=allow, **options)
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def wait_for_change(process, home):
+    before = after = snapshot(home)
+    while process.poll() is None and after == before:
+        time.sleep(0.001)
+        after = snapshot(home)
+
+
+def snapshot(home):
+    """Every file of the output and its ledger, with the time it was last written."""
+    found = set()
+    for path in home.glob("shards*/*"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add((path.name, path.stat().st_mtime_ns))
+    return found
+
+
+def wait_for(process, path):
+    while process.poll() is None and not path.exists():
+        time.sleep(0.001)
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_instants_the_run_ends_in_the_same_bytes(tmp_path, images):
+    """An instant is some number of changes on disk later, and a random moment after that: it always hits the work."""
+    shutil.copytree(images, tmp_path / "calm" / "images")
+    assert start(tmp_path / "calm").wait(timeout=300) == 0
+
+    home = tmp_path / "rough"
+    shutil.copytree(images, home / "images")
+    instants = random.Random(0)
+    kills, states = 0, set()
+    for _ in range(10):
+        process = start(home)
+        for _ in range(instants.randint(1, 12)):
+            wait_for_change(process, home)
+        time.sleep(instants.uniform(0, 0.05))
+        kills += process.poll() is None
+        kill(process)
+        states.add(frozenset(path.name for path in home.glob("shards*/*")))
+        check_what_is_visible(home)
+    assert kills >= 5
+    assert len(states) >= 4, "the kills hit too few stages of the work"
+    assert start(home).wait(timeout=300) == 0
+    assert public_bytes(home / "shards") == public_bytes(tmp_path / "calm" / "shards")
+    assert semshard.audit(home / "shards").ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", STAGES)
+def test_killed_right_after_a_file_appears_the_run_ends_in_the_same_bytes(tmp_path, images, after):
+    home = tmp_path / "rough"
+    home.mkdir()
+    shutil.copytree(images, home / "images")
+    process = start(home)
+    wait_for(process, home / after)
+    kill(process)
+    check_what_is_visible(home)
+    assert start(home).wait(timeout=300) == 0
+    shutil.copytree(images, home / "calm" / "images")
+    assert start(home / "calm").wait(timeout=300) == 0
+    assert public_bytes(home / "shards") == public_bytes(home / "calm" / "shards")
+
+
+def check_what_is_visible(home):
+    """Whatever carries its final name is whole."""
+    for path in home.glob("shards/*"):
+        if path.suffix == ".tar":
+            assert [entry.name for entry, _ in read_tar(path)][-1].endswith(".png")
+        elif path.suffix == ".parquet":
+            pq.read_table(path)
+        elif path.suffix == ".json":
+            json.loads(path.read_bytes())
+        else:
+            assert path.name.endswith(".semshard-tmp")
+
+
+@pytest.mark.slow
+def test_control_c_says_how_to_go_on(tmp_path, images):
+    process = start(tmp_path, "--steps", "100000", stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(process, tmp_path / "shards.ledger" / "checkpoint.safetensors")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "run the same command again to go on" in errors
+    assert "Traceback" not in errors
