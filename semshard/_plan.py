@@ -15,11 +15,11 @@ import numpy as np
 from ._protect import craft_batch, refuse_nesting
 from ._train import Request, TrainingImages, begin_config
 from .config import to_json
-from .engine import make_runtime
+from .engine import make_runtime, sgd
 from .engine.schedule import batch_numbers
-from .noise import new_surrogate, sgd, surrogate_step
+from .noise import new_surrogate, surrogate_step
 from .noise.views import make_view
-from .progress import Event, Progress, silent
+from .progress import Progress, remarks, silent
 from .shards import ShardWriter
 from .sources import open_source, scan
 
@@ -64,8 +64,7 @@ def plan(
     """
     opened = open_source(source)
     refuse_nesting(opened, Path(out))
-    runtime, chosen = make_runtime(device, str(settings.get("precision", "auto")))
-    progress(Event("start", message=chosen))
+    runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     inputs = len(opened)
     numbers = np.unique(np.linspace(0, inputs - 1, min(inputs, _SAMPLE)).astype(np.int64))
     start = time.perf_counter()

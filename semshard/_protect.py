@@ -26,7 +26,7 @@ from .engine.weights import load_tensors, save_tensors
 from .errors import OutputError
 from .noise import add, craft_levels
 from .noise.views import make_view
-from .progress import Event, Progress, silent
+from .progress import Event, Progress, remarks, silent
 from .shards import (
     Ledger,
     LedgerRow,
@@ -122,8 +122,7 @@ def protect(
     out = Path(out)
     opened = open_source(source)
     refuse_nesting(opened, out)
-    runtime, chosen = make_runtime(device, str(settings.get("precision", "auto")))
-    progress(Event("start", message=chosen))
+    runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     check_settings(request, runtime)
     ledger = Ledger(ledger_path(out))
     with ledger.held():

@@ -19,7 +19,7 @@ from .engine.weights import load_tensors, save_tensors
 from .errors import OutputError, RunError, SettingError, TooManyRejects
 from .noise import Checkpoint, new_surrogate, train_surrogate
 from .noise.views import make_view
-from .progress import Event, Progress, silent
+from .progress import Event, Now, Progress, remarks, silent
 from .sources import Collection, Source, open_source, scan
 
 
@@ -42,8 +42,7 @@ def train(
     out = Path(out)
     if out.exists():
         raise OutputError(f"{out} exists; delete it, or choose another name")
-    runtime, chosen = make_runtime(device, str(settings.get("precision", "auto")))
-    progress(Event("start", message=chosen))
+    runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     request = Request(preset, None, False, max_rejects, settings, progress)
     check_settings(request, runtime)
     collection = scan_source(open_source(source), settings, progress)
@@ -196,14 +195,16 @@ def train_to(
         begin = Checkpoint(step, weights)
         progress(Event("surrogate", message=f"the training goes on from step {step}"))
     saved = time.monotonic()
+    show = Now()
 
-    def after_step(done: int, loss: float, snapshot: Any) -> None:
+    def after_step(done: int, loss: Tensor, snapshot: Any) -> None:
         nonlocal saved
         if done < config.steps and time.monotonic() - saved >= checkpoint_seconds:
             save_tensors(checkpoint, snapshot().tensors, about | {"step": done})
             saved = time.monotonic()
-        figures = {"loss": loss, "batch": config.batch}
-        progress(Event("surrogate", done, config.steps, "steps", figures))
+        if show(done == config.steps):
+            figures = {"loss": float(loss), "batch": config.batch}
+            progress(Event("surrogate", done, config.steps, "steps", figures))
 
     model = new_surrogate(config, len(collection.source.classes), collection.size, runtime)
     view, _ = make_view(config, collection.size)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ._originals import Originals, find_originals
 from ._preview import grid_png, preview_rows
@@ -20,7 +21,7 @@ from .atomic import write_json
 from .config import VerifyConfig, format_radius, to_json, verify_config
 from .engine import Runtime, choose_preset, make_runtime
 from .errors import LedgerError, ShardError
-from .progress import Event, Progress, silent
+from .progress import Event, Now, Progress, remarks, silent
 from .shards import Shards, ledger_path, open_shards
 from .victims import Labelled, Point, train_victim, verdict, write_report
 
@@ -101,8 +102,7 @@ def verify(
     """
     opened = open_shards(shards)
     size = opened.manifest["image"]["height"], opened.manifest["image"]["width"]
-    runtime, chosen = make_runtime(device, str(settings.get("precision", "auto")))
-    progress(Event("start", message=chosen))
+    runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     if preset == "auto":
         preset, reason = choose_preset(runtime.device)
         progress(Event("start", message=f"preset: {preset} ({reason})"))
@@ -164,13 +164,15 @@ def _victims(
     train, test = torch.from_numpy(split.train), torch.from_numpy(split.test)
     exam = Labelled(_planes(split.clean)[test], labels[test])
     results = []
+    show = Now()
     victims = [(rho, kind) for rho in config.rho_a for kind in KINDS]
     for number, (rho, kind) in enumerate(victims):
         phase = f"victim on {kind}, {format_radius(rho)}"
 
-        def advance(step: int, loss: float, point: Point | None, phase: str = phase, number: int = number) -> None:
-            figures = {"loss": loss, "victim": number + 1, "victims": len(victims)}
-            progress(Event(phase, step, config.steps, "steps", figures | ({"test": point.test} if point else {})))
+        def advance(step: int, loss: Tensor, point: Point | None, phase: str = phase, number: int = number) -> None:
+            if show(point is not None):
+                figures = {"loss": float(loss), "victim": number + 1, "victims": len(victims)}
+                progress(Event(phase, step, config.steps, "steps", figures | ({"test": point.test} if point else {})))
 
         start = time.perf_counter()
         lesson = Labelled(_planes(data[kind])[train], labels[train])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,24 @@ class Event:
 
 
 Progress = Callable[[Event], None]
+
+
+def remarks(progress: Progress, phase: str = "start") -> Callable[[str], None]:
+    """What takes a sentence and hands it on as a remark."""
+    return lambda sentence: progress(Event(phase, message=sentence))
+
+
+class Now:
+    """Whether it is time to report again: not so often that asking the device for a loss holds it up."""
+
+    def __init__(self, seconds: float = 0.1) -> None:
+        self._seconds, self._last = seconds, -seconds
+
+    def __call__(self, always: bool = False) -> bool:
+        if not always and time.monotonic() - self._last < self._seconds:
+            return False
+        self._last = time.monotonic()
+        return True
 
 
 def silent(event: Event) -> None:

@@ -1,9 +1,11 @@
 """Where it runs: device, precision, random streams, schedules."""
 
+from .frozen import Frozen
 from .runtime import Runtime, choose_preset, deterministic, make_runtime
-from .schedule import batch_numbers, learning_rate, permutation
+from .schedule import batch_numbers, learning_rate, permutation, set_learning_rate, sgd
 
 __all__ = [
+    "Frozen",
     "Runtime",
     "batch_numbers",
     "choose_preset",
@@ -11,4 +13,6 @@ __all__ = [
     "learning_rate",
     "make_runtime",
     "permutation",
+    "set_learning_rate",
+    "sgd",
 ]

@@ -13,38 +13,33 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from ..errors import SettingError
-from .frozen import folded_weights, trace
+from .frozen import Frozen, run
+
+ALL_DRAWS = 1000
+
+
+def _nobody(sentence: str) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """A device and a precision. `logits` is the one place where images meet a network."""
+    """A device and a precision. Here images meet networks."""
 
     device: torch.device
     precision: str  # float32 | bfloat16
+    remark: Callable[[str], None] = _nobody  # told in a sentence what was chosen, and what had to be changed
+    fold: int = 1  # draws J of a noise step that go through a network together
 
     def logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Class scores, float (N, classes), of float images (N, 3, H, W) in [0, 1]; differentiable."""
-        return self._logits(model, images)
+        return run(model, images, self.precision)
 
-    def _logits(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        images = images.contiguous(memory_format=torch.channels_last)
-        if images.dtype == torch.float64:  # held against the reference: every digit counts
-            return network(images)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return network(images).float()
-
-    def frozen(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
-        """`logits` of the model as it is now, in evaluation mode: differentiable in the images, in nothing else."""
-        graph, pairs = trace(model)
-        dtype = (
-            torch.bfloat16 if self.precision == "bfloat16" and next(model.parameters()).dtype is torch.float32 else None
-        )
-        weights = folded_weights(model, pairs, dtype)
-        return lambda images: self._logits(lambda x: functional_call(graph, weights, (x,)), images)
+    def frozen(self, model: nn.Module) -> Frozen:
+        """The model as it is now, in evaluation mode, for scores and input gradients; good until the next freeze."""
+        return Frozen(model, self.precision, self.remark)
 
     def place(self, model: nn.Module) -> nn.Module:
         """The model on the device, in the memory layout that convolutions are fastest in."""
@@ -60,11 +55,11 @@ def choose_precision(device: torch.device) -> tuple[str, str]:
     """The precision to use on `device`, and the reason in words."""
     if device.type == "cuda":
         if torch.cuda.get_device_capability(device)[0] >= 8:
-            return "bfloat16", f"{torch.cuda.get_device_name(device)} has bfloat16 matrix units"
-        return "float32", f"{torch.cuda.get_device_name(device)} has no bfloat16 matrix units"
+            return "bfloat16", f"because {torch.cuda.get_device_name(device)} has bfloat16 matrix units"
+        return "float32", f"because {torch.cuda.get_device_name(device)} has no bfloat16 matrix units"
     if getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
-        return "bfloat16", "this CPU has AVX-512 BF16 instructions"
-    return "float32", "this CPU has no AVX-512 BF16 instructions"
+        return "bfloat16", "because this CPU has AVX-512 BF16 instructions"
+    return "float32", "because this CPU has no AVX-512 BF16 instructions"
 
 
 def choose_preset(device: torch.device) -> tuple[str, str]:
@@ -74,8 +69,8 @@ def choose_preset(device: torch.device) -> tuple[str, str]:
     return "quick", "no GPU is there, and the paper's network needs one"
 
 
-def make_runtime(device: str = "auto", precision: str = "auto") -> tuple[Runtime, str]:
-    """A runtime and a sentence that says what was chosen and why.
+def make_runtime(device: str = "auto", precision: str = "auto", remark: Callable[[str], None] = _nobody) -> Runtime:
+    """A runtime on the device and in the precision asked for, or in those that suit; `remark` is told which and why.
 
     Raises `SettingError` where the device does not exist.
     """
@@ -89,7 +84,8 @@ def make_runtime(device: str = "auto", precision: str = "auto") -> tuple[Runtime
     reason = "as asked"
     if precision == "auto":
         precision, reason = choose_precision(where)
-    return Runtime(where, precision), f"device: {where}, precision: {precision} ({reason})"
+    remark(f"device: {where}, dtype: {precision} {reason}")
+    return Runtime(where, precision, remark, ALL_DRAWS if where.type == "cuda" else 1)
 
 
 @contextmanager

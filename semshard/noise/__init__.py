@@ -3,7 +3,7 @@
 from .adversary import adversary
 from .ball import to_levels
 from .craft import add, craft, craft_levels
-from .surrogate import Checkpoint, new_surrogate, sgd, surrogate_step, train_surrogate
+from .surrogate import Checkpoint, new_surrogate, surrogate_step, train_surrogate
 
 __all__ = [
     "Checkpoint",
@@ -12,7 +12,6 @@ __all__ = [
     "craft",
     "craft_levels",
     "new_surrogate",
-    "sgd",
     "surrogate_step",
     "to_levels",
     "train_surrogate",

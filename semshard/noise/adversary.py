@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..engine import Runtime
@@ -28,11 +27,13 @@ def adversary(
     if rho == 0:
         return torch.zeros_like(images)
 
-    logits = runtime.frozen(model)
-
-    def gradient(delta: Tensor) -> Tensor:
-        delta = delta.detach().requires_grad_()
-        loss = F.cross_entropy(logits(images + delta), labels, reduction="sum")
-        return torch.autograd.grad(loss, delta)[0]
-
-    return pgd(gradient, images, rho=rho, alpha=alpha, steps=steps, towards="more", generator=generator)
+    frozen = runtime.frozen(model)
+    return pgd(
+        lambda delta: frozen.gradient(images + delta, labels),
+        images,
+        rho=rho,
+        alpha=alpha,
+        steps=steps,
+        towards="more",
+        generator=generator,
+    )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import ProtectConfig
-from ..engine import Runtime
+from ..engine import Frozen, Runtime
 from .ball import pgd, to_levels, uniform
-from .views import View, see
+from .views import View
 
 
 def craft(
@@ -23,24 +22,11 @@ def craft(
 ) -> Tensor:
     """δᵘ for float images (N, 3, H, W) in [0, 1] and int64 labels (N,): float, the same shape, |δᵘ| ≤ rho_u.
 
-    K_u signed steps down the loss of t(x + δᵘ) + δʳ, its gradient summed over J draws of the view t and of the
-    uniform perturbation δʳ (Eq. 10).
+    K_u signed steps down the gradient of Eq. 10.
     """
-
-    logits = runtime.frozen(model)
-
-    def gradient(delta: Tensor) -> Tensor:
-        delta = delta.detach().requires_grad_()
-        total = torch.zeros_like(delta)
-        for _ in range(config.draws):
-            seen = see(view, images + delta, view.draw(images, generator))
-            perturbed = (seen + uniform(seen, config.rho_r, generator)).clamp(0, 1)
-            loss = F.cross_entropy(logits(perturbed), labels, reduction="sum")
-            total += torch.autograd.grad(loss, delta)[0]
-        return total
-
+    frozen = runtime.frozen(model)
     return pgd(
-        gradient,
+        lambda delta: expected_gradient(runtime, frozen, images + delta, labels, view, config, generator),
         images,
         rho=config.rho_u,
         alpha=config.alpha_u,
@@ -48,6 +34,33 @@ def craft(
         towards="less",
         generator=generator,
     )
+
+
+def expected_gradient(
+    runtime: Runtime,
+    frozen: Frozen,
+    images: Tensor,
+    labels: Tensor,
+    view: View,
+    config: ProtectConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    """The gradient of the loss of t(x) + δʳ at float images x (N, 3, H, W), summed over J draws of the view t and of
+    the uniform perturbation δʳ (Eq. 10; float32 sums). `runtime.fold` draws go through the network together.
+    """
+    total = torch.zeros_like(images)
+    for first in range(0, config.draws, runtime.fold):
+        views, seen = [], []
+        for _ in range(first, min(first + runtime.fold, config.draws)):
+            views.append(view.draw(images, generator))
+            seen.append(view.apply(images, views[-1]))
+            seen[-1] += uniform(seen[-1], config.rho_r, generator)
+        perturbed = torch.cat(seen)
+        gradient = frozen.gradient(perturbed.clamp(0, 1), labels.repeat(len(views)))
+        gradient *= (perturbed >= 0) & (perturbed <= 1)  # clipped pixels have none
+        for each, part in zip(views, torch.split(gradient, len(images)), strict=True):
+            total += view.adjoint(part, each)
+    return total
 
 
 def add(images: Tensor, noise: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import ProtectConfig
-from ..engine import Runtime, batch_numbers, deterministic, learning_rate
+from ..engine import Runtime, batch_numbers, deterministic, set_learning_rate, sgd
 from ..models import build
 from .adversary import adversary
 from .ball import to_levels
 from .craft import add, craft
-from .views import View, make_view, see
+from .views import View, make_view
 
 
 class Batches(Protocol):
@@ -50,12 +50,13 @@ def train_surrogate(
     *,
     begin: Checkpoint | None = None,
     until: int | None = None,
-    after_step: Callable[[int, float, Callable[[], Checkpoint]], None] = lambda step, loss, snapshot: None,
+    after_step: Callable[[int, Tensor, Callable[[], Checkpoint]], None] = lambda step, loss, snapshot: None,
 ) -> nn.Module:
     """Train `model` in place for `config.steps` steps (or `until` that many are done) and return it.
 
-    `after_step(steps done, loss, snapshot)` is called after every step; `snapshot()` gives a checkpoint to begin
-    from, which leads to the same weights as an uninterrupted training, bit for bit on the same machine.
+    `after_step(steps done, loss, snapshot)` is called after every step, the loss still on the device; `snapshot()`
+    gives a checkpoint to begin from, which leads to the same weights as an uninterrupted training, bit for bit on the
+    same machine.
     """
     optimiser = sgd(model, config)
     begin = begin or Checkpoint()
@@ -63,17 +64,11 @@ def train_surrogate(
     model.train()
     with deterministic():
         for step in range(begin.step, until or config.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(config.lr, config.lr_every, step)
+            set_learning_rate(optimiser, config, step)
             images, labels = data.batch(batch_numbers(len(data), config.batch, config.seed, step))
             loss = surrogate_step(runtime, model, optimiser, images, labels, view, config, step)
             after_step(step + 1, loss, lambda done=step + 1: _snapshot(model, optimiser, done))  # type: ignore[misc]
     return model
-
-
-def sgd(model: nn.Module, config: ProtectConfig) -> torch.optim.SGD:
-    """The optimiser of line 12."""
-    return torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
 def surrogate_step(
@@ -85,13 +80,13 @@ def surrogate_step(
     view: View,
     config: ProtectConfig,
     step: int,
-) -> float:
+) -> Tensor:
     """One pass of Algorithm 1's loop over a uint8 minibatch; returns the loss of the model step."""
     generator = runtime.generator(config.seed, "surrogate", step)
     images, labels = images.to(runtime.device), labels.to(runtime.device)
     delta_u = craft(runtime, model, images.float() / 255, labels, view, config, generator)  # lines 2–9
     protected = add(images, to_levels(delta_u, config.rho_u)).float() / 255
-    seen = see(view, protected, view.draw(protected, generator))  # line 10
+    seen = view.apply(protected, view.draw(protected, generator))  # line 10
     delta_a = adversary(  # line 11
         runtime, model, seen, labels, rho=config.rho_a, alpha=config.alpha_a, steps=config.steps_a, generator=generator
     )
@@ -99,7 +94,7 @@ def surrogate_step(
     loss = F.cross_entropy(runtime.logits(model, seen + delta_a), labels)  # line 12
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
-    return float(loss.detach())
+    return loss.detach()
 
 
 def _snapshot(model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> Checkpoint:

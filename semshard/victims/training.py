@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import VerifyConfig
-from ..engine import Runtime, batch_numbers, deterministic, learning_rate
+from ..engine import Runtime, batch_numbers, deterministic, set_learning_rate, sgd
 from ..models import build
 from ..noise import adversary
-from ..noise.views import View, make_view, see
+from ..noise.views import View, make_view
 
 TRAIN_SAMPLE = 2000  # training images that the training accuracy is taken on
 TEST_BATCH = 500
@@ -43,7 +43,7 @@ def train_victim(
     classes: int,
     config: VerifyConfig,
     rho_a: float,
-    advance: Callable[[int, float, Point | None], None] = lambda step, loss, point: None,
+    advance: Callable[[int, Tensor, Point | None], None] = lambda step, loss, point: None,
 ) -> list[Point]:
     """Train a fresh victim on `train` with an adversary of radius `rho_a`; the curve of its accuracy on `test`.
 
@@ -52,22 +52,19 @@ def train_victim(
     """
     view, seen_size = make_view(config, (train.images.shape[2], train.images.shape[3]))
     model = runtime.place(build(config.network, classes, seen_size, config.seed))
-    optimiser = torch.optim.SGD(
-        model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-    )
+    optimiser = sgd(model, config)
     sample = Labelled(train.images[:TRAIN_SAMPLE], train.labels[:TRAIN_SAMPLE])
     stops = {round(config.steps * k / config.evaluations) for k in range(1, config.evaluations + 1)}
     curve: list[Point] = []
     model.train()
     with deterministic():
         for step in range(config.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(config.lr, config.lr_every, step)
+            set_learning_rate(optimiser, config, step)
             numbers = batch_numbers(len(train.labels), config.batch, config.seed, step)
             generator = runtime.generator(config.seed, "victim", step)
             images = train.images[numbers].to(runtime.device).float() / 255
             labels = train.labels[numbers].to(runtime.device)
-            seen = see(view, images, view.draw(images, generator))
+            seen = view.apply(images, view.draw(images, generator))
             alpha, steps = rho_a * config.step_share, config.steps_a
             delta = adversary(runtime, model, seen, labels, rho=rho_a, alpha=alpha, steps=steps, generator=generator)
             optimiser.zero_grad(set_to_none=True)
@@ -79,18 +76,18 @@ def train_victim(
                 scores = accuracy(runtime, model, test, view), accuracy(runtime, model, sample, view)
                 point = Point(step + 1, *scores)
                 curve.append(point)
-            advance(step + 1, float(loss.detach()), point)
+            advance(step + 1, loss.detach(), point)
     return curve
 
 
 @torch.no_grad()
 def accuracy(runtime: Runtime, model: nn.Module, data: Labelled, view: View) -> float:
     """The share of `data` that the model names rightly, through the view's centre, in [0, 1]."""
-    right = 0
+    right = torch.zeros((), dtype=torch.int64, device=runtime.device)
     logits = runtime.frozen(model)
     for at in range(0, len(data.labels), TEST_BATCH):
         images = data.images[at : at + TEST_BATCH].to(runtime.device).float() / 255
         seen = view.apply(images, view.centre(images))
         guess = logits(seen).argmax(1)
-        right += int((guess == data.labels[at : at + TEST_BATCH].to(runtime.device)).sum())
-    return right / len(data.labels)
+        right += (guess == data.labels[at : at + TEST_BATCH].to(runtime.device)).sum()
+    return int(right) / len(data.labels)

@@ -40,12 +40,14 @@ def test_a_frozen_network_is_the_network_in_evaluation_mode(name, size):
 def test_a_frozen_network_follows_the_weights_of_the_moment_it_was_frozen_at():
     model = used("small", torch.float32)
     x = torch.rand(2, 3, 32, 32)
-    before, frozen = CPU.frozen(model)(x), CPU.frozen(model)
+    frozen = CPU.frozen(model)
+    before = frozen(x)
     with torch.no_grad():
         model.get_parameter("net.head.weight").zero_()
+    assert torch.equal(frozen(x), before)
     assert torch.allclose(CPU.frozen(model)(x), model.get_parameter("net.head.bias").expand(2, 5))
-    assert not torch.allclose(before, CPU.frozen(model)(x))
-    assert frozen is not None
+    with pytest.raises(RuntimeError, match="frozen again"):
+        frozen(x)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -95,8 +97,11 @@ def test_a_device_that_is_not_there_is_an_error():
 
 
 def test_the_choice_and_its_reason_are_said():
-    runtime, said = make_runtime("cpu")
-    assert runtime.precision in said
-    assert "because" in said or "(" in said
+    said = []
+    runtime = make_runtime("cpu", remark=said.append)
+    (sentence,) = said
+    assert f"dtype: {runtime.precision} because" in sentence
+    make_runtime("cpu", "float32", said.append)
+    assert "as asked" in said[1]
     assert choose_preset(torch.device("cpu"))[0] == "quick"
     assert choose_preset(torch.device("cuda"))[0] == "paper"

@@ -8,7 +8,7 @@ from semshard.engine import batch_numbers, learning_rate, make_runtime
 from semshard.noise import adversary, craft, new_surrogate, train_surrogate
 from semshard.noise.views import make_view
 
-RUNTIME, _ = make_runtime("cpu")
+RUNTIME = make_runtime("cpu")
 CONFIG = protect_config(
     "quick", (32, 32), RUNTIME.precision, {"steps": 5, "batch": 8, "steps_u": 2, "steps_a": 2, "lr_every": 2}
 )

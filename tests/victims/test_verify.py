@@ -147,7 +147,7 @@ def test_a_victim_learns_shapes_and_an_adversarial_one_withstands_its_adversary(
     """The recipe works: far above chance on images it never saw."""
     from semshard.sources.shapes import draw_shape
 
-    runtime, _ = make_runtime("cpu")
+    runtime = make_runtime("cpu")
     pictures = torch.from_numpy(np.stack([draw_shape(n) for n in range(1200)])).permute(0, 3, 1, 2).contiguous()
     labels = torch.arange(1200) % 10
     train, test = Labelled(pictures[:1000], labels[:1000]), Labelled(pictures[1000:], labels[1000:])

@@ -3,9 +3,9 @@
 from ...config import ProtectConfig, VerifyConfig
 from .crop_flip import CropFlip
 from .resized_crop import ResizedCrop
-from .view import View, see
+from .view import View
 
-__all__ = ["CropFlip", "ResizedCrop", "View", "make_view", "see"]
+__all__ = ["CropFlip", "ResizedCrop", "View", "make_view"]
 
 
 def make_view(config: ProtectConfig | VerifyConfig, size: tuple[int, int]) -> tuple[View, tuple[int, int]]:

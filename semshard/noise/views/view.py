@@ -1,8 +1,8 @@
-"""What a family of views is, and how one is seen through with a gradient."""
+"""What a family of views is, and what each must be able to do."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,19 +22,3 @@ class View(Protocol):
 
     def adjoint(self, gradient: Tensor, params: Any) -> Tensor:
         """Aᵀ·gradient: what autograd would give, without a recorded graph."""
-
-
-class _See(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, view: View, params: Any) -> Tensor:
-        ctx.view, ctx.params = view, params
-        return view.apply(images, params)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.view.adjoint(gradient, ctx.params), None, None
-
-
-def see(view: View, images: Tensor, params: Any) -> Tensor:
-    """The images through the view; the gradient goes back through `view.adjoint`."""
-    return cast(Tensor, _See.apply(images, view, params))
