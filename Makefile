@@ -28,8 +28,8 @@ lint: $(SETUP)  ## check style, layers and types
 check: lint  ## lint, and the quick tests
 	$(BIN)/python -m pytest -q -m 'not slow'
 
-bench: $(SETUP)  ## measure a few real steps and say how long 10,000 small pictures would take here
-	$(BIN)/semshard protect shapes:10000 --out out/bench --dry-run
+bench: $(SETUP)  ## measure this machine: ceilings, steps beside a plain baseline, data path
+	$(BIN)/semshard bench
 
 clean:  ## remove what the other targets made, the demo's output included
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info out/demo

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +26,16 @@ def facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def table(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """A table with a head; the first column is words, the others are figures."""
+    drawn = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
+    for number, name in enumerate(head):
+        drawn.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*row)
+    console.print(drawn)
 
 
 def size(count: float) -> str:

@@ -18,6 +18,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from ._audit import AuditResult, Failure, audit
+    from ._bench import BenchResult, bench
     from ._plan import Plan, plan
     from ._preview import preview
     from ._protect import ProtectResult, protect
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "_audit": ("AuditResult", "Failure", "audit"),
+    "_bench": ("BenchResult", "bench"),
     "_plan": ("Plan", "plan"),
     "_preview": ("preview",),
     "_protect": ("ProtectResult", "protect"),
@@ -56,6 +58,7 @@ _HOME = {
 
 __all__ = [
     "AuditResult",
+    "BenchResult",
     "Event",
     "Failure",
     "LedgerError",
@@ -78,6 +81,7 @@ __all__ = [
     "VictimResult",
     "__version__",
     "audit",
+    "bench",
     "open_shards",
     "plan",
     "preview",

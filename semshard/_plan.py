@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ._protect import craft_batch, refuse_nesting
+from ._begin import refuse_nesting
+from ._protect import craft_batch, encode_pieces, load_batch
 from ._train import Request, TrainingImages, begin_config
 from .config import to_json
 from .engine import make_runtime, sgd
@@ -88,10 +89,11 @@ def plan(
     with tempfile.TemporaryDirectory() as folder:
 
         def craft() -> int:
-            batch = craft_batch(runtime, model, collection, config, part, 0, 0)
-            with ShardWriter(Path(folder), 0, opened.classes) as writer:
-                for place, (_, clean, protected, label) in enumerate(batch.samples):
-                    writer.add(place, clean, protected, label)
+            batch = craft_batch(runtime, model, collection.size, config, load_batch(collection, part, 0, 0))
+            with ShardWriter(Path(folder), 0) as writer:
+                for piece in encode_pieces(iter([batch]), opened.classes):
+                    for _, sample in piece.samples:
+                        writer.add(sample)
             return writer.stats.bytes
 
         seconds = {

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from ._train import Request, begin_config, check_settings, limit_rejects, load_surrogate, scan_source, tensors, train_to
+from ._begin import Clock, Job, begin, refuse_nesting
+from ._train import Request, check_settings, limit_rejects, load_surrogate, tensors, train_to
 from ._version import __version__
-from .atomic import remove_leftovers
-from .config import ProtectConfig, fingerprint, to_json
-from .engine import Runtime, deterministic, make_runtime, permutation
+from .config import ProtectConfig
+from .engine import Runtime, deterministic, make_runtime
 from .engine.weights import load_tensors, save_tensors
-from .errors import OutputError
 from .noise import add, craft_levels
 from .noise.views import make_view
 from .progress import Event, Progress, remarks, silent
 from .shards import (
+    Encoded,
     Ledger,
     LedgerRow,
-    ShardStats,
     ShardWriter,
     done_stats,
+    encode,
     ledger_path,
     mark_done,
     read_manifest,
     write_manifest,
 )
-from .sources import Collection, Source, open_source
+from .sources import Collection, open_source
+from .threads import ahead, behind, ordered_map
+
+WAITING = 2  # batches between two stages
+PIECE_PIXELS = 1 << 15  # that a thread encodes at a time
 
 
 @dataclass(frozen=True)
@@ -56,44 +56,6 @@ class ProtectResult:
     ledger: str
     fingerprint: str
     made: int  # shards written by this call; 0 where all were there already
-
-
-@dataclass
-class Clock:
-    """Seconds by phase."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[phase] = round(self.seconds.get(phase, 0.0) + time.perf_counter() - start, 3)
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything decided: what is protected, how, and where it goes."""
-
-    runtime: Runtime
-    collection: Collection
-    config: ProtectConfig
-    out: Path
-    ledger: Ledger
-    fingerprint: str
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.collection.source.classes
-
-    def shards(self) -> list[NDArray[np.int64]]:
-        """The inputs of each shard: the usable ones, shuffled by the seed, cut to size."""
-        usable = self.collection.usable
-        order = permutation(len(usable), self.config.seed, "shards").numpy()
-        size = self.config.shard_size
-        return [usable[order[at : at + size]] for at in range(0, len(usable), size)]
 
 
 def protect(
@@ -126,133 +88,17 @@ def protect(
     check_settings(request, runtime)
     ledger = Ledger(ledger_path(out))
     with ledger.held():
-        job = _begin(opened, out, ledger, runtime, request, clock)
+        job = begin(opened, out, ledger, runtime, request, clock)
         plan = job.shards()
         missing = [shard for shard in range(len(plan)) if not done_stats(out, shard)]
         if missing:
             with clock("surrogate"):
                 model = _surrogate(job, surrogate, checkpoint_seconds, progress)
             with clock("craft"), deterministic():
-                _craft(job, model, plan, missing, max_rejects, progress)
+                craft = functools.partial(craft_batch, runtime, model, job.collection.size, job.config)
+                make_shards(job, craft, plan, missing, max_rejects, progress)
         with clock("finish"):
             return _finish(job, len(plan), len(missing), clock)
-
-
-# --- beginning: a fresh run, or one to go on with -----------------------------------------------------------------
-
-
-def _begin(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request, clock: Clock) -> Job:
-    out.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(out)
-    known = ledger.run()
-    return (known and _go_on(known, source, out, ledger, runtime, request)) or _start(
-        source, out, ledger, runtime, request, clock
-    )
-
-
-def _go_on(
-    known: Mapping[str, Any], source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request
-) -> Job | None:
-    """The run that the ledger knows, if it is this one; None where it is not and may be overwritten."""
-    size = (known["size"][0], known["size"][1])
-    config = begin_config(request, size, runtime)
-    run = _describe(source, config, size, runtime, request.surrogate)
-    differences = _differences(out, known, run)
-    if differences and request.overwrite:
-        return None
-    if differences:
-        raise OutputError(
-            f"{out} belongs to another run: {'; '.join(differences)}. "
-            "Give --overwrite to make it anew, or choose another --out"
-        )
-    rows = ledger.sources()
-    rejects = {row.number: row.reason for row in rows if row.reason}
-    collection = Collection(source, config.resolution, size, [row.sha256 for row in rows], rejects)
-    return Job(runtime, collection, config, out, ledger, run["fingerprint"])
-
-
-def _start(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request, clock: Clock) -> Job:
-    """A fresh run: scan the source, decide the settings, take possession of the output."""
-    _refuse_foreign(out, ledger, request.overwrite)
-    with clock("scan"):
-        collection = scan_source(source, request.settings, request.progress)
-    rows = [
-        LedgerRow(number, source.entry(number).name, sha256, reason=collection.rejects.get(number))
-        for number, sha256 in enumerate(collection.sha256)
-    ]
-    ledger.write_rejects(row for row in rows if row.reason)
-    where = f"; see {ledger.path / 'rejects.jsonl'}"
-    limit_rejects(len(collection.rejects), len(source), request.max_rejects, where)
-    config = begin_config(request, collection.size, runtime)
-    run = _describe(source, config, collection.size, runtime, request.surrogate)
-    _clear(out, ledger)
-    ledger.write_sources(rows)
-    ledger.begin(run)
-    return Job(runtime, collection, config, out, ledger, run["fingerprint"])
-
-
-def _describe(
-    source: Source, config: ProtectConfig, size: tuple[int, int], runtime: Runtime, surrogate: str | Path | None
-) -> dict[str, Any]:
-    """What run.json says. All of it but `source` and `software` decides whether an output belongs to a command."""
-    given = hashlib.sha256(Path(surrogate).read_bytes()).hexdigest() if surrogate else "trained"
-    run: dict[str, Any] = {
-        "schema_version": 1,
-        "source": source.spec,
-        "source_digest": source.digest,
-        "inputs": len(source),
-        "classes": list(source.classes),
-        "size": list(size),
-        "settings": to_json(config),
-        "surrogate": given,
-        "software": {"semshard": __version__, "torch": torch.__version__, "device": runtime.device.type},
-    }
-    return run | {"fingerprint": fingerprint(run["source_digest"], run["settings"], run["surrogate"])}
-
-
-def _differences(out: Path, known: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    """What keeps the run that the ledger knows from being this one, in words."""
-    then, now = {**known, **known["settings"]}, {**run, **run["settings"]}
-    names = [name for name in ("surrogate", *run["settings"]) if then.get(name) != now[name]]
-    differences = [f"{name} was {then.get(name)}, is {now[name]}" for name in names]
-    if known["source_digest"] != run["source_digest"]:
-        differences.insert(0, f"the source had {known['inputs']} files, has {run['inputs']}, or other names")
-    if not differences and not (out / "manifest.json").exists():  # half of a run by one software, half by another
-        software = run["software"]
-        differences = [f"{k} was {v}, is {software[k]}" for k, v in known["software"].items() if v != software[k]]
-    return differences
-
-
-_OURS = re.compile(
-    r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest\.json"
-    r"|run\.json|sources\.parquet|rejects\.jsonl|(surrogate|checkpoint)\.safetensors|lock"
-)
-
-
-def _refuse_foreign(out: Path, ledger: Ledger, overwrite: bool) -> None:
-    """Files that semshard did not write are never deleted; its own only where `overwrite` says so."""
-    foreign = [path for path in out.iterdir() if not _OURS.fullmatch(path.name)]
-    if foreign:
-        raise OutputError(f"{out} holds {foreign[0].name}, which semshard did not write; choose an empty --out")
-    if any(out.iterdir()) and not overwrite:
-        gone = f"{out} holds shards, but their ledger {ledger.path} is gone"
-        raise OutputError(f"{gone}; give --overwrite or another --out")
-
-
-def _clear(out: Path, ledger: Ledger) -> None:
-    """Delete every file of ours, except what this run has written and holds."""
-    kept = {"lock", "rejects.jsonl"}
-    for path in [*out.iterdir(), *ledger.path.iterdir()]:
-        if path.name not in kept and _OURS.fullmatch(path.name):
-            path.unlink()
-
-
-def refuse_nesting(source: Source, out: Path) -> None:
-    root, target = os.path.realpath(source.spec), os.path.realpath(out)
-    if os.path.isdir(root) and os.path.commonpath([root, target]) == root:
-        raise OutputError(f"--out {out} lies inside the source; the shards would become its images")
-    if os.path.isdir(root) and os.path.commonpath([root, target]) == target:
-        raise OutputError(f"--out {out} contains the source, which must not be published")
 
 
 def _surrogate(job: Job, given: str | Path | None, checkpoint_seconds: float, progress: Progress) -> nn.Module:
@@ -266,75 +112,116 @@ def _surrogate(job: Job, given: str | Path | None, checkpoint_seconds: float, pr
 
 
 # --- crafting -----------------------------------------------------------------------------------------------------
+# A thread reads ahead, the device crafts here, and behind it threads encode and write, in the order of the plan.
 
 
-def _craft(
+@dataclass(frozen=True)
+class Batch:
+    """Inputs that are crafted together: uint8 (N, 3, H, W), labels, numbers; and why other inputs are missing."""
+
+    shard: int
+    at: int  # place of the first in the shard
+    images: Tensor
+    labels: Tensor
+    inputs: list[tuple[int, int, int]]  # of each image: its place in the shard, its number, its label
+    rejects: dict[int, str]
+    protected: Tensor | None = None
+
+
+def make_shards(
     job: Job,
-    model: nn.Module,
+    craft: Callable[[Batch], Batch],
     plan: list[NDArray[np.int64]],
     missing: list[int],
     max_rejects: float,
     progress: Progress,
 ) -> None:
+    """Write the `missing` shards of a plan; `craft` puts the protected images into a batch."""
     total = sum(len(plan[shard]) for shard in missing)
-    done = rejected = 0
+    done, rejected = 0, len(job.collection.rejects)
     progress(Event("craft", done, total, "images"))
-    for shard in missing:
-        for stats in _make_shard(job, model, shard, plan[shard]):
-            if isinstance(stats, int):
-                done += stats
-                progress(Event("craft", done, total, "images"))
-            else:
-                rejected += stats.rejected
-        limit_rejects(len(job.collection.rejects) + rejected, len(job.collection.source), max_rejects, "")
+    with behind(functools.partial(_write_shards, job), WAITING) as write:
+        for batch in ahead(_load(job.collection, job.config, plan, missing), WAITING):
+            write(craft(batch))
+            done, rejected = done + len(batch.inputs) + len(batch.rejects), rejected + len(batch.rejects)
+            limit_rejects(rejected, len(job.collection.source), max_rejects, "")
+            progress(Event("craft", done, total, "images"))
 
 
-@dataclass(frozen=True)
-class Crafted:
-    """A batch: (number, clean, protected, label) with pixels uint8 (H, W, 3), and why other inputs are missing."""
+def _load(
+    collection: Collection, config: ProtectConfig, plan: list[NDArray[np.int64]], shards: list[int]
+) -> Iterator[Batch]:
+    for shard in shards:
+        for at in range(0, len(plan[shard]), config.craft_batch):
+            yield load_batch(collection, plan[shard][at : at + config.craft_batch], shard, at)
 
-    samples: list[tuple[int, NDArray[np.uint8], NDArray[np.uint8], int]]
-    rejects: dict[int, str]
+
+def load_batch(collection: Collection, numbers: NDArray[np.int64], shard: int, at: int) -> Batch:
+    """The inputs `numbers`, which stand at place `at` of a shard."""
+    images, labels, kept, rejects = tensors(collection, numbers)
+    places = [place for place, number in enumerate(numbers.tolist(), at) if number not in rejects]
+    inputs = list(zip(places, kept.tolist(), labels.tolist(), strict=True))
+    return Batch(shard, at, images, labels, inputs, rejects)
 
 
 def craft_batch(
-    runtime: Runtime,
-    model: nn.Module,
-    collection: Collection,
-    config: ProtectConfig,
-    numbers: NDArray[np.int64],
-    shard: int,
-    at: int,
-) -> Crafted:
-    """Load the inputs `numbers`, which stand at place `at` of a shard, and craft their noise."""
-    images, labels, kept, rejects = tensors(collection, numbers)
-    if not len(kept):
-        return Crafted([], rejects)
-    view, _ = make_view(config, collection.size)
-    protected = add(images, craft_levels(runtime, model, images, labels, view, config, shard, at))
-    pixels = (batch.permute(0, 2, 3, 1).contiguous().numpy() for batch in (images, protected))
-    return Crafted(list(zip(kept.tolist(), *pixels, labels.tolist(), strict=True)), rejects)
+    runtime: Runtime, model: nn.Module, size: tuple[int, int], config: ProtectConfig, batch: Batch
+) -> Batch:
+    """The batch with its protected images, of `size` (height, width)."""
+    if not len(batch.images):
+        return replace(batch, protected=batch.images)
+    view, _ = make_view(config, size)
+    noise = craft_levels(runtime, model, batch.images, batch.labels, view, config, batch.shard, batch.at)
+    return replace(batch, protected=add(batch.images, noise))
 
 
-def _make_shard(job: Job, model: nn.Module, shard: int, numbers: NDArray[np.int64]) -> Iterator[int | ShardStats]:
-    """Write one shard; gives the number of inputs after each batch, and the stats when it is done."""
-    rows: list[LedgerRow] = []
-    source, size = job.collection.source, job.config.craft_batch
-    with ShardWriter(job.out, shard, job.classes) as writer:
-        for at in range(0, len(numbers), size):
-            part = numbers[at : at + size]
-            batch = craft_batch(job.runtime, model, job.collection, job.config, part, shard, at)
-            place = {int(number): at + offset for offset, number in enumerate(part)}
-            for number, clean, protected, label in batch.samples:
-                key = writer.add(place[number], clean, protected, label)
-                rows.append(LedgerRow(number, source.entry(number).name, job.collection.sha256[number], key))
-            for number, reason in batch.rejects.items():
-                rows.append(LedgerRow(number, source.entry(number).name, job.collection.sha256[number], None, reason))
-            writer.rejected += len(batch.rejects)
-            yield len(part)
-    job.ledger.write_shard(shard, rows)
-    mark_done(job.out, writer.stats)
-    yield writer.stats
+@dataclass(frozen=True)
+class Piece:
+    """Samples of a batch that one thread encodes, and the numbers of their inputs."""
+
+    shard: int
+    samples: list[tuple[int, Encoded]]
+    rejects: dict[int, str]
+
+
+def encode_pieces(batches: Iterator[Batch], classes: tuple[str, ...]) -> Iterator[Piece]:
+    """The batches as encoded samples, in order, by a few threads."""
+    return ordered_map(lambda work: work(), _pieces(batches, classes))
+
+
+def _pieces(batches: Iterator[Batch], classes: tuple[str, ...]) -> Iterator[Callable[[], Piece]]:
+    for batch in batches:
+        if batch.rejects:
+            yield functools.partial(Piece, batch.shard, [], batch.rejects)
+        each = max(1, PIECE_PIXELS // (batch.images.shape[2] * batch.images.shape[3]))
+        for first in range(0, len(batch.images), each):
+            yield functools.partial(_encode_piece, batch, range(first, min(first + each, len(batch.images))), classes)
+
+
+def _encode_piece(batch: Batch, which: range, classes: tuple[str, ...]) -> Piece:
+    assert batch.protected is not None
+    here = slice(which.start, which.stop)
+    both = (images[here].permute(0, 2, 3, 1) for images in (batch.images, batch.protected))
+    clean, protected = (images.contiguous().numpy() for images in both)
+    places, numbers, labels = zip(*batch.inputs[here], strict=True)
+    samples = list(zip(numbers, encode(batch.shard, places, clean, protected, labels, classes), strict=True))
+    return Piece(batch.shard, samples, {})
+
+
+def _write_shards(job: Job, batches: Iterator[Batch]) -> None:
+    source, sha256 = job.collection.source, job.collection.sha256
+    for shard, pieces in itertools.groupby(encode_pieces(batches, job.classes), lambda piece: piece.shard):
+        rows: list[LedgerRow] = []
+        with ShardWriter(job.out, shard) as writer:
+            for piece in pieces:
+                for number, sample in piece.samples:
+                    writer.add(sample)
+                    rows.append(LedgerRow(number, source.entry(number).name, sha256[number], sample.key))
+                for number, reason in piece.rejects.items():
+                    rows.append(LedgerRow(number, source.entry(number).name, sha256[number], None, reason))
+                writer.rejected += len(piece.rejects)
+        job.ledger.write_shard(shard, rows)
+        mark_done(job.out, writer.stats)
 
 
 # --- the end ------------------------------------------------------------------------------------------------------

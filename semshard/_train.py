@@ -142,6 +142,31 @@ class TrainingImages:
         return images, labels
 
 
+@dataclass(frozen=True)
+class OnDevice:
+    """All training images where the network is: uint8 (N, 3, H, W) and int64 labels (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        there = numbers.to(self.labels.device, non_blocking=True)
+        return self.images[there], self.labels[there]
+
+
+def training_images(runtime: Runtime, collection: Collection) -> TrainingImages | OnDevice:
+    """The usable images, on the device where they are in memory anyway and fit there, too."""
+    numbers = collection.usable
+    height, width = collection.size
+    if runtime.device.type == "cpu" or not collection.in_memory or not runtime.fits(len(numbers) * height * width * 3):
+        return TrainingImages(collection, numbers)
+    images, labels, _, _ = tensors(collection, numbers)
+    return OnDevice(images.to(runtime.device), labels.to(runtime.device))
+
+
 def tensors(
     collection: Collection, numbers: NDArray[np.int64]
 ) -> tuple[Tensor, Tensor, NDArray[np.int64], dict[int, str]]:
@@ -184,7 +209,7 @@ def train_to(
     progress: Progress,
 ) -> nn.Module:
     """Train a surrogate, from `checkpoint` on where there is one, and write it to `out`."""
-    data = TrainingImages(collection, collection.usable)
+    data = training_images(runtime, collection)
     about = about_surrogate(config, collection) | {"images": collection.source.digest}
     begin = Checkpoint()
     if checkpoint.exists():

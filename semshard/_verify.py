@@ -176,6 +176,8 @@ def _victims(
 
         start = time.perf_counter()
         lesson = Labelled(_planes(data[kind])[train], labels[train])
+        if runtime.fits(lesson.images.numel()):
+            lesson = Labelled(lesson.images.to(runtime.device), lesson.labels.to(runtime.device))
         curve = train_victim(runtime, lesson, exam, len(shards.classes), config, rho, advance)
         best, seconds = max(point.test for point in curve), round(time.perf_counter() - start, 1)
         end = curve[-1]

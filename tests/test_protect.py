@@ -10,9 +10,13 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+import torch
 from PIL import Image, PngImagePlugin
 
 import semshard
+from semshard._train import OnDevice, tensors, training_images
+from semshard.engine import Runtime
+from semshard.sources import open_source, scan
 from semshard.sources.shapes import draw_shape
 from tests.conftest import TINY, public_bytes
 
@@ -298,3 +302,26 @@ def test_a_dry_run_writes_nothing_and_estimates(tmp_path, images):
 def _after(tmp_path, images):
     semshard.protect(images, tmp_path / "shards", **TINY)
     return tmp_path / "shards"
+
+
+def test_the_number_of_threads_changes_no_byte(images, tmp_path, monkeypatch):
+    made = []
+    for workers in (1, 3, 16):
+        monkeypatch.setattr("os.sched_getaffinity", lambda process, n=workers: set(range(n)))
+        semshard.protect(images, tmp_path / f"out{workers}", **TINY)
+        made.append(public_bytes(tmp_path / f"out{workers}"))
+    assert made[0] == made[1] == made[2]
+
+
+def test_training_images_on_the_device_are_those_of_the_loader(images):
+    collection = scan(open_source(images))
+    assert collection.in_memory
+    loader = training_images(Runtime(torch.device("cpu"), "float32"), collection)
+    device = OnDevice(*tensors(collection, collection.usable)[:2])
+    numbers = torch.tensor([7, 3, 3, 39])
+    assert len(loader) == len(device) == 40
+    for one, other in zip(loader.batch(numbers), device.batch(numbers), strict=True):
+        assert torch.equal(one, other)
+    collection.keep, collection._cache = False, None
+    assert not collection.in_memory
+    assert torch.equal(loader.batch(numbers)[0], device.batch(numbers)[0])

@@ -7,9 +7,9 @@ import pytest
 import semshard
 
 PUBLIC = {
-    "AuditResult", "Event", "Failure", "LedgerError", "OutputError", "Plan", "Progress", "ProtectConfig",
+    "AuditResult", "BenchResult", "Event", "Failure", "LedgerError", "OutputError", "Plan", "Progress", "ProtectConfig",
     "ProtectResult", "RunError", "Sample", "SemshardError", "SettingError", "ShardError", "Shards", "SourceError",
-    "TooManyRejects", "UsageError", "VerifyConfig", "VerifyResult", "VictimResult", "__version__", "audit",
+    "TooManyRejects", "UsageError", "VerifyConfig", "VerifyResult", "VictimResult", "__version__", "audit", "bench",
     "open_shards", "plan", "preview", "protect", "train", "verify",
 }  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 from .frozen import Frozen
 from .runtime import Runtime, choose_preset, deterministic, make_runtime
-from .schedule import batch_numbers, learning_rate, permutation, set_learning_rate, sgd
+from .schedule import batch_numbers, learning_rate, permutation
+from .step import parameter_step, set_learning_rate, sgd
 
 __all__ = [
     "Frozen",
@@ -12,6 +13,7 @@ __all__ = [
     "deterministic",
     "learning_rate",
     "make_runtime",
+    "parameter_step",
     "permutation",
     "set_learning_rate",
     "sgd",

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from .captured import MOST, Captured
+from .captured import Captured, OnBatch, captured
 from .fused import MAP_BYTES, FusedConv, available, fuse
 
 
@@ -33,7 +33,7 @@ class Rest:
     freezes: int = 0
     most: int = 1 << 30  # images that go through at once: what the memory holds
     parts: dict[torch.Size, int] = field(default_factory=dict)  # … and what the CPU's caches like, by image shape
-    captured: dict[torch.Size, Captured | None] = field(default_factory=dict)
+    captured: dict[torch.Size, OnBatch | None] = field(default_factory=dict)
 
 
 _RESTS: WeakKeyDictionary[nn.Module, Rest] = WeakKeyDictionary()
@@ -94,16 +94,9 @@ class Frozen:
         return gradients[0] if len(gradients) == 1 else torch.cat(gradients)
 
     def _gradient(self, images: Tensor, labels: Tensor) -> Tensor:
-        captured, shape = self._rest.captured, images.shape
-        if images.is_cuda and shape not in captured and len(captured) < MOST:
-            try:
-                captured[shape] = Captured(self._plain_gradient, images, labels)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                captured[shape] = None
-                self._remark(f"passes are not captured as CUDA graphs: {str(error).splitlines()[0]}")
-        return (captured.get(shape) or self._plain_gradient)(images, labels)
+        plain = self._plain_gradient
+        whole = captured(self._rest.captured, lambda: Captured(plain, images, labels), images, self._remark)
+        return (whole or plain)(images, labels)
 
     def _plain_gradient(self, images: Tensor, labels: Tensor) -> Tensor:
         images = images.detach().requires_grad_()

@@ -45,6 +45,10 @@ class Runtime:
         """The model on the device, in the memory layout that convolutions are fastest in."""
         return model.to(self.device).to(memory_format=torch.channels_last)
 
+    def fits(self, size: int) -> bool:
+        """Whether `size` bytes are at most a quarter of the device's memory that is free now."""
+        return self.device.type != "cuda" or size <= torch.cuda.mem_get_info(self.device)[0] // 4
+
     def generator(self, seed: int, *path: str | int) -> torch.Generator:
         """A fresh random stream on the device, decided by `seed` and `path` alone."""
         digest = hashlib.sha256("/".join(map(str, (seed, *path))).encode()).digest()

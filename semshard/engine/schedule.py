@@ -5,27 +5,14 @@ from __future__ import annotations
 import functools
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..config import ProtectConfig, VerifyConfig
 from .runtime import Runtime
 
 
 def learning_rate(start: float, every: int, step: int) -> float:
     """The rate at `step`: a tenth of it after each `every` steps."""
     return float(start * 0.1 ** (step // every))
-
-
-def sgd(model: nn.Module, config: ProtectConfig | VerifyConfig) -> torch.optim.SGD:
-    """The optimiser of surrogates and victims; one kernel for all parameters."""
-    momentum, weight_decay = config.momentum, config.weight_decay
-    return torch.optim.SGD(model.parameters(), config.lr, momentum, weight_decay=weight_decay, fused=True)
-
-
-def set_learning_rate(optimiser: torch.optim.Optimizer, config: ProtectConfig | VerifyConfig, step: int) -> None:
-    """Give the optimiser the rate of `step`."""
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(config.lr, config.lr_every, step)
 
 
 def batch_numbers(count: int, batch: int, seed: int, step: int) -> Tensor:

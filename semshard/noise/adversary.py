@@ -1,12 +1,13 @@
-"""The adversary: the perturbation within a radius that a network likes least (inner maximum of Eq. 2)."""
+"""The adversary: the perturbation within a radius that a network likes least; and training against it (Eq. 2)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from ..engine import Runtime
+from ..engine import Runtime, parameter_step
 from .ball import pgd
+from .views import View
 
 
 def adversary(
@@ -37,3 +38,25 @@ def adversary(
         towards="more",
         generator=generator,
     )
+
+
+def adversarial_step(
+    runtime: Runtime,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    view: View,
+    generator: torch.Generator,
+    *,
+    rho: float,
+    alpha: float,
+    steps: int,
+) -> Tensor:
+    """A step of adversarial training on a view of float images (N, 3, H, W) in [0, 1] (Algorithm 1, lines 10–12).
+
+    Returns the loss, detached, on the device. A radius of 0 is standard training.
+    """
+    seen = view.apply(images, view.draw(images, generator))
+    delta = adversary(runtime, model, seen, labels, rho=rho, alpha=alpha, steps=steps, generator=generator)
+    return parameter_step(runtime, model, optimiser, seen + delta, labels)

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import ProtectConfig
 from ..engine import Runtime, batch_numbers, deterministic, set_learning_rate, sgd
 from ..models import build
-from .adversary import adversary
+from ..threads import ahead
+from .adversary import adversarial_step
 from .ball import to_levels
 from .craft import add, craft
 from .views import View, make_view
+
+WAITING = 2  # batches that are read ahead
 
 
 class Batches(Protocol):
@@ -63,9 +65,10 @@ def train_surrogate(
     _restore(model, optimiser, begin)
     model.train()
     with deterministic():
-        for step in range(begin.step, until or config.steps):
+        steps = range(begin.step, until or config.steps)
+        batches = (data.batch(batch_numbers(len(data), config.batch, config.seed, step)) for step in steps)
+        for step, (images, labels) in zip(steps, ahead(batches, WAITING), strict=True):
             set_learning_rate(optimiser, config, step)
-            images, labels = data.batch(batch_numbers(len(data), config.batch, config.seed, step))
             loss = surrogate_step(runtime, model, optimiser, images, labels, view, config, step)
             after_step(step + 1, loss, lambda done=step + 1: _snapshot(model, optimiser, done))  # type: ignore[misc]
     return model
@@ -86,15 +89,10 @@ def surrogate_step(
     images, labels = images.to(runtime.device), labels.to(runtime.device)
     delta_u = craft(runtime, model, images.float() / 255, labels, view, config, generator)  # lines 2–9
     protected = add(images, to_levels(delta_u, config.rho_u)).float() / 255
-    seen = view.apply(protected, view.draw(protected, generator))  # line 10
-    delta_a = adversary(  # line 11
-        runtime, model, seen, labels, rho=config.rho_a, alpha=config.alpha_a, steps=config.steps_a, generator=generator
-    )
-    optimiser.zero_grad(set_to_none=True)
-    loss = F.cross_entropy(runtime.logits(model, seen + delta_a), labels)  # line 12
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    return loss.detach()
+    return adversarial_step(  # lines 10–12
+        runtime, model, optimiser, protected, labels, view, generator,
+        rho=config.rho_a, alpha=config.alpha_a, steps=config.steps_a,
+    )  # fmt: skip
 
 
 def _snapshot(model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> Checkpoint:

@@ -4,7 +4,7 @@ from .ledger import Ledger, LedgerRow, ledger_path
 from .manifest import check_manifest, read_manifest, write_manifest
 from .pixels import decode_png, encode_png, png_problem
 from .reader import Sample, Shards, open_shards, read_tar
-from .writer import ShardStats, ShardWriter, done_stats, mark_done, shard_name
+from .writer import Encoded, ShardStats, ShardWriter, done_stats, encode, mark_done, shard_name
 
 __all__ = [
     "Ledger",
@@ -12,6 +12,8 @@ __all__ = [
     "Sample",
     "ShardStats",
     "ShardWriter",
+    "Encoded",
+    "encode",
     "Shards",
     "check_manifest",
     "decode_png",

@@ -9,12 +9,12 @@ import hashlib
 import io
 import json
 import math
-import tarfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, cast
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_write, write_json
 from ..errors import ShardError
+from . import tar
 from .pixels import encode_png
 
 COLUMNS = pa.schema(
@@ -63,52 +64,77 @@ class ShardStats:
     psnr_mean: float  # dB
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A sample ready to be written: the bytes of its tar entries, its row of the parquet, and what it was measured."""
+
+    entries: bytes
+    row: dict[str, object]
+    psnr: float  # dB; infinite where nothing was changed
+
+    @property
+    def key(self) -> str:
+        return str(self.row["key"])
+
+
+def encode(
+    shard: int,
+    places: Sequence[int],
+    clean: NDArray[np.uint8],
+    protected: NDArray[np.uint8],
+    labels: Sequence[int],
+    classes: Sequence[str],
+) -> list[Encoded]:
+    """Samples from pixels uint8 (N, H, W, 3) RGB, twice; `clean` is measured against, never written.
+
+    Good for any thread; most of the time goes into PNG, where other threads can run.
+    """
+    count, height, width = protected.shape[:3]
+    noise = np.subtract(protected, clean, dtype=np.int16).reshape(count, -1)
+    linf = np.abs(noise).max(1).tolist()
+    errors = (np.square(noise, dtype=np.int32).sum(1, dtype=np.int64) / noise.shape[1]).tolist()
+    samples = []
+    for i, (place, label) in enumerate(zip(places, labels, strict=True)):
+        key, name, sha256 = sample_key(shard, place), classes[label], hashlib.sha256(protected[i].data).hexdigest()
+        words = f'"width":{width},"height":{height},"linf":{linf[i]},"sha256":"{sha256}"'
+        about = f'{{"class":{json.dumps(name, ensure_ascii=False)},{words}}}'.encode()
+        parts = (
+            tar.entry(f"{key}.cls", b"%d" % label),
+            tar.entry(f"{key}.json", about),
+            tar.entry(f"{key}.png", encode_png(protected[i])),
+        )
+        psnr = 10 * math.log10(255**2 / errors[i]) if errors[i] else math.inf
+        row = {"key": key, "label": label, "class": name, "width": width, "height": height, "linf": linf[i]}
+        samples.append(Encoded(b"".join(parts), row | {"sha256": sha256}, psnr))
+    return samples
+
+
 class ShardWriter:
     """A shard under construction. Leaving the block well publishes the tar and the parquet; `stats` says what they are.
 
     The shard is not done before `mark_done`.
     """
 
-    def __init__(self, directory: Path, shard: int, classes: tuple[str, ...]) -> None:
-        self._directory, self._shard, self._classes = directory, shard, classes
-        self._rows: list[dict[str, object]] = []
-        self._psnr: list[float] = []
-        self._linf: list[int] = []
+    def __init__(self, directory: Path, shard: int) -> None:
+        self._directory, self._shard = directory, shard
+        self._samples: list[tuple[dict[str, object], float]] = []
+        self._sha256, self._bytes = hashlib.sha256(), 0
         self.rejected = 0
 
     def __enter__(self) -> ShardWriter:
         self._stack = ExitStack()
-        file = self._stack.enter_context(atomic_write(self._directory / f"{shard_name(self._shard)}.tar"))
-        self._file = _Counted(file)
-        self._tar = tarfile.open(fileobj=cast(IO[bytes], self._file), mode="w", format=tarfile.USTAR_FORMAT)
+        self._file = self._stack.enter_context(atomic_write(self._directory / f"{shard_name(self._shard)}.tar"))
         return self
 
-    def add(self, place: int, clean: NDArray[np.uint8], protected: NDArray[np.uint8], label: int) -> str:
-        """One sample, uint8 (H, W, 3) RGB twice; returns its key. `clean` is measured against, never written."""
-        key = sample_key(self._shard, place)
-        noise = protected.astype(np.int16) - clean
-        height, width = protected.shape[:2]
-        linf = int(np.abs(noise).max())
-        about = {
-            "class": self._classes[label],
-            "width": width,
-            "height": height,
-            "linf": linf,
-            "sha256": hashlib.sha256(protected.tobytes()).hexdigest(),
-        }
-        self._entry(f"{key}.cls", str(label).encode())
-        self._entry(f"{key}.json", json.dumps(about, separators=(",", ":"), ensure_ascii=False).encode())
-        self._entry(f"{key}.png", encode_png(protected))
-        self._linf.append(linf)
-        self._rows.append({"key": key, "label": label, **about})
-        error = float((noise.astype(np.float64) ** 2).mean())
-        self._psnr.append(10 * math.log10(255**2 / error) if error else math.inf)
-        return key
+    def add(self, sample: Encoded) -> None:
+        """Append a sample."""
+        self._write(sample.entries)
+        self._samples.append((sample.row, sample.psnr))
 
-    def _entry(self, name: str, data: bytes) -> None:
-        info = tarfile.TarInfo(name)
-        info.size, info.mode = len(data), 0o644
-        self._tar.addfile(info, io.BytesIO(data))
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._sha256.update(data)
+        self._bytes += len(data)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -117,38 +143,24 @@ class ShardWriter:
             self._stack.__exit__(kind, error, trace)
             return
         with self._stack:
-            self._tar.close()
+            self._write(tar.end(self._bytes))
+        rows = [row for row, _ in self._samples]
         table = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(self._rows, COLUMNS), table)
+        pq.write_table(pa.Table.from_pylist(rows, COLUMNS), table)
         with atomic_write(self._directory / f"{shard_name(self._shard)}.parquet") as file:
             file.write(table.getvalue())
-        finite = [value for value in self._psnr if math.isfinite(value)]
+        finite = [psnr for _, psnr in self._samples if math.isfinite(psnr)]
         self.stats = ShardStats(
             shard=self._shard,
-            samples=len(self._rows),
+            samples=len(rows),
             rejected=self.rejected,
-            bytes=self._file.count,
-            sha256=self._file.sha256.hexdigest(),
+            bytes=self._bytes,
+            sha256=self._sha256.hexdigest(),
             parquet_bytes=table.tell(),
             parquet_sha256=hashlib.sha256(table.getvalue()).hexdigest(),
-            linf_max=max(self._linf, default=0),
+            linf_max=max((cast(int, row["linf"]) for row in rows), default=0),
             psnr_mean=round(sum(finite) / len(finite), 4) if finite else 0.0,
         )
-
-
-class _Counted:
-    """A file that hashes and counts what is written to it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.sha256, self.count = file, hashlib.sha256(), 0
-
-    def tell(self) -> int:
-        return self.count
-
-    def write(self, data: bytes) -> int:
-        self.sha256.update(data)
-        self.count += len(data)
-        return self._file.write(data)
 
 
 def mark_done(directory: Path, stats: ShardStats) -> None:

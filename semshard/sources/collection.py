@@ -8,23 +8,19 @@ they are decoded again when they are asked for, and an input whose bytes changed
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TypeVar, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RejectedImage, SourceError
+from ..threads import ordered_map
 from .decode import resize
 from .source import Loaded, Source
 
 CACHE_SHARE = 0.25
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass
@@ -36,6 +32,7 @@ class Collection:
     size: tuple[int, int]  # (height, width), of every usable input
     sha256: list[str | None]  # per input; None where it could not be read
     rejects: dict[int, str]  # number → reason
+    keep: bool = True  # pixels in memory, where they fit
     _cache: NDArray[np.uint8] | None = None  # (inputs, H, W, 3)
     _cached: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
@@ -43,6 +40,11 @@ class Collection:
     def usable(self) -> NDArray[np.int64]:
         """Numbers of the inputs that are not rejected, in order."""
         return np.setdiff1d(np.arange(len(self.source)), np.fromiter(self.rejects, np.int64, len(self.rejects)))
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels of all usable inputs are kept."""
+        return self._cache is not None and bool(self._cached[self.usable].all())
 
     def label(self, number: int) -> int:
         label = self.source.entry(number).label
@@ -79,6 +81,8 @@ class Collection:
         return np.stack(pixels) if pixels else empty, np.array(kept, np.int64), rejects
 
     def _keep(self, number: int, pixels: NDArray[np.uint8]) -> None:
+        if not self.keep:
+            return
         if self._cache is None:
             total = len(self.source) * pixels.nbytes
             if total > CACHE_SHARE * free_memory():
@@ -131,17 +135,6 @@ def scan(
         reason = next(iter(collection.rejects.values()))
         raise SourceError(f"{source.spec} holds no usable image; the first is rejected because: {reason}")
     return collection
-
-
-def ordered_map(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`map`, by a few threads, in order, with a bounded number of results waiting."""
-    items = iter(items)
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting = deque(pool.submit(function, item) for item in islice(items, 4 * workers))
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(pool.submit(function, item) for item in islice(items, 1))
 
 
 def free_memory() -> int:

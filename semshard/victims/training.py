@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import VerifyConfig
 from ..engine import Runtime, batch_numbers, deterministic, set_learning_rate, sgd
 from ..models import build
-from ..noise import adversary
+from ..noise import adversarial_step
 from ..noise.views import View, make_view
 
 TRAIN_SAMPLE = 2000  # training images that the training accuracy is taken on
@@ -64,19 +63,16 @@ def train_victim(
             generator = runtime.generator(config.seed, "victim", step)
             images = train.images[numbers].to(runtime.device).float() / 255
             labels = train.labels[numbers].to(runtime.device)
-            seen = view.apply(images, view.draw(images, generator))
-            alpha, steps = rho_a * config.step_share, config.steps_a
-            delta = adversary(runtime, model, seen, labels, rho=rho_a, alpha=alpha, steps=steps, generator=generator)
-            optimiser.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(runtime.logits(model, seen + delta), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            loss = adversarial_step(
+                runtime, model, optimiser, images, labels, view, generator,
+                rho=rho_a, alpha=rho_a * config.step_share, steps=config.steps_a,
+            )  # fmt: skip
             point = None
             if step + 1 in stops:
                 scores = accuracy(runtime, model, test, view), accuracy(runtime, model, sample, view)
                 point = Point(step + 1, *scores)
                 curve.append(point)
-            advance(step + 1, loss.detach(), point)
+            advance(step + 1, loss, point)
     return curve
 
 

@@ -129,7 +129,8 @@ def test_settings_come_from_toml_and_options_go_first(tmp_path, images):
 
 
 @pytest.mark.parametrize(
-    ("command", "config"), [("protect", ProtectConfig), ("train", ProtectConfig), ("verify", VerifyConfig)]
+    ("command", "config"),
+    [("protect", ProtectConfig), ("train", ProtectConfig), ("bench", ProtectConfig), ("verify", VerifyConfig)],
 )
 def test_every_setting_has_an_option(command, config):
     names = {parameter.name for parameter in COMMANDS[command].params}

@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from torch import fx, nn
 from torch.func import functional_call
 
-from semshard.engine import Frozen, Runtime, make_runtime
+from semshard.config import protect_config
+from semshard.engine import Frozen, Runtime, make_runtime, parameter_step, sgd
 from semshard.engine.frozen import _rest, folded_weights
 from semshard.engine.fused import available
+from semshard.errors import RunError
 from semshard.models import NETWORKS, build
 
 from .test_runtime import CPU, used
@@ -122,15 +124,16 @@ def greedy(x):
     return Greedy.apply(x)
 
 
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3 * 64, 5)
+
+    def forward(self, x):
+        return self.head(greedy(x).flatten(1))
+
+
 def test_short_memory_halves_the_batch_says_so_once_and_changes_nothing():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.head = nn.Linear(3 * 64, 5)
-
-        def forward(self, x):
-            return self.head(greedy(x).flatten(1))
-
     said = []
     frozen = Frozen(Net(), "float32", said.append)
     x, y = torch.rand(11, 3, 8, 8), torch.arange(11) % 5
@@ -140,6 +143,14 @@ def test_short_memory_halves_the_batch_says_so_once_and_changes_nothing():
     assert [sentence.rsplit(" images", 1)[0].rsplit(" ", 1)[1] for sentence in said] == ["6", "3"]
     frozen.gradient(x, y)
     assert len(said) == 2
+
+
+def test_a_training_step_that_the_memory_does_not_hold_is_an_error_that_says_what_to_do():
+    model = Net()
+    optimiser = sgd(model, protect_config("quick", (32, 32), "float32", {}))
+    with pytest.raises(RunError, match="does not hold a step of 4 images; lower --batch"):
+        parameter_step(CPU, model, optimiser, torch.rand(4, 3, 8, 8), torch.arange(4))
+    assert parameter_step(CPU, model, optimiser, torch.rand(3, 3, 8, 8), torch.arange(3)) > 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
@@ -158,3 +169,27 @@ def test_captured_passes_are_plain_passes_and_follow_the_weights(name, precision
                 parameter += 0.01 * torch.randn_like(parameter)
     assert not said, "the capture failed"
     assert len(frozen._rest.captured) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_captured_parameter_steps_are_plain_steps(name):
+    config = protect_config("quick", (32, 32), "float32", {})
+    said, states = [], []
+    for capture in (True, False):
+        runtime = Runtime(torch.device("cuda"), "float32", said.append)
+        model = runtime.place(used(name, torch.float32)).train()
+        optimiser = sgd(model, config)
+        for step in range(4):
+            generator = torch.Generator().manual_seed(step)
+            x, y = torch.rand(16, 3, 32, 32, generator=generator).cuda(), torch.arange(16).cuda() % 5
+            if capture:
+                parameter_step(runtime, model, optimiser, x, y)
+            else:
+                optimiser.zero_grad()
+                F.cross_entropy(runtime.logits(model, x), y).backward()
+                optimiser.step()
+        states.append(model.state_dict())
+    assert not said, "the capture failed"
+    for key, value in states[0].items():
+        torch.testing.assert_close(value, states[1][key], rtol=1e-3, atol=1e-4)

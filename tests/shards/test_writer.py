@@ -9,7 +9,7 @@ import pytest
 
 from semshard.atomic import atomic_write, remove_leftovers
 from semshard.errors import ShardError
-from semshard.shards import ShardWriter, done_stats, mark_done
+from semshard.shards import ShardWriter, done_stats, encode, mark_done
 
 CLASSES = ("cat", "dög")
 
@@ -18,10 +18,15 @@ def picture(seed):
     return np.random.default_rng(seed).integers(10, 240, (9, 11, 3), np.uint8)
 
 
+def sample(shard, place, noise):
+    clean = picture(place)[None]
+    return encode(shard, [place], clean, clean + np.uint8(noise), [place % 2], CLASSES)[0]
+
+
 def write(folder, count=5):
-    with ShardWriter(folder, 3, CLASSES) as writer:
+    with ShardWriter(folder, 3) as writer:
         for place in range(count):
-            writer.add(place, picture(place), picture(place) + np.uint8(place + 1), place % 2)
+            writer.add(sample(3, place, place + 1))
     return writer.stats
 
 
@@ -70,8 +75,8 @@ def test_the_parquet_has_a_row_per_sample(tmp_path):
 
 
 def test_an_error_in_the_middle_leaves_nothing_behind(tmp_path):
-    with pytest.raises(RuntimeError), ShardWriter(tmp_path, 0, CLASSES) as writer:
-        writer.add(0, picture(0), picture(0), 0)
+    with pytest.raises(RuntimeError), ShardWriter(tmp_path, 0) as writer:
+        writer.add(sample(0, 0, 0))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,121 @@
+"""The story of bench: ceilings of this device → steps beside a plain baseline → data path → memory."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ._version import __version__
+from .benchmark.ceilings import convolutions, matrix_product
+from .benchmark.data_path import data_path, peak_memory
+from .benchmark.steps import StepTime, folds, steps
+from .config import protect_config, to_json, verify_config
+from .engine import choose_preset, make_runtime
+from .errors import SettingError
+from .noise import new_surrogate
+from .progress import Event, Progress, remarks, silent
+
+SIZE = (32, 32)
+MEMORY_AT = (1_000, 20_000)  # images
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """What was measured. Rates are FLOP/s, images/s; times seconds."""
+
+    hardware: dict[str, Any]
+    settings: dict[str, Any]
+    matrix_product: float
+    convolutions: float
+    steps: list[StepTime]
+    folds: dict[int, float]  # seconds of one gradient of Eq. 10, by draws that go through the network together
+    data_path: dict[str, float]
+    peak_memory: dict[int, int]  # bytes, by images
+
+    def to_json(self) -> dict[str, Any]:
+        return vars(self) | {"steps": [step.to_json() for step in self.steps]}
+
+
+def bench(
+    *,
+    preset: str = "auto",
+    device: str = "auto",
+    repeats: int = 3,
+    pictures: int = 2_000,
+    memory_at: tuple[int, ...] = MEMORY_AT,
+    progress: Progress = silent,
+    **settings: Any,
+) -> BenchResult:
+    """Measure this machine: the steps of a preset on 32 × 32 images beside the plain baseline, and the data path.
+
+    `settings` are fields of `ProtectConfig`. `pictures` go through the data path, 0 leaves it out; peak memory is
+    taken with `memory_at` so many. Times are medians of `repeats` runs, taken in turn. Raises `SettingError`.
+    """
+    if repeats < 1:
+        raise SettingError(f"repeats = {repeats} must be at least 1")
+    runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
+    if preset == "auto":
+        preset, reason = choose_preset(runtime.device)
+        progress(Event("start", message=f"preset: {preset} ({reason})"))
+    protect = protect_config(preset, SIZE, runtime.precision, settings)
+    if protect.views != "crop-flip":
+        raise SettingError(f"the baseline knows crop-flip views only, not {protect.views}")
+    chosen = {"rho_a": protect.rho_a, "network": protect.network}
+    verify = verify_config(preset, SIZE, runtime.precision, chosen)
+    parts = 3 + (1 + len(memory_at) if pictures else 0)
+
+    def done(part: int, what: str) -> None:
+        progress(Event("bench", part, parts, "parts", message=what))
+
+    done(0, "ceilings")
+    dtype = torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32
+    product = matrix_product(runtime.device, dtype, repeats)
+    model = new_surrogate(protect, 10, SIZE, runtime)
+    ceiling = convolutions(model, SIZE, protect.batch, runtime.device, dtype, repeats)
+    done(1, "steps, ours and plain in turn")
+    times = list(steps(runtime, protect, verify, SIZE, repeats))
+    done(2, "draws together")
+    together = folds(runtime, protect, SIZE, repeats)
+    done(3, "data path")
+    return BenchResult(
+        hardware=describe(runtime.device),
+        settings=to_json(protect),
+        matrix_product=product,
+        convolutions=ceiling,
+        steps=times,
+        folds=together,
+        data_path=data_path(pictures, repeats) if pictures else {},
+        peak_memory=_memory(memory_at, done) if pictures else {},
+    )
+
+
+def _memory(counts: tuple[int, ...], done: Any) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for number, count in enumerate(counts):
+        done(4 + number, f"memory at {count:,} images")
+        found |= peak_memory([count])
+    done(4 + len(counts), "done")
+    return found
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The machine, in words and versions."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "semshard": __version__,
+    }
+
+
+def _cpu() -> str:
+    extensions = {
+        "AVX-512 BF16": "_is_avx512_bf16_supported",
+        "AMX": "_is_amx_tile_supported",
+    }
+    found = [name for name, probe in extensions.items() if getattr(torch.cpu, probe, lambda: False)()]
+    return ", ".join([platform.machine(), *found])

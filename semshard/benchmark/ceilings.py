@@ -1,0 +1,76 @@
+"""The fastest this device goes: a matrix product, and a network's own convolutions one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .timing import medians
+
+
+def forward_flop(model: nn.Module, size: tuple[int, int]) -> float:
+    """Floating-point operations of a forward pass of one image; a multiply-add counts as two."""
+    images = torch.zeros(1, 3, *size, device=next(model.parameters()).device)
+    training = model.training
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(images)
+    model.train(training)
+    return float(counter.get_total_flops())
+
+
+def matrix_product(device: torch.device, dtype: torch.dtype, repeats: int) -> float:
+    """FLOP/s of a square matrix product."""
+    side = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return 2 * side**3 / medians({"product": lambda: a @ b}, repeats, device)["product"]
+
+
+def convolutions(
+    model: nn.Module, size: tuple[int, int], batch: int, device: torch.device, dtype: torch.dtype, repeats: int
+) -> float:
+    """FLOP/s of the network's convolutions, forward and input gradient, each alone, channels last, nothing else.
+
+    Each is measured on the batch and on a part of it, and the faster one counts.
+    """
+    inputs: list[tuple[nn.Conv2d, torch.Size]] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda conv, given: inputs.append((conv, given[0].shape)))
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    flop = []
+    with torch.no_grad():
+        training = model.training
+        model.eval()(torch.zeros(1, 3, *size, device=device))
+        model.train(training)
+    for hook in hooks:
+        hook.remove()
+    seconds = 0.0
+    for conv, shape in inputs:
+        parts = {batch, max(1, batch // 2)}
+        actions = {str(n): _one(conv, (n, *shape[1:]), dtype) for n in parts}
+        times = medians(actions, repeats, device)
+        seconds += min(times[str(n)] / n for n in parts) * batch
+        height, width = ((s + 2 * p - k) // t + 1 for s, p, k, t in zip(shape[2:], *_geometry(conv), strict=True))
+        flop.append(4 * batch * conv.weight.numel() * height * width)
+    return sum(flop) / seconds
+
+
+def _geometry(conv: nn.Conv2d) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    padding = conv.padding
+    assert not isinstance(padding, str)
+    return padding, conv.kernel_size, conv.stride
+
+
+def _one(conv: nn.Conv2d, shape: tuple[int, ...], dtype: torch.dtype) -> Callable[[], Tensor]:
+    last = {"memory_format": torch.channels_last}
+    weight = conv.weight.detach().to(dtype).contiguous(**last)
+    x = torch.randn(shape, device=weight.device).to(dtype).contiguous(**last).requires_grad_()
+    run = partial(F.conv2d, weight=weight, stride=conv.stride, padding=conv.padding, groups=conv.groups)
+    gradient = torch.randn_like(run(x))
+    return lambda: torch.autograd.grad(run(x), x, gradient)[0]

@@ -1,0 +1,143 @@
+"""The data path: decoder, encoder and tar writer alone, and the whole pipeline with a noise that costs nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .._begin import Job
+from .._protect import Batch, make_shards
+from ..config import protect_config
+from ..engine import Runtime
+from ..noise import add
+from ..progress import silent
+from ..shards import Ledger, ShardWriter, encode, ledger_path
+from ..shards.pixels import encode_png
+from ..sources import open_source, scan
+from ..sources.decode import decode
+from ..threads import ordered_map
+
+TOGETHER = 32
+CLASSES = 10
+T = TypeVar("T")
+
+
+def pictures(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Smooth coloured noise, uint8 (count, side, side, 3): about as hard to compress as photographs."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (count, side // 4, side // 4, 3), np.uint8)
+    grain = random.integers(-4, 5, (count, side, side, 3), np.int16)
+    smooth = np.stack([cv2.resize(each, (side, side), interpolation=cv2.INTER_CUBIC) for each in coarse])
+    noisy: NDArray[np.uint8] = np.clip(smooth + grain, 0, 255).astype(np.uint8)
+    return noisy
+
+
+def data_path(count: int, repeats: int) -> dict[str, float]:
+    """Images a second of each part, all cores together; medians of `repeats`. `count` pictures of 32 × 32."""
+    small, large = pictures(count, 32), pictures(max(8, count // 50), 224)
+    files = [encode_png(picture) for picture in small]
+    samples = encode(0, range(count), small, small, [0] * count, ["0"])
+    rates = {
+        "decode, 32 × 32": _rate(lambda: _spread(decode, files), count, repeats),
+        "encode, 32 × 32": _rate(lambda: _spread(encode_png, small), count, repeats),
+        "encode, 224 × 224": _rate(lambda: _spread(encode_png, large), len(large), repeats),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+
+        def write() -> None:
+            with ShardWriter(Path(folder), 0) as writer:
+                for sample in samples:
+                    writer.add(sample)
+
+        rates["tar, 32 × 32"] = _rate(write, count, repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(Path(folder) / "images", count)
+        rates["pipeline, pixels in memory"] = _median(
+            [pipeline(Path(folder), keep=True, name=f"kept{i}") for i in range(repeats)]
+        )
+        rates["pipeline, files read again"] = _median(
+            [pipeline(Path(folder), keep=False, name=f"read{i}") for i in range(repeats)]
+        )
+    return rates
+
+
+def peak_memory(counts: Sequence[int]) -> dict[int, int]:
+    """Peak resident bytes of a process that runs the pipeline on so many pictures, files read again."""
+    found = {}
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            write_folder(Path(folder) / "images", count)
+            program = f"from semshard.benchmark.data_path import report; report({folder!r})"
+            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+            found[count] = int(json.loads(done.stdout)["peak"])
+    return found
+
+
+def report(folder: str) -> None:
+    """Run the pipeline on the pictures in `folder` and write the peak memory of this process to standard output."""
+    pipeline(Path(folder), keep=False, name="out")
+    sys.stdout.write(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+
+
+def pipeline(folder: Path, *, keep: bool, name: str) -> float:
+    """Images a second from `folder`/images to finished shards in `folder`/`name`, after the scan; free noise."""
+    source = open_source(folder / "images")
+    collection = dataclasses.replace(scan(source), keep=keep)
+    if not keep:
+        collection = dataclasses.replace(collection, _cache=None)
+    out = folder / name
+    out.mkdir()
+    ledger = Ledger(ledger_path(out))
+    config = protect_config("quick", collection.size, "float32", {})
+    noise = torch.from_numpy(np.random.default_rng(0).integers(-8, 9, (3, *collection.size), np.int8))
+
+    def free(batch: Batch) -> Batch:
+        return dataclasses.replace(batch, protected=add(batch.images, noise))
+
+    with ledger.held():
+        job = Job(Runtime(torch.device("cpu"), "float32"), collection, config, out, ledger, "")
+        plan = job.shards()
+        start = time.perf_counter()
+        make_shards(job, free, plan, list(range(len(plan))), 0, silent)
+        return len(source) / (time.perf_counter() - start)
+
+
+def write_folder(folder: Path, count: int) -> None:
+    """A folder of class folders of PNGs."""
+    for label in range(CLASSES):
+        (folder / str(label)).mkdir(parents=True)
+    for first in range(0, count, 1000):
+        for place, picture in enumerate(pictures(min(1000, count - first), 32, first), first):
+            (folder / str(place % CLASSES) / f"{place:06d}.png").write_bytes(encode_png(picture))
+
+
+def _spread(function: Callable[[Any], T], items: Any) -> None:
+    parts = (items[at : at + TOGETHER] for at in range(0, len(items), TOGETHER))
+    for _ in ordered_map(lambda part: [function(item) for item in part], parts):
+        pass
+
+
+def _rate(action: Callable[[], object], count: int, repeats: int) -> float:
+    rates = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        action()
+        rates.append(count / (time.perf_counter() - start))
+    return _median(rates)
+
+
+def _median(values: list[float]) -> float:
+    return float(np.median(values))
