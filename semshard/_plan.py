@@ -92,8 +92,7 @@ def plan(
             batch = craft_batch(runtime, model, collection.size, config, load_batch(collection, part, 0, 0))
             with ShardWriter(Path(folder), 0) as writer:
                 for piece in encode_pieces(iter([batch]), opened.classes):
-                    for _, sample in piece.samples:
-                        writer.add(sample)
+                    writer.add(piece.samples)
             return writer.stats.bytes
 
         seconds = {

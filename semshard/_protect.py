@@ -39,6 +39,7 @@ from .threads import ahead, behind, ordered_map
 
 WAITING = 2  # batches between two stages
 PIECE_PIXELS = 1 << 15  # that a thread encodes at a time
+PIECES = 16  # a thread: work for as long as a finished shard takes to reach the disk
 
 
 @dataclass(frozen=True)
@@ -180,19 +181,20 @@ class Piece:
     """Samples of a batch that one thread encodes, and the numbers of their inputs."""
 
     shard: int
-    samples: list[tuple[int, Encoded]]
+    samples: list[Encoded]
+    numbers: tuple[int, ...]
     rejects: dict[int, str]
 
 
 def encode_pieces(batches: Iterator[Batch], classes: tuple[str, ...]) -> Iterator[Piece]:
     """The batches as encoded samples, in order, by a few threads."""
-    return ordered_map(lambda work: work(), _pieces(batches, classes))
+    return ordered_map(lambda work: work(), _pieces(batches, classes), each=PIECES)
 
 
 def _pieces(batches: Iterator[Batch], classes: tuple[str, ...]) -> Iterator[Callable[[], Piece]]:
     for batch in batches:
         if batch.rejects:
-            yield functools.partial(Piece, batch.shard, [], batch.rejects)
+            yield functools.partial(Piece, batch.shard, [], (), batch.rejects)
         each = max(1, PIECE_PIXELS // (batch.images.shape[2] * batch.images.shape[3]))
         for first in range(0, len(batch.images), each):
             yield functools.partial(_encode_piece, batch, range(first, min(first + each, len(batch.images))), classes)
@@ -201,11 +203,10 @@ def _pieces(batches: Iterator[Batch], classes: tuple[str, ...]) -> Iterator[Call
 def _encode_piece(batch: Batch, which: range, classes: tuple[str, ...]) -> Piece:
     assert batch.protected is not None
     here = slice(which.start, which.stop)
-    both = (images[here].permute(0, 2, 3, 1) for images in (batch.images, batch.protected))
-    clean, protected = (images.contiguous().numpy() for images in both)
+    both = (images.numpy()[here].transpose(0, 2, 3, 1) for images in (batch.images, batch.protected))
+    clean, protected = (np.ascontiguousarray(images) for images in both)
     places, numbers, labels = zip(*batch.inputs[here], strict=True)
-    samples = list(zip(numbers, encode(batch.shard, places, clean, protected, labels, classes), strict=True))
-    return Piece(batch.shard, samples, {})
+    return Piece(batch.shard, encode(batch.shard, places, clean, protected, labels, classes), numbers, {})
 
 
 def _write_shards(job: Job, batches: Iterator[Batch]) -> None:
@@ -214,8 +215,8 @@ def _write_shards(job: Job, batches: Iterator[Batch]) -> None:
         rows: list[LedgerRow] = []
         with ShardWriter(job.out, shard) as writer:
             for piece in pieces:
-                for number, sample in piece.samples:
-                    writer.add(sample)
+                writer.add(piece.samples)
+                for number, sample in zip(piece.numbers, piece.samples, strict=True):
                     rows.append(LedgerRow(number, source.entry(number).name, sha256[number], sample.key))
                 for number, reason in piece.rejects.items():
                     rows.append(LedgerRow(number, source.entry(number).name, sha256[number], None, reason))

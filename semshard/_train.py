@@ -173,7 +173,8 @@ def tensors(
     """uint8 (n, 3, H, W) and int64 labels of those inputs that can be had; which these are; why not the others."""
     pixels, kept, rejects = collection.stack(numbers)
     labels = torch.tensor([collection.label(int(number)) for number in kept], dtype=torch.int64)
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels, kept, rejects
+    planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))  # torch would start threads here, and they spin
+    return torch.from_numpy(planes), labels, kept, rejects
 
 
 def load_surrogate(

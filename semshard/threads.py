@@ -120,12 +120,12 @@ def behind(consume: Callable[[Iterator[T]], None], depth: int) -> Iterator[Calla
         raise failures[0]
 
 
-def ordered_map(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`map`, by a few threads, in order, with a bounded number of results waiting."""
+def ordered_map(function: Callable[[T], R], items: Iterable[T], each: int = 4) -> Iterator[R]:
+    """`map`, by a few threads, in order, with at most `each` results a thread under way or waiting."""
     items = iter(items)
     workers = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(workers) as pool:
-        waiting = deque(pool.submit(function, item) for item in islice(items, 4 * workers))
+        waiting = deque(pool.submit(function, item) for item in islice(items, each * workers))
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(pool.submit(function, item) for item in islice(items, 1))

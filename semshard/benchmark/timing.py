@@ -8,9 +8,14 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+LONG = 5.0
+
 
 def medians(actions: Mapping[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
-    """Seconds of each action: the median of `repeats` runs, taken in turn after a warm-up of each."""
+    """Seconds of each action: the median of `repeats` runs, taken in turn after a warm-up of each.
+
+    A warm-up longer than `LONG` seconds counts, too: what it warms up is a small part of it.
+    """
     times: dict[str, list[float]] = {name: [] for name in actions}
     for round in range(repeats + 1):
         for name, action in actions.items():
@@ -18,8 +23,9 @@ def medians(actions: Mapping[str, Callable[[], object]], repeats: int, device: t
             start = time.perf_counter()
             action()
             _wait(device)
-            if round:
-                times[name].append(time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            if round or seconds > LONG:
+                times[name].append(seconds)
     return {name: statistics.median(of) for name, of in times.items()}
 
 

@@ -31,7 +31,7 @@ class Runtime:
     device: torch.device
     precision: str  # float32 | bfloat16
     remark: Callable[[str], None] = _nobody  # told in a sentence what was chosen, and what had to be changed
-    fold: int = 1  # draws J of a noise step that go through a network together
+    fold: int = ALL_DRAWS  # how many draws J of a noise step go through a network together, at most
 
     def logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Class scores, float (N, classes), of float images (N, 3, H, W) in [0, 1]; differentiable."""
@@ -89,7 +89,7 @@ def make_runtime(device: str = "auto", precision: str = "auto", remark: Callable
     if precision == "auto":
         precision, reason = choose_precision(where)
     remark(f"device: {where}, dtype: {precision} {reason}")
-    return Runtime(where, precision, remark, ALL_DRAWS if where.type == "cuda" else 1)
+    return Runtime(where, precision, remark)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ class Ledger:
 
 def _write(path: Path, rows: Iterable[LedgerRow]) -> None:
     table = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], _ROW), table)
+    pq.write_table(pa.Table.from_pylist([vars(row) for row in rows], _ROW), table)
     with atomic_write(path) as file:
         file.write(table.getvalue())
 

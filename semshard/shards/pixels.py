@@ -17,10 +17,18 @@ _PIXEL_CHUNKS = {b"IHDR", b"IDAT", b"IEND"}
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """uint8 (H, W, 3) RGB as an 8-bit RGB PNG."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise ShardError(f"OpenCV could not encode an image of shape {pixels.shape}")
-    return data.tobytes()
+    return encode_pngs(pixels[None])[0]
+
+
+def encode_pngs(pixels: NDArray[np.uint8]) -> list[bytes]:
+    """uint8 (N, H, W, 3) RGB as 8-bit RGB PNGs."""
+    encoded = []
+    for picture in np.ascontiguousarray(pixels[..., ::-1]):
+        done, data = cv2.imencode(".png", picture)
+        if not done:
+            raise ShardError(f"OpenCV could not encode an image of shape {picture.shape}")
+        encoded.append(data.tobytes())
+    return encoded
 
 
 def decode_png(data: bytes) -> NDArray[np.uint8]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ..atomic import atomic_write, write_json
 from ..errors import ShardError
 from . import tar
-from .pixels import encode_png
+from .pixels import encode_pngs
 
 COLUMNS = pa.schema(
     [
@@ -93,7 +93,7 @@ def encode(
     noise = np.subtract(protected, clean, dtype=np.int16).reshape(count, -1)
     linf = np.abs(noise).max(1).tolist()
     errors = (np.square(noise, dtype=np.int32).sum(1, dtype=np.int64) / noise.shape[1]).tolist()
-    samples = []
+    samples, pngs = [], encode_pngs(protected)
     for i, (place, label) in enumerate(zip(places, labels, strict=True)):
         key, name, sha256 = sample_key(shard, place), classes[label], hashlib.sha256(protected[i].data).hexdigest()
         words = f'"width":{width},"height":{height},"linf":{linf[i]},"sha256":"{sha256}"'
@@ -101,7 +101,7 @@ def encode(
         parts = (
             tar.entry(f"{key}.cls", b"%d" % label),
             tar.entry(f"{key}.json", about),
-            tar.entry(f"{key}.png", encode_png(protected[i])),
+            tar.entry(f"{key}.png", pngs[i]),
         )
         psnr = 10 * math.log10(255**2 / errors[i]) if errors[i] else math.inf
         row = {"key": key, "label": label, "class": name, "width": width, "height": height, "linf": linf[i]}
@@ -126,10 +126,10 @@ class ShardWriter:
         self._file = self._stack.enter_context(atomic_write(self._directory / f"{shard_name(self._shard)}.tar"))
         return self
 
-    def add(self, sample: Encoded) -> None:
-        """Append a sample."""
-        self._write(sample.entries)
-        self._samples.append((sample.row, sample.psnr))
+    def add(self, samples: Sequence[Encoded]) -> None:
+        """Append samples."""
+        self._write(b"".join(sample.entries for sample in samples))
+        self._samples.extend((sample.row, sample.psnr) for sample in samples)
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)

@@ -26,7 +26,7 @@ def sample(shard, place, noise):
 def write(folder, count=5):
     with ShardWriter(folder, 3) as writer:
         for place in range(count):
-            writer.add(sample(3, place, place + 1))
+            writer.add([sample(3, place, place + 1)])
     return writer.stats
 
 
@@ -76,7 +76,7 @@ def test_the_parquet_has_a_row_per_sample(tmp_path):
 
 def test_an_error_in_the_middle_leaves_nothing_behind(tmp_path):
     with pytest.raises(RuntimeError), ShardWriter(tmp_path, 0) as writer:
-        writer.add(sample(0, 0, 0))
+        writer.add([sample(0, 0, 0)])
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
