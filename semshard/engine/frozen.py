@@ -36,7 +36,7 @@ class Rest:
     captured: dict[torch.Size, OnBatch | None] = field(default_factory=dict)
 
 
-_RESTS: WeakKeyDictionary[nn.Module, Rest] = WeakKeyDictionary()
+_RESTS: WeakKeyDictionary[nn.Module, dict[str, Rest]] = WeakKeyDictionary()  # by precision
 
 
 def run(network: Callable[[Tensor], Tensor], images: Tensor, precision: str) -> Tensor:
@@ -58,9 +58,10 @@ class Frozen:
         parameter = next(model.parameters())
         narrow = precision == "bfloat16" and parameter.dtype is torch.float32
         with_fused = narrow and parameter.device.type == "cpu" and available()
-        if model not in _RESTS:
-            _RESTS[model] = _rest(model, with_fused)
-        self._rest, self._precision, self._remark = _RESTS[model], precision, remark
+        rests = _RESTS.setdefault(model, {})
+        if precision not in rests:
+            rests[precision] = _rest(model, with_fused)
+        self._rest, self._precision, self._remark = rests[precision], precision, remark
         self._rest.freezes += 1
         self._number = self._rest.freezes
         weights = folded_weights(model, self._rest.pairs, torch.bfloat16 if narrow else None)

@@ -114,3 +114,5 @@ def _restore(model: nn.Module, optimiser: torch.optim.Optimizer, begin: Checkpoi
         state = optimiser.state_dict()
         state["state"] = {int(number): {"momentum_buffer": value} for number, value in parts["momentum"].items()}
         optimiser.load_state_dict(state)
+        for parameter, of_it in optimiser.state.items():  # the fused step reads both in the order they lie in memory
+            of_it["momentum_buffer"] = torch.empty_like(parameter).copy_(of_it["momentum_buffer"])

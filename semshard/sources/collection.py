@@ -8,6 +8,7 @@ they are decoded again when they are asked for, and an input whose bytes changed
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -35,6 +36,7 @@ class Collection:
     keep: bool = True  # pixels in memory, where they fit
     _cache: NDArray[np.uint8] | None = None  # (inputs, H, W, 3)
     _cached: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    _making: threading.Lock = field(default_factory=threading.Lock)  # one thread makes the cache that all fill
 
     @property
     def usable(self) -> NDArray[np.int64]:
@@ -83,12 +85,13 @@ class Collection:
     def _keep(self, number: int, pixels: NDArray[np.uint8]) -> None:
         if not self.keep:
             return
-        if self._cache is None:
-            total = len(self.source) * pixels.nbytes
-            if total > CACHE_SHARE * free_memory():
-                return
-            self._cached = np.zeros(len(self.source), bool)
-            self._cache = np.zeros((len(self.source), *pixels.shape), np.uint8)
+        with self._making:
+            if self._cache is None:
+                total = len(self.source) * pixels.nbytes
+                if total > CACHE_SHARE * free_memory():
+                    return
+                self._cached = np.zeros(len(self.source), bool)
+                self._cache = np.zeros((len(self.source), *pixels.shape), np.uint8)
         self._cache[number] = pixels
         self._cached[number] = True
 

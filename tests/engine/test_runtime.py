@@ -54,7 +54,7 @@ def test_a_frozen_network_follows_the_weights_of_the_moment_it_was_frozen_at():
 def test_bfloat16_comes_near_float32(name):
     model = used(name, torch.float32)
     x = torch.rand(8, 3, 32, 32)
-    wide, narrow = CPU.frozen(model)(x), Runtime(CPU.device, "bfloat16").frozen(model)(x)
+    narrow, wide = Runtime(CPU.device, "bfloat16").frozen(model)(x), CPU.frozen(model)(x)
     assert narrow.dtype == torch.float32
     assert (wide - narrow).norm() / wide.norm() < 0.05
 

@@ -5,7 +5,8 @@ import torch
 
 from semshard.config import protect_config
 from semshard.engine import batch_numbers, learning_rate, make_runtime
-from semshard.noise import adversary, craft, new_surrogate, train_surrogate
+from semshard.engine.weights import load_tensors, save_tensors
+from semshard.noise import Checkpoint, adversary, craft, new_surrogate, train_surrogate
 from semshard.noise.views import make_view
 
 RUNTIME = make_runtime("cpu")
@@ -35,11 +36,14 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("stop", [1, 3])
-def test_a_resumed_training_ends_in_the_same_weights(stop):
+def test_a_resumed_training_ends_in_the_same_weights(stop, tmp_path):
+    """From memory and from a file, which does not know how a tensor lay in memory."""
     saved = []
     trained(until=stop, after_step=lambda done, loss, snapshot: saved.append(snapshot()))
     assert saved[-1].step == stop
     assert same(trained(), trained(begin=saved[-1]))
+    save_tensors(tmp_path / "checkpoint", saved[-1].tensors, {})
+    assert same(trained(), trained(begin=Checkpoint(stop, load_tensors(tmp_path / "checkpoint")[0])))
 
 
 def test_training_twice_gives_the_same_weights_and_another_seed_does_not():

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from semshard.errors import RejectedImage, SourceError
-from semshard.sources import open_source, scan
+from semshard.sources import Collection, open_source, scan
 from semshard.sources.decode import decode, resize
 from tests.conftest import real
 
@@ -233,3 +234,20 @@ def test_portable_greymaps_of_numbers_in_folders_of_the_same_names():
     assert len(collection.usable) == 400
     assert collection.size == (112, 92)
     assert len(collection.source.classes) == 40
+
+
+def test_threads_that_fill_the_cache_together_lose_no_picture(images, monkeypatch):
+    """As when a run goes on: nothing was scanned in this process, and the first batch is loaded by many threads."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(16)))
+    known = scan(open_source(images))
+    expected = known.stack(known.usable)[0]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(30):
+            fresh = Collection(known.source, 0, known.size, known.sha256, {})
+            for _ in range(2):
+                assert np.array_equal(fresh.stack(fresh.usable)[0], expected)
+            assert fresh.in_memory
+    finally:
+        sys.setswitchinterval(interval)
