@@ -49,11 +49,11 @@ def bench(
             (
                 step.name,
                 f"{1e3 * step.seconds:,.1f}",
-                f"{step.images / step.seconds:,.0f}",
-                f"{step.flop / step.seconds / 1e9:,.0f}",
-                f"{step.flop / step.seconds / best:.0%}",
+                f"{step.images_per_second:,.0f}",
+                f"{step.flop_per_second / 1e9:,.0f}",
+                f"{step.flop_per_second / best:.0%}",
                 f"{1e3 * step.plain_seconds:,.1f}",
-                f"{step.plain_seconds / step.seconds:.2f} ×",
+                f"{step.ratio:.2f} ×",
             )
             for step in result.steps
         ],

@@ -22,14 +22,8 @@ from .atomic import remove_leftovers
 from .config import ProtectConfig, fingerprint, to_json
 from .engine import Runtime, permutation
 from .errors import OutputError
-from .shards import (
-    Ledger,
-    LedgerRow,
-)
+from .shards import Ledger, LedgerRow
 from .sources import Collection, Source
-
-WAITING = 2  # batches between two stages
-TOGETHER = 32  # samples that a thread encodes at a time
 
 
 @dataclass
@@ -71,6 +65,7 @@ class Job:
 
 
 def begin(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request, clock: Clock) -> Job:
+    """The run that the ledger knows, if it is this one, or a fresh one. Raises as `protect` does."""
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
     known = ledger.run()
@@ -177,6 +172,7 @@ def _clear(out: Path, ledger: Ledger) -> None:
 
 
 def refuse_nesting(source: Source, out: Path) -> None:
+    """Raise `OutputError` where one of source and output lies inside the other."""
     root, target = os.path.realpath(source.spec), os.path.realpath(out)
     if os.path.isdir(root) and os.path.commonpath([root, target]) == root:
         raise OutputError(f"--out {out} lies inside the source; the shards would become its images")

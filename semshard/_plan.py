@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 from ._begin import refuse_nesting
 from ._protect import craft_batch, encode_pieces, load_batch
 from ._train import Request, TrainingImages, begin_config
+from .benchmark.timing import medians
 from .config import to_json
 from .engine import make_runtime, sgd
 from .engine.schedule import batch_numbers
@@ -95,10 +94,11 @@ def plan(
                     writer.add(piece.samples)
             return writer.stats.bytes
 
+        times = medians({"step": step, "craft": craft}, _REPEATS, runtime.device)
         seconds = {
             "scan": round(scan_seconds, 1),
-            "surrogate": 0.0 if surrogate else round(_median_seconds(step) * config.steps, 1),
-            "craft": round(_median_seconds(craft) / len(part) * images, 1),
+            "surrogate": 0.0 if surrogate else round(times["step"] * config.steps, 1),
+            "craft": round(times["craft"] / len(part) * images, 1),
         }
         bytes_each = craft() / len(part)
     return Plan(
@@ -113,13 +113,3 @@ def plan(
         settings=to_json(config),
         out=str(out),
     )
-
-
-def _median_seconds(action: Callable[[], object]) -> float:
-    action()  # warm-up
-    times = []
-    for _ in range(_REPEATS):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)

@@ -37,7 +37,6 @@ from .shards import (
 from .sources import Collection, open_source
 from .threads import ahead, behind, ordered_map
 
-WAITING = 2  # batches between two stages
 PIECE_PIXELS = 1 << 15  # that a thread encodes at a time
 PIECES = 16  # a thread: work for as long as a finished shard takes to reach the disk
 
@@ -141,8 +140,8 @@ def make_shards(
     total = sum(len(plan[shard]) for shard in missing)
     done, rejected = 0, len(job.collection.rejects)
     progress(Event("craft", done, total, "images"))
-    with behind(functools.partial(_write_shards, job), WAITING) as write:
-        for batch in ahead(_load(job.collection, job.config, plan, missing), WAITING):
+    with behind(functools.partial(_write_shards, job)) as write:
+        for batch in ahead(_load(job.collection, job.config, plan, missing)):
             write(craft(batch))
             done, rejected = done + len(batch.inputs) + len(batch.rejects), rejected + len(batch.rejects)
             limit_rejects(rejected, len(job.collection.source), max_rejects, "")

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+DEPTH = 2  # items between two stages
 _LOOK = 0.1  # seconds between looks whether the other side is still there
 
 
@@ -60,7 +61,7 @@ class _Pipe:
         raise _Ended
 
 
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:
     """The items, made by a thread of their own that is at most `depth` of them ahead."""
     pipe, failures = _Pipe(depth), list[BaseException]()
 
@@ -87,7 +88,7 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
 
 
 @contextmanager
-def behind(consume: Callable[[Iterator[T]], None], depth: int) -> Iterator[Callable[[T], None]]:
+def behind(consume: Callable[[Iterator[T]], None], depth: int = DEPTH) -> Iterator[Callable[[T], None]]:
     """A function that hands an item to a thread running `consume(items)`, which is at most `depth` of them behind.
 
     Leaving the block waits until all is consumed. Leaving it by an exception makes the items end in one, too.

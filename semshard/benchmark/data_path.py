@@ -27,6 +27,7 @@ from ..shards.pixels import encode_png
 from ..sources import open_source, scan
 from ..sources.decode import decode
 from ..threads import ordered_map
+from .timing import medians
 
 TOGETHER = 32
 CLASSES = 10
@@ -99,9 +100,9 @@ def _peak() -> int:
 def pipeline(folder: Path, *, keep: bool, name: str) -> float:
     """Images a second from `folder`/images to finished shards in `folder`/`name`, after the scan; free noise."""
     source = open_source(folder / "images")
-    collection = dataclasses.replace(scan(source), keep=keep)
+    collection = scan(source)
     if not keep:
-        collection = dataclasses.replace(collection, _cache=None)
+        collection = dataclasses.replace(collection, keep=False, _cache=None)
     out = folder / name
     out.mkdir()
     ledger = Ledger(ledger_path(out))
@@ -136,12 +137,7 @@ def _spread(function: Callable[[Any], T], items: Any) -> None:
 
 
 def _rate(action: Callable[[], object], count: int, repeats: int) -> float:
-    rates = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        rates.append(count / (time.perf_counter() - start))
-    return _median(rates)
+    return count / medians({"": action}, repeats, torch.device("cpu"))[""]
 
 
 def _median(values: list[float]) -> float:

@@ -31,9 +31,22 @@ class StepTime:
     images: int
     flop: float  # of the step
 
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds
+
+    @property
+    def flop_per_second(self) -> float:
+        return self.flop / self.seconds
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast as the baseline."""
+        return self.plain_seconds / self.seconds
+
     def to_json(self) -> dict[str, Any]:
-        rates = {"images_per_second": self.images / self.seconds, "flop_per_second": self.flop / self.seconds}
-        return dataclasses.asdict(self) | rates | {"ratio": self.plain_seconds / self.seconds}
+        rates = {"images_per_second": self.images_per_second, "flop_per_second": self.flop_per_second}
+        return dataclasses.asdict(self) | rates | {"ratio": self.ratio}
 
 
 def steps(

@@ -18,8 +18,6 @@ from .ball import to_levels
 from .craft import add, craft
 from .views import View, make_view
 
-WAITING = 2  # batches that are read ahead
-
 
 class Batches(Protocol):
     """Training images by number: uint8 (n, 3, H, W) and int64 labels (n,)."""
@@ -67,7 +65,7 @@ def train_surrogate(
     with deterministic():
         steps = range(begin.step, until or config.steps)
         batches = (data.batch(batch_numbers(len(data), config.batch, config.seed, step)) for step in steps)
-        for step, (images, labels) in zip(steps, ahead(batches, WAITING), strict=True):
+        for step, (images, labels) in zip(steps, ahead(batches), strict=True):
             set_learning_rate(optimiser, config, step)
             loss = surrogate_step(runtime, model, optimiser, images, labels, view, config, step)
             after_step(step + 1, loss, lambda done=step + 1: _snapshot(model, optimiser, done))  # type: ignore[misc]
