@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -17,18 +17,22 @@ def bench(
     preset: Preset = "auto",
     device: Device = "auto",
     repeats: Annotated[int, typer.Option(min=1, help="Runs that each median is taken of.")] = 3,
+    methods: Annotated[
+        Optional[str], typer.Option(help="Methods to measure beside it, like sem,rem,em; all, or none.")
+    ] = None,
     pictures: Annotated[int, typer.Option(min=0, help="Pictures for the data path; 0 leaves it out.")] = 2_000,
     json: Json = False,
 ) -> None:
-    """Measure this machine: ceilings, the steps of a preset beside a plain baseline, data path, memory."""
+    """Measure this machine: ceilings, steps beside a plain baseline, methods, data path, memory."""
     import semshard
 
     from . import show
     from .watch import Watch
 
+    names = {None: None, "all": None, "none": []}.get(methods, (methods or "").split(","))
     with Watch() as watch:
         result = semshard.bench(
-            preset=preset, device=device, repeats=repeats, pictures=pictures, progress=watch, **settings
+            preset=preset, device=device, repeats=repeats, methods=names, pictures=pictures, progress=watch, **settings
         )
     if json:
         show.as_json(result.to_json())
@@ -58,6 +62,21 @@ def bench(
             for step in result.steps
         ],
     )
+    if result.methods:
+        show.table(
+            f"methods; the whole: a surrogate of {settings['preset']} and {result.methods[0].images:,} images",
+            ("method", "step ms", "crafting images/s", "whole", "peak memory"),
+            [
+                (
+                    method.name,
+                    "–" if method.step is None else f"{1e3 * method.step:,.0f}",
+                    f"{method.crafting:,.0f}",
+                    show.duration(method.whole),
+                    show.size(method.peak_memory),
+                )
+                for method in result.methods
+            ],
+        )
     if result.data_path:
         show.facts(
             "data path",

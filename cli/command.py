@@ -16,7 +16,7 @@ import typer
 from semshard.errors import SemshardError, SettingError
 
 Command = Callable[..., None]
-_HIDDEN = {"preset", "method"}  # of the config's fields: options of their own, or without a second value yet
+_HIDDEN = {"preset"}  # of the config's fields: an option of its own
 _TYPES: dict[str, type] = {"str": str, "int": int, "float": float}
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import audit, bench, demo, preview, protect, train, verify
+from . import audit, bench, demo, methods, preview, protect, robustness, sweep, train, verify
 
 app = typer.Typer(
     name="semshard",
@@ -14,7 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (protect, verify, audit, preview, train, bench, demo):
+for module in (protect, verify, audit, preview, train, methods, sweep, robustness, bench, demo):
     module.register(app)
 
 

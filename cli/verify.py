@@ -7,7 +7,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from semshard.config import VerifyConfig, format_radius
+from semshard.config import VerifyConfig
+from semshard.radii import format_radius
 
 from .command import Clean, Device, Json, Preset, ShardsFolder, errors_in_one_line, settings_of, share
 

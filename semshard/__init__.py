@@ -19,9 +19,12 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._audit import AuditResult, Failure, audit
     from ._bench import BenchResult, bench
+    from ._methods import MethodInfo, methods
     from ._plan import Plan, plan
     from ._preview import preview
     from ._protect import ProtectResult, protect
+    from ._robustness import RobustnessPoint, RobustnessResult, robustness
+    from ._sweep import SweepResult, sweep
     from ._train import train
     from ._verify import VerifyResult, VictimResult, verify
     from .config import ProtectConfig, VerifyConfig
@@ -42,9 +45,12 @@ if TYPE_CHECKING:
 _HOME = {
     "_audit": ("AuditResult", "Failure", "audit"),
     "_bench": ("BenchResult", "bench"),
+    "_methods": ("MethodInfo", "methods"),
     "_plan": ("Plan", "plan"),
     "_preview": ("preview",),
     "_protect": ("ProtectResult", "protect"),
+    "_robustness": ("RobustnessPoint", "RobustnessResult", "robustness"),
+    "_sweep": ("SweepResult", "sweep"),
     "_train": ("train",),
     "_verify": ("VerifyResult", "VictimResult", "verify"),
     "config": ("ProtectConfig", "VerifyConfig"),
@@ -62,11 +68,14 @@ __all__ = [
     "Event",
     "Failure",
     "LedgerError",
+    "MethodInfo",
     "OutputError",
     "Plan",
     "Progress",
     "ProtectConfig",
     "ProtectResult",
+    "RobustnessPoint",
+    "RobustnessResult",
     "RunError",
     "Sample",
     "SemshardError",
@@ -74,6 +83,7 @@ __all__ = [
     "ShardError",
     "Shards",
     "SourceError",
+    "SweepResult",
     "TooManyRejects",
     "UsageError",
     "VerifyConfig",
@@ -82,10 +92,13 @@ __all__ = [
     "__version__",
     "audit",
     "bench",
+    "methods",
     "open_shards",
     "plan",
     "preview",
     "protect",
+    "robustness",
+    "sweep",
     "train",
     "verify",
 ]

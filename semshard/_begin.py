@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import time
@@ -22,6 +23,7 @@ from .atomic import remove_leftovers
 from .config import ProtectConfig, fingerprint, to_json
 from .engine import Runtime, permutation
 from .errors import OutputError
+from .noise.methods import check_block
 from .shards import Ledger, LedgerRow
 from .sources import Collection, Source
 
@@ -108,6 +110,7 @@ def _start(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request:
     where = f"; see {ledger.path / 'rejects.jsonl'}"
     limit_rejects(len(collection.rejects), len(source), request.max_rejects, where)
     config = begin_config(request, collection.size, runtime)
+    check_method(runtime, collection, config)
     run = _describe(source, config, collection.size, runtime, request.surrogate)
     _clear(out, ledger)
     ledger.write_sources(rows)
@@ -115,11 +118,18 @@ def _start(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request:
     return Job(runtime, collection, config, out, ledger, run["fingerprint"])
 
 
+def check_method(runtime: Runtime, collection: Collection, config: ProtectConfig) -> None:
+    """Raise `SettingError` where the method cannot do with these images or this memory."""
+    if config.method == "ntga":
+        check_block(runtime, config, len(collection.usable), 3 * math.prod(collection.size))
+
+
 def _describe(
     source: Source, config: ProtectConfig, size: tuple[int, int], runtime: Runtime, surrogate: str | Path | None
 ) -> dict[str, Any]:
     """What run.json says. All of it but `source` and `software` decides whether an output belongs to a command."""
-    given = hashlib.sha256(Path(surrogate).read_bytes()).hexdigest() if surrogate else "trained"
+    own = "trained" if config.has_surrogate else "none"
+    given = hashlib.sha256(Path(surrogate).read_bytes()).hexdigest() if surrogate else own
     run: dict[str, Any] = {
         "schema_version": 1,
         "source": source.spec,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from ._begin import refuse_nesting
-from ._protect import craft_batch, encode_pieces, load_batch
+from ._protect import craft_batch, encode_pieces, load_batch, noise_of
 from ._train import Request, TrainingImages, begin_config
 from .benchmark.timing import medians
-from .config import to_json
-from .engine import make_runtime, sgd
+from .config import ProtectConfig, to_json
+from .engine import Runtime, make_runtime, sgd
 from .engine.schedule import batch_numbers
 from .noise import new_surrogate, surrogate_step
 from .noise.views import make_view
@@ -75,29 +77,25 @@ def plan(
     usable = np.setdiff1d(numbers, np.fromiter(collection.rejects, np.int64, len(collection.rejects)))
     images = round(inputs * len(usable) / len(numbers))
 
-    model = new_surrogate(config, len(opened.classes), collection.size, runtime)
-    view, _ = make_view(config, collection.size)
-    optimiser = sgd(model, config)
-    data = TrainingImages(collection, usable)
-
-    def step() -> None:
-        batch = data.batch(batch_numbers(len(usable), config.batch, config.seed, 0))
-        surrogate_step(runtime, model, optimiser, *batch, view, config, 0)
-
+    model = new_surrogate(config, len(opened.classes), collection.size, runtime) if config.has_surrogate else None
+    noise = noise_of(runtime, collection, config, model)
     part = usable[: config.craft_batch]
     with tempfile.TemporaryDirectory() as folder:
 
         def craft() -> int:
-            batch = craft_batch(runtime, model, collection.size, config, load_batch(collection, part, 0, 0))
+            batch = craft_batch(noise, load_batch(collection, part, 0, 0))
             with ShardWriter(Path(folder), 0) as writer:
                 for piece in encode_pieces(iter([batch]), opened.classes):
                     writer.add(piece.samples)
             return writer.stats.bytes
 
-        times = medians({"step": step, "craft": craft}, _REPEATS, runtime.device)
+        actions: dict[str, Callable[[], object]] = {"craft": craft}
+        if model is not None and not surrogate:
+            actions["surrogate"] = _step(runtime, model, TrainingImages(collection, usable), config)
+        times = medians(actions, _REPEATS, runtime.device)
         seconds = {
             "scan": round(scan_seconds, 1),
-            "surrogate": 0.0 if surrogate else round(times["step"] * config.steps, 1),
+            "surrogate": round(times.get("surrogate", 0.0) * config.steps, 1),
             "craft": round(times["craft"] / len(part) * images, 1),
         }
         bytes_each = craft() / len(part)
@@ -113,3 +111,15 @@ def plan(
         settings=to_json(config),
         out=str(out),
     )
+
+
+def _step(runtime: Runtime, model: nn.Module, data: TrainingImages, config: ProtectConfig) -> Callable[[], object]:
+    """A step of the surrogate's training."""
+    view, _ = make_view(config, data.collection.size)
+    optimiser = sgd(model, config)
+
+    def step() -> None:
+        batch = data.batch(batch_numbers(len(data), config.batch, config.seed, 0))
+        surrogate_step(runtime, model, optimiser, *batch, view, config, 0)
+
+    return step

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ._begin import Clock, Job, begin, refuse_nesting
+from ._begin import Clock, Job, begin, check_method, refuse_nesting
 from ._train import Request, check_settings, limit_rejects, load_surrogate, tensors, train_to
 from ._version import __version__
 from .config import ProtectConfig
-from .engine import Runtime, deterministic, make_runtime
+from .engine import Runtime, deterministic, make_runtime, permutation
 from .engine.weights import load_tensors, save_tensors
-from .noise import add, craft_levels
-from .noise.views import make_view
+from .noise import add
+from .noise.methods import HELD_OUT, Noise, make_noise
 from .progress import Event, Progress, remarks, silent
 from .shards import (
     Encoded,
@@ -93,12 +93,31 @@ def protect(
         missing = [shard for shard in range(len(plan)) if not done_stats(out, shard)]
         if missing:
             with clock("surrogate"):
-                model = _surrogate(job, surrogate, checkpoint_seconds, progress)
+                noise = _noise(job, surrogate, checkpoint_seconds, progress)
             with clock("craft"), deterministic():
-                craft = functools.partial(craft_batch, runtime, model, job.collection.size, job.config)
-                make_shards(job, craft, plan, missing, max_rejects, progress)
+                make_shards(job, functools.partial(craft_batch, noise), plan, missing, max_rejects, progress)
         with clock("finish"):
             return _finish(job, len(plan), len(missing), clock)
+
+
+def _noise(job: Job, given: str | Path | None, checkpoint_seconds: float, progress: Progress) -> Noise:
+    """The noise of the job's method, its surrogate trained."""
+    model = _surrogate(job, given, checkpoint_seconds, progress) if job.config.has_surrogate else None
+    return noise_of(job.runtime, job.collection, job.config, model)
+
+
+def noise_of(runtime: Runtime, collection: Collection, config: ProtectConfig, model: nn.Module | None) -> Noise:
+    """The noise of a method for the images of a collection. Raises `SettingError` where they do not suit it."""
+    check_method(runtime, collection, config)
+    others = functools.partial(held_out, collection, config)
+    return make_noise(runtime, config, len(collection.source.classes), collection.size, model=model, held_out=others)
+
+
+def held_out(collection: Collection, config: ProtectConfig, numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Images outside a block, uint8 (V, 3, H, W), and their labels: the first of a seeded order."""
+    order = collection.usable[permutation(len(collection.usable), config.seed, "held out").numpy()]
+    images, labels, _, _ = tensors(collection, order[~np.isin(order, numbers)][:HELD_OUT])
+    return images, labels
 
 
 def _surrogate(job: Job, given: str | Path | None, checkpoint_seconds: float, progress: Progress) -> nn.Module:
@@ -164,15 +183,13 @@ def load_batch(collection: Collection, numbers: NDArray[np.int64], shard: int, a
     return Batch(shard, at, images, labels, inputs, rejects)
 
 
-def craft_batch(
-    runtime: Runtime, model: nn.Module, size: tuple[int, int], config: ProtectConfig, batch: Batch
-) -> Batch:
-    """The batch with its protected images, of `size` (height, width)."""
+def craft_batch(noise: Noise, batch: Batch) -> Batch:
+    """The batch with its protected images."""
     if not len(batch.images):
         return replace(batch, protected=batch.images)
-    view, _ = make_view(config, size)
-    noise = craft_levels(runtime, model, batch.images, batch.labels, view, config, batch.shard, batch.at)
-    return replace(batch, protected=add(batch.images, noise))
+    numbers = np.array([number for _, number, _ in batch.inputs], np.int64)
+    delta = noise(batch.images, batch.labels, numbers, batch.shard, batch.at)
+    return replace(batch, protected=add(batch.images, delta))
 
 
 @dataclass(frozen=True)

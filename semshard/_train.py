@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .config import ProtectConfig, protect_config, to_json
+from .config import CELL_SETTINGS, ProtectConfig, to_json
 from .engine import Runtime, choose_preset, make_runtime
 from .engine.weights import load_tensors, save_tensors
 from .errors import OutputError, RunError, SettingError, TooManyRejects
 from .noise import Checkpoint, new_surrogate, train_surrogate
 from .noise.views import make_view
+from .presets import protect_config
 from .progress import Event, Now, Progress, remarks, silent
 from .sources import Collection, Source, open_source, scan
 
@@ -48,6 +50,8 @@ def train(
     collection = scan_source(open_source(source), settings, progress)
     limit_rejects(len(collection.rejects), len(collection.source), max_rejects, "")
     config = begin_config(request, collection.size, runtime)
+    if not config.has_surrogate:
+        raise SettingError(f"method {config.method} has no surrogate to train; protect makes its noise directly")
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = out.with_name(out.name + ".checkpoint")
     train_to(runtime, collection, config, out, checkpoint, checkpoint_seconds, progress)
@@ -56,7 +60,7 @@ def train(
 
 TRAINED_WITH = (
     "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "draws", "steps_u", "alpha_u",
-    "rho_a", "steps_a", "alpha_a", "views", "pad", "crop",
+    "rho_a", "steps_a", "alpha_a", "rho_r", "views", "pad", "crop", "method", "noise_step", "model_step", "noise_views",
 )  # fmt: skip
 
 
@@ -110,7 +114,10 @@ def begin_config(request: Request, size: tuple[int, int], runtime: Runtime) -> P
     elif preset == "auto":
         preset, reason = choose_preset(runtime.device)
         request.progress(Event("start", message=f"preset: {preset} ({reason})"))
-    config = protect_config(preset, size, runtime.precision, trained | given)
+    cell = ("method", *CELL_SETTINGS)
+    asked = any(name in given for name in cell)  # then it is held against the trained one below
+    base = {name: value for name, value in trained.items() if not (asked and name in cell)}
+    config = protect_config(preset, size, runtime.precision, base | given)
     for name, value in trained.items():
         if to_json(config)[name] != value:
             raise SettingError(f"{request.surrogate} was trained with {name} = {value}, not {to_json(config)[name]}")
@@ -208,8 +215,12 @@ def train_to(
     checkpoint: Path,
     checkpoint_seconds: float,
     progress: Progress,
+    keep: Mapping[int, Path] = MappingProxyType({}),
 ) -> nn.Module:
-    """Train a surrogate, from `checkpoint` on where there is one, and write it to `out`."""
+    """Train a surrogate, from `checkpoint` on where there is one, and write it to `out`.
+
+    After the steps in `keep` it is written to the path there, too, as if its training had ended then.
+    """
     data = training_images(runtime, collection)
     about = about_surrogate(config, collection) | {"images": collection.source.digest}
     begin = Checkpoint()
@@ -225,6 +236,8 @@ def train_to(
 
     def after_step(done: int, loss: Tensor, snapshot: Any) -> None:
         nonlocal saved
+        if done in keep:
+            save_tensors(keep[done], model.state_dict(), about_surrogate(replace(config, steps=done), collection))
         if done < config.steps and time.monotonic() - saved >= checkpoint_seconds:
             save_tensors(checkpoint, snapshot().tensors, about | {"step": done})
             saved = time.monotonic()

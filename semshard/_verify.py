@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ._originals import Originals, find_originals
+from ._examine import Examiner, Split, load_split, the_originals
 from ._preview import grid_png, preview_rows
 from ._version import __version__
 from .atomic import write_json
-from .config import VerifyConfig, format_radius, to_json, verify_config
+from .config import VerifyConfig, to_json
 from .engine import Runtime, choose_preset, make_runtime
-from .errors import LedgerError, ShardError
-from .progress import Event, Now, Progress, remarks, silent
-from .shards import Shards, ledger_path, open_shards
-from .victims import Labelled, Point, train_victim, verdict, write_report
+from .presets import verify_config
+from .progress import Event, Progress, remarks, silent
+from .radii import format_radius
+from .shards import Shards, open_shards
+from .victims import Point, Victim, verdict, write_report
 
 KINDS = ("clean", "protected", "control")
 
@@ -71,17 +70,6 @@ class VerifyResult:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Split:
-    """The chosen samples: labels, clean and protected pixels uint8 (N, H, W, 3), and which are for what."""
-
-    labels: NDArray[np.int64]
-    clean: NDArray[np.uint8]
-    protected: NDArray[np.uint8]
-    train: NDArray[np.bool_]
-    test: NDArray[np.bool_]  # held out; a twin of a training image is in neither
-
-
 def verify(
     shards: str | Path,
     *,
@@ -107,14 +95,9 @@ def verify(
         preset, reason = choose_preset(runtime.device)
         progress(Event("start", message=f"preset: {preset} ({reason})"))
     config = verify_config(preset, size, runtime.precision, settings)
-    originals = find_originals(opened, clean)
-    if originals is None:
-        raise LedgerError(
-            f"the clean originals are missing: {ledger_path(opened.directory)} does not exist; "
-            "give --clean SOURCE with the images that the shards were made from"
-        )
-    split = _load(opened, originals, config, progress)
-    results = _victims(opened, split, config, runtime, progress)
+    originals = the_originals(opened, clean)
+    split = load_split(opened, originals, config, progress)
+    results = _victims(split, opened.budget, Examiner(runtime, config, len(opened.classes), progress))
     chance = 1 / len(opened.classes)
     sentences = [
         verdict(format_radius(rho), {kind: _final(results, rho, kind) for kind in KINDS}, chance)
@@ -127,64 +110,23 @@ def verify(
     return found
 
 
-def _load(shards: Shards, originals: Originals, config: VerifyConfig, progress: Progress) -> Split:
-    wanted = config.max_samples / len(shards) if config.max_samples else 1
-    chosen = [shards[number] for number, key in enumerate(shards.keys()) if _share(key) < wanted]
-    pixels, keys, missing = originals.stack([sample.key for sample in chosen])
-    progress(Event("load", len(shards), len(shards), "samples"))
-    if missing:
-        key, reason = next(iter(missing.items()))
-        left_out = f"{len(missing)} of {len(chosen)} samples are left out: their originals cannot be had"
-        progress(Event("load", message=f"{left_out} ({key}: {reason})"))
-    by_key = {sample.key: sample for sample in chosen}
-    labels = np.array([by_key[key].label for key in keys], np.int64)
-    held_out = np.array([_share(f"holdout/{key}") < config.holdout for key in keys], bool)
-    digests = np.array([hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels])
-    test = held_out & ~np.isin(digests, digests[~held_out])
-    if not test.any() or held_out.all():
-        raise ShardError(
-            f"{len(keys)} samples are too few to hold out {config.holdout:.0%} for testing; "
-            "protect more, or set --holdout"
-        )
-    protected = np.stack([by_key[key].image for key in keys])
-    return Split(labels, pixels, protected, ~held_out, test)
-
-
-def _share(text: str) -> float:
-    """A number in [0, 1), uniform over texts: the first bytes of its SHA-256."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
-
-
-def _victims(
-    shards: Shards, split: Split, config: VerifyConfig, runtime: Runtime, progress: Progress
-) -> list[VictimResult]:
-    noisy = control(split.clean, shards.budget, config.seed)
-    data = {"clean": split.clean, "protected": split.protected, "control": noisy}
-    labels = torch.from_numpy(split.labels)
-    train, test = torch.from_numpy(split.train), torch.from_numpy(split.test)
-    exam = Labelled(_planes(split.clean)[test], labels[test])
-    results = []
-    show = Now()
+def _victims(split: Split, budget: int, examiner: Examiner) -> list[VictimResult]:
+    config = examiner.config
+    data = {"clean": split.clean, "protected": split.protected, "control": control(split.clean, budget, config.seed)}
+    exam, results = split.exam(), []
     victims = [(rho, kind) for rho in config.rho_a for kind in KINDS]
-    for number, (rho, kind) in enumerate(victims):
-        phase = f"victim on {kind}, {format_radius(rho)}"
-
-        def advance(step: int, loss: Tensor, point: Point | None, phase: str = phase, number: int = number) -> None:
-            if show(point is not None):
-                figures = {"loss": float(loss), "victim": number + 1, "victims": len(victims)}
-                progress(Event(phase, step, config.steps, "steps", figures | ({"test": point.test} if point else {})))
-
-        start = time.perf_counter()
-        lesson = Labelled(_planes(data[kind])[train], labels[train])
-        if runtime.fits(lesson.images.numel()):
-            lesson = Labelled(lesson.images.to(runtime.device), lesson.labels.to(runtime.device))
-        curve = train_victim(runtime, lesson, exam, len(shards.classes), config, rho, advance)
-        best, seconds = max(point.test for point in curve), round(time.perf_counter() - start, 1)
-        end = curve[-1]
-        results.append(
-            VictimResult(config.network, rho, kind, config.seed, end.test, best, end.train, seconds, tuple(curve))
-        )
+    for number, (rho, kind) in enumerate(victims, 1):
+        phase, about = f"victim on {kind}, {format_radius(rho)}", {"victim": number, "victims": len(victims)}
+        victim, seconds = examiner.train(phase, split.lesson(data[kind]), exam, rho, about)
+        results.append(result_of(victim, config, rho, kind, seconds))
     return results
+
+
+def result_of(victim: Victim, config: VerifyConfig, rho: float, kind: str, seconds: float) -> VictimResult:
+    """The figures of a trained victim."""
+    end, best = victim.curve[-1], max(point.test for point in victim.curve)
+    curve = tuple(victim.curve)
+    return VictimResult(config.network, rho, kind, config.seed, end.test, best, end.train, seconds, curve)
 
 
 def control(clean: NDArray[np.uint8], budget: int, seed: int) -> NDArray[np.uint8]:
@@ -193,10 +135,6 @@ def control(clean: NDArray[np.uint8], budget: int, seed: int) -> NDArray[np.uint
     noise = random.integers(-budget, budget, clean.shape, np.int16, endpoint=True)
     noisy: NDArray[np.uint8] = np.clip(clean + noise, 0, 255).astype(np.uint8)
     return noisy
-
-
-def _planes(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
 def _final(results: list[VictimResult], rho: float, kind: str) -> float:

@@ -1,4 +1,4 @@
-"""Every setting of a run, in two frozen dataclasses; presets; the JSON form; the fingerprint.
+"""Every setting of a run, in two frozen dataclasses; the JSON form; the fingerprint.
 
 Radii and step sizes are floats in units of the pixel range [0, 1]. On the command line, in TOML and in JSON they
 are written as steps of one grey level: "8/255".
@@ -6,17 +6,32 @@ are written as steps of one grey level: "8/255".
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from .errors import SettingError
+from .radii import format_radius, levels, parse_radius
 
 LARGE = 64  # pixels: a collection whose longer side is above this is treated like photographs
+
+# The grid of the paper's Table 7. Per method: what perturbs a view in the noise step, what perturbs it in the model
+# step, and whose views the noise step takes.
+CELLS = {
+    "sem": ("random", "pgd", "same"),
+    "rem": ("pgd", "pgd", "same"),
+    "rem-u": ("pgd", "none", "same"),
+    "rem-theta": ("none", "pgd", "same"),
+    "em": ("none", "none", "none"),
+}
+ANY_CELL = "cell"  # the method's name where --noise-step and --model-step ask for a cell without one
+METHODS = (*CELLS, ANY_CELL, "tap", "ntga", "sc")
+CELL_SETTINGS = ("noise_step", "model_step", "noise_views")
+_INNER = ("none", "random", "pgd")
 
 
 def setting(help: str, *, radius: bool = False, choices: tuple[str, ...] = ()) -> Any:
@@ -29,7 +44,12 @@ class ProtectConfig:
     """All that decides the bytes of a protected collection, besides the images themselves."""
 
     preset: str = setting("Where unset settings come from.", choices=("paper", "quick"))
-    method: str = setting("Kind of defensive noise.", choices=("sem",))
+    method: str = setting("Kind of defensive noise; `semshard methods` explains them.", choices=METHODS)
+    noise_step: str = setting(
+        "What perturbs a view in the noise step: with --model-step, any cell of Table 7.", choices=_INNER
+    )
+    model_step: str = setting("What perturbs a view in the model step.", choices=_INNER)
+    noise_views: str = setting("Views of the noise step: the same as the model's, or none.", choices=("same", "none"))
     network: str = setting("Surrogate network.", choices=("resnet18", "small"))
     steps: int = setting("Training steps M of the surrogate.")
     batch: int = setting("Images a training step.")
@@ -51,6 +71,7 @@ class ProtectConfig:
     views: str = setting("Transformation distribution T.", choices=("crop-flip", "resized-crop"))
     pad: int = setting("Zero padding of crop-flip, in pixels.")
     crop: int = setting("Side of the resized crop, in pixels.")
+    patch: int = setting("Side of a patch of shortcut noise (sc), in pixels.")
     resolution: int = setting("Resize the short side to this and crop the centre square; 0 keeps every pixel.")
     shard_size: int = setting("Samples a shard.")
     craft_batch: int = setting("Images crafted together; a batch never crosses a shard.")
@@ -64,6 +85,16 @@ class ProtectConfig:
         """The same settings with those of the final noise where a training step takes its own."""
         steps, alpha, draws = self.final_steps, self.final_alpha, self.final_draws
         return dataclasses.replace(self, steps_u=steps, alpha_u=alpha, draws=draws)
+
+    @property
+    def has_surrogate(self) -> bool:
+        """Whether the method trains a network."""
+        return self.method not in ("ntga", "sc")
+
+    def used(self) -> dict[str, Any]:
+        """The settings that this method reads, as JSON values."""
+        unused = _UNUSED.get(self.method, ("patch",))
+        return {name: value for name, value in to_json(self).items() if name not in unused}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,140 +128,21 @@ class VerifyConfig:
         _check(self)
 
 
+_GRID_ONLY = (
+    "noise_step", "model_step", "noise_views", "steps_u", "alpha_u", "draws", "rho_r", "rho_a", "steps_a", "alpha_a",
+)  # fmt: skip
+_NETWORK_ONLY = (
+    "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "final_draws", "views", "pad", "crop",
+)  # fmt: skip
+_UNUSED: dict[str, tuple[str, ...]] = {
+    "tap": (*_GRID_ONLY, "patch"),
+    "ntga": (*_GRID_ONLY, *_NETWORK_ONLY, "patch"),
+    "sc": (*_GRID_ONLY, *_NETWORK_ONLY, "final_steps", "final_alpha"),
+}
+
 Config = TypeVar("Config", ProtectConfig, VerifyConfig)
 
-# --- presets ---------------------------------------------------------------------------------------------------
-# "paper" is the setting of the SEM paper and of its authors' code, for CIFAR (small) and its ImageNet subset
-# (large). "quick" is ours: a small network and few steps, so that two CPU cores finish in minutes.
-
-_OPTIMISER = {"batch": 128, "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
-_SMALL_VIEWS = {"views": "crop-flip", "pad": 4, "crop": 0}
-
-_PROTECT: dict[tuple[str, str], dict[str, Any]] = {
-    ("paper", "small"): {
-        **_OPTIMISER, **_SMALL_VIEWS, "network": "resnet18", "steps": 5000, "lr_every": 2000, "draws": 5,
-        "rho_u": 8 / 255, "steps_u": 10, "alpha_u": 1.6 / 255,
-        "final_steps": 10, "final_alpha": 1.6 / 255, "final_draws": 5,
-        "rho_a": 4 / 255, "steps_a": 10, "alpha_a": 0.8 / 255, "rho_r": 4 / 255,
-        "craft_batch": 128,
-    },
-    ("paper", "large"): {
-        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 224,
-        "network": "resnet18", "steps": 3000, "lr_every": 1200, "draws": 4,
-        "rho_u": 8 / 255, "steps_u": 7, "alpha_u": 2 / 255,
-        "final_steps": 7, "final_alpha": 2 / 255, "final_draws": 4,
-        "rho_a": 4 / 255, "steps_a": 7, "alpha_a": 1 / 255, "rho_r": 4 / 255,
-        "craft_batch": 128,
-    },
-    ("quick", "small"): {
-        **_OPTIMISER, **_SMALL_VIEWS, "network": "small", "batch": 64, "steps": 400, "lr_every": 160, "draws": 1,
-        "rho_u": 8 / 255, "steps_u": 5, "alpha_u": 3.2 / 255,
-        "final_steps": 10, "final_alpha": 1.6 / 255, "final_draws": 2,
-        "rho_a": 4 / 255, "steps_a": 5, "alpha_a": 0.8 / 255, "rho_r": 4 / 255,
-        "craft_batch": 128,
-    },
-    ("quick", "large"): {
-        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 64,
-        "network": "small", "batch": 64, "steps": 400, "lr_every": 160, "draws": 1,
-        "rho_u": 8 / 255, "steps_u": 5, "alpha_u": 3.2 / 255,
-        "final_steps": 10, "final_alpha": 1.6 / 255, "final_draws": 2,
-        "rho_a": 4 / 255, "steps_a": 5, "alpha_a": 0.8 / 255, "rho_r": 4 / 255,
-        "craft_batch": 64,
-    },
-}  # fmt: skip
-
-_VERIFY: dict[tuple[str, str], dict[str, Any]] = {
-    ("paper", "small"): {
-        **_OPTIMISER, **_SMALL_VIEWS, "network": "resnet18", "steps": 40_000, "lr_every": 16_000,
-        "steps_a": 10, "step_share": 1 / 5, "evaluations": 40, "max_samples": 0,
-    },
-    ("paper", "large"): {
-        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 224, "network": "resnet18",
-        "steps": 40_000, "lr_every": 16_000,
-        "steps_a": 8, "step_share": 1 / 4, "evaluations": 40, "max_samples": 0,
-    },
-    ("quick", "small"): {
-        **_OPTIMISER, **_SMALL_VIEWS, "network": "small", "steps": 640, "lr_every": 320,
-        "steps_a": 5, "step_share": 1 / 4, "evaluations": 20, "max_samples": 20_000,
-    },
-    ("quick", "large"): {
-        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 64, "network": "small",
-        "steps": 640, "lr_every": 320,
-        "steps_a": 5, "step_share": 1 / 4, "evaluations": 20, "max_samples": 5_000,
-    },
-}  # fmt: skip
-
-
-def protect_config(preset: str, size: tuple[int, int], precision: str, given: Mapping[str, Any]) -> ProtectConfig:
-    """The settings of a protect run: the preset for images of `size` (height, width), then what was `given`.
-
-    A step size or `rho_r` that was not given keeps its share of the radius it belongs to.
-    Raises `SettingError` for an unknown name or an impossible value.
-    """
-    base = _preset(_PROTECT, preset, size) | {
-        "preset": preset, "method": "sem", "resolution": 0, "shard_size": 1000, "seed": 0, "precision": precision,
-    }  # fmt: skip
-    given = _typed(ProtectConfig, given)
-    for radius, follower in (("rho_u", "alpha_u"), ("rho_u", "final_alpha"), ("rho_a", "alpha_a"), ("rho_a", "rho_r")):
-        if radius in given and follower not in given:
-            base[follower] = snap(base[follower] * given[radius] / base[radius])
-    return ProtectConfig(**(base | given))
-
-
-def verify_config(preset: str, size: tuple[int, int], precision: str, given: Mapping[str, Any]) -> VerifyConfig:
-    """The settings of a verify run: the preset for images of `size` (height, width), then what was `given`.
-
-    Raises `SettingError` for an unknown name or an impossible value.
-    """
-    base = _preset(_VERIFY, preset, size) | {
-        "preset": preset, "rho_a": (4 / 255,), "holdout": 0.15, "seed": 0, "precision": precision,
-    }  # fmt: skip
-    return VerifyConfig(**(base | _typed(VerifyConfig, given)))
-
-
-def _preset(table: dict[tuple[str, str], dict[str, Any]], preset: str, size: tuple[int, int]) -> dict[str, Any]:
-    kind = "large" if max(size) > LARGE else "small"
-    try:
-        return dict(table[preset, kind])
-    except KeyError:
-        known = ", ".join(sorted({name for name, _ in table}))
-        raise SettingError(f"preset {preset!r} is unknown; choose one of: {known}") from None
-
-
-# --- radii -----------------------------------------------------------------------------------------------------
-
-
-def parse_radius(text: str | float) -> float:
-    """A radius from "8/255" or "0.031", in [0, 1]. Raises `SettingError` for anything else."""
-    try:
-        head, slash, tail = str(text).partition("/")
-        value = snap(float(head) / float(tail) if slash else float(head))
-    except (ValueError, ZeroDivisionError):
-        raise SettingError(f"{text!r} is no radius; write it like 8/255 or 0.031") from None
-    if not 0 <= value <= 1:
-        raise SettingError(f"radius {text} lies outside 0 to 1 (pixel values are scaled to 0..1; write 8/255)")
-    return value
-
-
-def snap(value: float) -> float:
-    """The float that "n/255" reads as, where `value` is one up to rounding; otherwise `value`."""
-    levels = round(value * 255, 9)
-    snapped = levels / 255
-    return snapped if math.isclose(snapped, value, rel_tol=1e-12) else value
-
-
-def format_radius(value: float) -> str:
-    """`parse_radius` undone: "8/255" where that is exact, otherwise the decimal."""
-    text = f"{round(value * 255, 9):g}/255"
-    return text if parse_radius(text) == value else repr(value)
-
-
-def levels(rho: float) -> int:
-    """The budget in whole grey levels: the largest integer noise that stays within `rho`."""
-    return math.floor(rho * 255 + 1e-6)
-
-
-# --- JSON, TOML and command-line forms -------------------------------------------------------------------------
+# --- JSON, TOML and command-line forms -------------------------------------------------------------------------------
 
 
 def to_json(config: ProtectConfig | VerifyConfig) -> dict[str, Any]:
@@ -249,7 +161,7 @@ def from_json(cls: type[Config], values: Mapping[str, Any]) -> Config:
     missing = [f.name for f in fields(cls) if f.name not in values]
     if missing:
         raise SettingError(f"settings are missing: {', '.join(missing)}")
-    return cls(**_typed(cls, values))
+    return cls(**typed(cls, values))
 
 
 def fingerprint(*parts: Any) -> str:
@@ -258,7 +170,8 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _typed(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def typed(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values from JSON, TOML or a command line as the fields of `cls` have them. Raises `SettingError`."""
     known = {f.name: f for f in fields(cls)}
     result: dict[str, Any] = {}
     for name, value in values.items():
@@ -276,6 +189,15 @@ def _typed(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def read(cls: type[Any], name: str, text: str) -> Any:
+    """The value that `text` means for the field `name` of `cls`. Raises `SettingError`."""
+    kind = next((str(f.type) for f in fields(cls) if f.name == name and not f.metadata["radius"]), "str")
+    value: Any = text
+    with contextlib.suppress(ValueError):  # the field says what is wrong with it
+        value = {"int": int, "float": float}.get(kind, str)(text)
+    return typed(cls, {name: value})[name]
+
+
 def _as(name: str, kind: str, value: Any) -> Any:
     if kind == "str" and isinstance(value, str):
         return value
@@ -287,17 +209,9 @@ def _as(name: str, kind: str, value: Any) -> Any:
 
 
 _AT_LEAST_ONE = (
-    "steps",
-    "batch",
-    "lr_every",
-    "steps_u",
-    "draws",
-    "final_steps",
-    "final_draws",
-    "shard_size",
-    "craft_batch",
-    "evaluations",
-)
+    "steps", "batch", "lr_every", "steps_u", "draws", "final_steps", "final_draws", "patch", "shard_size",
+    "craft_batch", "evaluations",
+)  # fmt: skip
 _AT_LEAST_ZERO = ("pad", "crop", "resolution", "seed", "momentum", "weight_decay", "max_samples", "steps_a", "lr")
 
 
@@ -312,6 +226,13 @@ def _check(config: ProtectConfig | VerifyConfig) -> None:
     if config.views == "resized-crop" and config.crop < 8:
         raise SettingError(f"crop = {config.crop} must be at least 8 pixels with resized-crop views")
     if isinstance(config, ProtectConfig):
+        cell = config.noise_step, config.model_step, config.noise_views
+        named = CELLS.get(config.method, cell if config.method == ANY_CELL else ("none", "none", "same"))
+        if cell != named:
+            words = " ".join(
+                f"--{name.replace('_', '-')} {value}" for name, value in zip(CELL_SETTINGS, named, strict=True)
+            )
+            raise SettingError(f"method {config.method} is {words}; leave --method out to ask for another cell")
         if levels(config.rho_u) < 1:
             raise SettingError(f"rho_u = {format_radius(config.rho_u)} is below one grey level (1/255)")
         if config.shard_size > 100_000:

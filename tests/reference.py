@@ -1,4 +1,4 @@
-"""Equations 5, 6 and 10 and Algorithm 1 of the SEM paper, transcribed line by line: slow, plain, float64.
+"""Equations 5, 6 and 10, Algorithm 1 and Table 7 of the SEM paper, transcribed line by line: slow, plain, float64.
 
 Nothing here shares code with semshard. Images are views of pixels in [0, 1]; every random draw is handed in, so that
 the fast code can be held against this one number by number.
@@ -24,53 +24,16 @@ def view(image: torch.Tensor, dy: int, dx: int, flip: bool, pad: int) -> torch.T
 def project(delta: torch.Tensor, x: torch.Tensor, rho: float) -> torch.Tensor:
     """Π: the ball of radius rho, then the valid pixels."""
     delta = torch.where(delta > rho, rho, torch.where(delta < -rho, -rho, delta))
-    valid = torch.where(x + delta > 1, 1.0, torch.where(x + delta < 0, 0.0, x + delta))
-    return valid - x
+    return valid(x + delta) - x
+
+
+def valid(images: torch.Tensor) -> torch.Tensor:
+    """Clipped to [0, 1]; the gradient is that of the values inside, 0 and 1 among them."""
+    return torch.where(images > 1, 1.0, torch.where(images < 0, 0.0, images))
 
 
 def loss(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(model(images), labels)
-
-
-def eq10_gradient(
-    model: torch.nn.Module,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    delta: torch.Tensor,
-    views: list[list[tuple[int, int, bool]]],
-    randoms: list[torch.Tensor],
-    pad: int,
-) -> torch.Tensor:
-    """Line 7: (1/J) Σⱼ ∂ℓ(f(tⱼ(x + δᵘ) + δʳⱼ), y) / ∂δᵘ. `views[j][n]` and `randoms[j]` are the draws."""
-    draws = len(views)
-    gradient = torch.zeros_like(x)
-    for j in range(draws):
-        d = delta.clone().requires_grad_(True)
-        seen = torch.stack([view(x[n] + d[n], *views[j][n], pad) for n in range(len(x))])
-        perturbed = torch.clamp(seen + randoms[j], 0.0, 1.0)
-        gradient += torch.autograd.grad(loss(model, perturbed, y), d)[0] / draws
-    return gradient
-
-
-def craft(
-    model: torch.nn.Module,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    start: torch.Tensor,
-    views: list[list[list[tuple[int, int, bool]]]],
-    randoms: list[list[torch.Tensor]],
-    *,
-    rho_u: float,
-    alpha_u: float,
-    pad: int,
-) -> torch.Tensor:
-    """Lines 2–9: `views[k][j][n]` and `randoms[k][j]` are the draws of step k; `start` is the random δᵘ."""
-    model.eval()
-    delta = project(start, x, rho_u)
-    for k in range(len(views)):
-        g = eq10_gradient(model, x, y, delta, views[k], randoms[k], pad)
-        delta = project(delta - alpha_u * torch.sign(g), x, rho_u)
-    return delta
 
 
 def adversary(
@@ -90,6 +53,71 @@ def adversary(
         d = delta.clone().requires_grad_(True)
         g = torch.autograd.grad(loss(model, x + d, y), d)[0]
         delta = project(delta + alpha_a * torch.sign(g), x, rho_a)
+    return delta
+
+
+def inner_perturbation(
+    kind: str,
+    model: torch.nn.Module,
+    seen: torch.Tensor,
+    y: torch.Tensor,
+    drawn: torch.Tensor,
+    *,
+    rho_a: float,
+    alpha_a: float,
+    steps_a: int,
+) -> torch.Tensor:
+    """Table 7's choices: nothing, the uniform `drawn` itself (Eq. 10), or PGD that starts at it (Eq. 6)."""
+    if kind == "none":
+        return torch.zeros_like(seen)
+    if kind == "random":
+        return drawn
+    return adversary(model, seen, y, drawn, rho_a=rho_a, alpha_a=alpha_a, steps=steps_a)
+
+
+def noise_gradient(
+    model: torch.nn.Module,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    delta: torch.Tensor,
+    views: list[list[tuple[int, int, bool]]],
+    drawn: list[torch.Tensor],
+    pad: int,
+    kind: str,
+    **within: float,
+) -> torch.Tensor:
+    """Line 7: (1/J) Σⱼ ∂ℓ(f(tⱼ(x + δᵘ) + δⱼ), y) / ∂δᵘ. `views[j][n]` and `drawn[j]` are the draws."""
+    draws = len(views)
+    gradient = torch.zeros_like(x)
+    for j in range(draws):
+        d = delta.clone().requires_grad_(True)
+        seen = torch.stack([view(x[n] + d[n], *views[j][n], pad) for n in range(len(x))])
+        inner = inner_perturbation(kind, model, seen.detach(), y, drawn[j], **within)
+        perturbed = valid(seen + inner)
+        gradient += torch.autograd.grad(loss(model, perturbed, y), d)[0] / draws
+    return gradient
+
+
+def craft(
+    model: torch.nn.Module,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    start: torch.Tensor,
+    views: list[list[list[tuple[int, int, bool]]]],
+    drawn: list[list[torch.Tensor]],
+    *,
+    rho_u: float,
+    alpha_u: float,
+    pad: int,
+    kind: str,
+    **within: float,
+) -> torch.Tensor:
+    """Lines 2–9: `views[k][j][n]` and `drawn[k][j]` are the draws of step k; `start` is the random δᵘ."""
+    model.eval()
+    delta = project(start, x, rho_u)
+    for k in range(len(views)):
+        g = noise_gradient(model, x, y, delta, views[k], drawn[k], pad, kind, **within)
+        delta = project(delta - alpha_u * torch.sign(g), x, rho_u)
     return delta
 
 

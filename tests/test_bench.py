@@ -11,11 +11,11 @@ import semshard
 from semshard.benchmark import plain
 from semshard.benchmark.ceilings import convolutions, forward_flop, matrix_product
 from semshard.benchmark.data_path import peak_memory, pictures, pipeline, write_folder
-from semshard.config import protect_config
 from semshard.engine import Runtime
 from semshard.models import build
 from semshard.noise import craft
 from semshard.noise.views import make_view
+from semshard.presets import protect_config
 from tests import reference
 
 from .cli.test_cli import semshard as command
@@ -76,7 +76,8 @@ def test_plain_noise_lowers_the_loss_as_ours_does():
 
 def test_a_whole_benchmark_as_json_and_as_tables():
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    found = json.loads(command("bench", "--json", "--preset=quick", "--repeats=1", "--pictures=0", *options).stdout)
+    options += ["--preset=quick", "--repeats=1", "--pictures=0"]
+    found = json.loads(command("bench", "--json", "--methods=rem,sc", *options).stdout)
     assert [step["name"] for step in found["steps"]] == ["input gradient", "surrogate step", "crafting", "victim step"]
     for step in found["steps"]:
         assert step["ratio"] == pytest.approx(step["plain_seconds"] / step["seconds"])
@@ -84,7 +85,11 @@ def test_a_whole_benchmark_as_json_and_as_tables():
     gradient, surrogate, crafting, _ = (step["flop"] for step in found["steps"])
     assert (surrogate, crafting) == (3.5 * gradient, 2 * gradient)
     assert set(found["folds"]) == {"1", "2"}
-    tables = command("bench", "--preset=quick", "--repeats=1", "--pictures=0", *options).stdout
+    rem, sc = found["methods"]
+    assert (rem["name"], sc["name"], sc["step"]) == ("rem", "sc", None)
+    assert rem["whole"] == pytest.approx(rem["step"] * found["settings"]["steps"] + 50_000 / rem["crafting"])
+    assert min(rem["peak_memory"], sc["peak_memory"]) > 1e8
+    tables = command("bench", "--methods=none", *options).stdout
     assert "surrogate step" in tables
     assert " ×" in tables
 

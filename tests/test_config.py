@@ -6,19 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semshard.config import (
-    ProtectConfig,
-    VerifyConfig,
-    fingerprint,
-    format_radius,
-    from_json,
-    levels,
-    parse_radius,
-    protect_config,
-    to_json,
-    verify_config,
-)
+from semshard.config import ProtectConfig, VerifyConfig, fingerprint, from_json, to_json
 from semshard.errors import SettingError
+from semshard.presets import protect_config, verify_config
+from semshard.radii import format_radius, levels, parse_radius
 
 
 @given(st.integers(0, 255), st.sampled_from([1, 2, 5, 10]))
@@ -121,3 +112,50 @@ def test_an_unknown_preset_names_the_known_ones():
 
 def test_the_fingerprint_does_not_depend_on_the_order_of_keys():
     assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1}) != fingerprint({"a": 1, "b": [3]})
+
+
+@pytest.mark.parametrize(
+    ("given", "method"),
+    [
+        ({}, "sem"),
+        ({"noise_step": "pgd"}, "rem"),
+        ({"noise_step": "pgd", "model_step": "none"}, "rem-u"),
+        ({"noise_step": "none"}, "rem-theta"),
+        ({"noise_step": "none", "model_step": "none", "noise_views": "none"}, "em"),
+        ({"noise_step": "none", "model_step": "none"}, "cell"),
+        ({"model_step": "random"}, "cell"),
+        ({"method": "cell", "model_step": "random"}, "cell"),
+        ({"method": "rem", "noise_step": "pgd"}, "rem"),
+    ],
+)
+def test_a_cell_of_the_grid_is_known_by_its_name_or_by_its_steps(given, method):
+    config = protect_config("paper", (32, 32), "float32", given)
+    assert config.method == method
+    for name, value in given.items():
+        assert getattr(config, name) == value
+
+
+@pytest.mark.parametrize("given", [{"method": "sem", "noise_step": "pgd"}, {"method": "tap", "model_step": "pgd"}])
+def test_a_method_does_not_take_the_steps_of_another(given):
+    with pytest.raises(SettingError, match="leave --method out"):
+        protect_config("quick", (32, 32), "float32", given)
+
+
+def test_methods_bring_their_own_settings():
+    tap = protect_config("paper", (32, 32), "float32", {"method": "tap"})
+    assert (tap.final_steps, to_json(tap)["final_alpha"], tap.final_draws) == (250, "0.064/255", 1)
+    em = protect_config("paper", (32, 32), "float32", {"method": "em"})
+    assert (em.steps_u, to_json(em)["alpha_u"], em.draws) == (10, "1.6/255", 1)
+    ntga = protect_config("paper", (32, 32), "float32", {"method": "ntga", "rho_u": "16/255"})
+    assert (ntga.craft_batch, ntga.final_steps, to_json(ntga)["final_alpha"]) == (512, 10, "1.76/255")
+
+
+def test_a_method_names_only_the_settings_that_it_reads():
+    def used(method):
+        return set(protect_config("quick", (32, 32), "float32", {"method": method}).used())
+
+    assert "rho_a" in used("sem")
+    assert "patch" in used("sc")
+    assert not {"rho_a", "network", "final_steps"} & used("sc")
+    assert not {"patch"} & (used("sem") | used("ntga") | used("tap"))
+    assert {"method", "rho_u", "final_steps", "craft_batch", "seed"} <= used("ntga")

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEVELS = {"atomic": 0, "threads": 0, "config": 0, "errors": 0, "progress": 0, "_version": 0, "models": 0}
+LEVELS = {
+    "atomic": 0,
+    "threads": 0,
+    "config": 0,
+    "errors": 0,
+    "progress": 0,
+    "_version": 0,
+    "models": 0,
+    "radii": 0,
+    "presets": 0,
+}
 LEVELS |= {"engine": 1, "noise": 1, "sources": 1, "shards": 1, "victims": 1}
 STORIES = 2
 FILES = sorted((ROOT / "semshard").rglob("*.py"))

@@ -7,10 +7,11 @@ import pytest
 import semshard
 
 PUBLIC = {
-    "AuditResult", "BenchResult", "Event", "Failure", "LedgerError", "OutputError", "Plan", "Progress", "ProtectConfig",
-    "ProtectResult", "RunError", "Sample", "SemshardError", "SettingError", "ShardError", "Shards", "SourceError",
-    "TooManyRejects", "UsageError", "VerifyConfig", "VerifyResult", "VictimResult", "__version__", "audit", "bench",
-    "open_shards", "plan", "preview", "protect", "train", "verify",
+    "AuditResult", "BenchResult", "Event", "Failure", "LedgerError", "MethodInfo", "OutputError", "Plan", "Progress",
+    "ProtectConfig", "ProtectResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
+    "SettingError", "ShardError", "Shards", "SourceError", "SweepResult", "TooManyRejects", "UsageError",
+    "VerifyConfig", "VerifyResult", "VictimResult", "__version__", "audit", "bench", "methods",
+    "open_shards", "plan", "preview", "protect", "robustness", "sweep", "train", "verify",
 }  # fmt: skip
 
 

@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 
 from .._begin import Job
 from .._protect import Batch, make_shards
-from ..config import protect_config
 from ..engine import Runtime
+from ..presets import protect_config
 from ..progress import silent
 from ..shards import Ledger, ShardWriter, encode, ledger_path
 from ..shards.pixels import encode_png
 from ..sources import open_source, scan
 from ..sources.decode import decode
 from ..threads import ordered_map
+from .memory import peak
 from .timing import medians
 
 TOGETHER = 32
@@ -88,13 +89,7 @@ def peak_memory(counts: Sequence[int]) -> dict[int, int]:
 def report(folder: str) -> None:
     """Run the pipeline on the pictures in `folder` and write the peak memory of this process to standard output."""
     pipeline(Path(folder), keep=False, name="out")
-    sys.stdout.write(json.dumps({"peak": _peak()}))
-
-
-def _peak() -> int:
-    """Of this program alone: the figure of getrusage is inherited from whoever started it."""
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    sys.stdout.write(json.dumps({"peak": peak(torch.device("cpu"))}))
 
 
 def pipeline(folder: Path, *, keep: bool, name: str) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..config import ProtectConfig, VerifyConfig
 from ..engine import Runtime, deterministic, sgd
-from ..noise import adversarial_step, craft, new_surrogate, surrogate_step
+from ..noise import Inner, craft, model_step, new_surrogate, surrogate_step
 from ..noise.craft import expected_gradient
 from ..noise.views import make_view
 from . import plain
@@ -99,9 +99,7 @@ def steps(
     yield timed(
         "victim step",
         (2 * verify.steps_a + 3) * forward,
-        lambda: adversarial_step(
-            runtime, model.train(), ours, x, labels, view, stream(), rho=rho, alpha=alpha, steps=times
-        ),
+        lambda: model_step(runtime, model.train(), ours, x, labels, view, Inner(rho, alpha, times), stream()),
         lambda: plain.adversarial_step(theirs, others, x, labels, rho=rho, alpha=alpha, steps=times, pad=pad),
     )
 

@@ -7,9 +7,11 @@ a training draws the same numbers whether the run came there in one piece or was
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +50,16 @@ class Runtime:
     def fits(self, size: int) -> bool:
         """Whether `size` bytes are at most a quarter of the device's memory that is free now."""
         return self.device.type != "cuda" or size <= torch.cuda.mem_get_info(self.device)[0] // 4
+
+    def memory(self) -> int:
+        """Bytes that are free on the device now, on a CPU those of the machine."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.mem_get_info(self.device)[0])
+        try:
+            lines = Path("/proc/meminfo").read_text().splitlines()
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        except (OSError, StopIteration):  # no Linux: what nobody uses, caches not counted
+            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
     def generator(self, seed: int, *path: str | int) -> torch.Generator:
         """A fresh random stream on the device, decided by `seed` and `path` alone."""

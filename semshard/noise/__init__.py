@@ -1,17 +1,18 @@
-"""The science: the L∞ ball, the views, the surrogate, the defensive noise."""
+"""The science: the L∞ ball, the views, the surrogate, the defensive noise and its methods."""
 
-from .adversary import adversarial_step, adversary
+from .adversary import Inner, adversary, inner, model_step
 from .ball import to_levels
-from .craft import add, craft, craft_levels
+from .craft import add, craft
 from .surrogate import Checkpoint, new_surrogate, surrogate_step, train_surrogate
 
 __all__ = [
     "Checkpoint",
+    "Inner",
     "add",
-    "adversarial_step",
     "adversary",
     "craft",
-    "craft_levels",
+    "inner",
+    "model_step",
     "new_surrogate",
     "surrogate_step",
     "to_levels",

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..config import levels
+from ..radii import levels
 
 
 def uniform(like: Tensor, rho: float, generator: torch.Generator) -> Tensor:
@@ -29,20 +29,20 @@ def project(delta: Tensor, x: Tensor, rho: float) -> Tensor:
 def pgd(
     gradient: Callable[[Tensor], Tensor],
     x: Tensor,
+    start: Tensor,
     *,
     rho: float,
     alpha: float,
     steps: int,
     towards: Literal["less", "more"],
-    generator: torch.Generator,
 ) -> Tensor:
     """A perturbation of x (N, C, H, W) that makes a loss smaller ("less") or larger ("more").
 
-    `gradient` maps a perturbation to the loss gradient at it, of the same shape; only its sign is used. The start is
-    uniform in the ball. Returns δ with |δ| ≤ rho and x + δ in [0, 1].
+    `gradient` maps a perturbation to the loss gradient at it, of the same shape; only its sign is used. `start` has
+    the shape of x. Returns δ with |δ| ≤ rho and x + δ in [0, 1].
     """
     signed = alpha if towards == "more" else -alpha
-    delta = project(uniform(x, rho, generator), x, rho)
+    delta = project(start, x, rho)
     for _ in range(steps):
         delta = project(delta + signed * gradient(delta).sign(), x, rho)
     return delta

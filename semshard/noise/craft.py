@@ -1,4 +1,4 @@
-"""Defensive noise for images (Algorithm 1, lines 2–9; the final pass of Eq. 10 with a frozen surrogate)."""
+"""Defensive noise for images by a frozen network (Algorithm 1, lines 2–9; Eqs. 6 and 10)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from ..config import ProtectConfig
 from ..engine import Frozen, Runtime
-from .ball import pgd, to_levels, uniform
+from .adversary import inner
+from .ball import pgd, uniform
 from .views import View
 
 
@@ -22,17 +23,17 @@ def craft(
 ) -> Tensor:
     """δᵘ for float images (N, 3, H, W) in [0, 1] and int64 labels (N,): float, the same shape, |δᵘ| ≤ rho_u.
 
-    K_u signed steps down the gradient of Eq. 10.
+    K_u signed steps down the expected gradient.
     """
     frozen = runtime.frozen(model)
     return pgd(
         lambda delta: expected_gradient(runtime, frozen, images + delta, labels, view, config, generator),
         images,
+        uniform(images, config.rho_u, generator),
         rho=config.rho_u,
         alpha=config.alpha_u,
         steps=config.steps_u,
         towards="less",
-        generator=generator,
     )
 
 
@@ -45,18 +46,21 @@ def expected_gradient(
     config: ProtectConfig,
     generator: torch.Generator,
 ) -> Tensor:
-    """The gradient of the loss of t(x) + δʳ at float images x (N, 3, H, W), summed over J draws of the view t and of
-    the uniform perturbation δʳ (Eq. 10; float32 sums). `runtime.fold` draws go through the network together.
+    """The gradient of the loss of t(x) + δ at float images x (N, 3, H, W), summed over J draws of the view t and of
+    the inner perturbation δ of the noise step: random in Eq. 10, adversarial in Eq. 6, or none (float32 sums).
+    `runtime.fold` draws go through the network together.
     """
+    within = inner(config.noise_step, config)
     total = torch.zeros_like(images)
     for first in range(0, config.draws, runtime.fold):
-        views, seen = [], []
+        views, seen, starts = [], [], []
         for _ in range(first, min(first + runtime.fold, config.draws)):
             views.append(view.draw(images, generator))
             seen.append(view.apply(images, views[-1]))
-            seen[-1] += uniform(seen[-1], config.rho_r, generator)
-        perturbed = torch.cat(seen)
-        gradient = frozen.gradient(perturbed.clamp(0, 1), labels.repeat(len(views)))
+            starts.append(within.start(seen[-1], generator))
+        together, repeated = torch.cat(seen), labels.repeat(len(views))
+        perturbed = together + within.ascend(frozen, together, repeated, torch.cat(starts))
+        gradient = frozen.gradient(perturbed.clamp(0, 1), repeated)
         gradient *= (perturbed >= 0) & (perturbed <= 1)  # clipped pixels have none
         for each, part in zip(views, torch.split(gradient, len(images)), strict=True):
             total += view.adjoint(part, each)
@@ -66,23 +70,3 @@ def expected_gradient(
 def add(images: Tensor, noise: Tensor) -> Tensor:
     """uint8 images plus int8 noise in grey levels, clipped to 0..255: the protected uint8 images."""
     return (images.to(torch.int16) + noise).clamp_(0, 255).to(torch.uint8)
-
-
-def craft_levels(
-    runtime: Runtime,
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    view: View,
-    config: ProtectConfig,
-    shard: int,
-    at: int,
-) -> Tensor:
-    """The final noise of one batch: int8 (N, 3, H, W) in grey levels, for uint8 images of the same shape.
-
-    The random draws depend on the seed, the shard and the place `at` of the batch within it, on nothing else.
-    """
-    x = images.to(runtime.device).float() / 255
-    generator = runtime.generator(config.seed, "craft", shard, at)
-    delta = craft(runtime, model, x, labels.to(runtime.device), view, config.final(), generator)
-    return to_levels(delta, config.rho_u).cpu()

@@ -13,10 +13,10 @@ from ..config import ProtectConfig
 from ..engine import Runtime, batch_numbers, deterministic, set_learning_rate, sgd
 from ..models import build
 from ..threads import ahead
-from .adversary import adversarial_step
+from .adversary import inner, model_step
 from .ball import to_levels
 from .craft import add, craft
-from .views import View, make_view
+from .views import View, make_view, noise_view
 
 
 class Batches(Protocol):
@@ -85,12 +85,12 @@ def surrogate_step(
     """One pass of Algorithm 1's loop over a uint8 minibatch; returns the loss of the model step."""
     generator = runtime.generator(config.seed, "surrogate", step)
     images, labels = images.to(runtime.device), labels.to(runtime.device)
-    delta_u = craft(runtime, model, images.float() / 255, labels, view, config, generator)  # lines 2–9
-    protected = add(images, to_levels(delta_u, config.rho_u)).float() / 255
-    return adversarial_step(  # lines 10–12
-        runtime, model, optimiser, protected, labels, view, generator,
-        rho=config.rho_a, alpha=config.alpha_a, steps=config.steps_a,
-    )  # fmt: skip
+    if config.method != "tap":  # whose network learns from clean images
+        x = images.float() / 255
+        delta_u = craft(runtime, model, x, labels, noise_view(view, config), config, generator)  # lines 2–9
+        images = add(images, to_levels(delta_u, config.rho_u))
+    within = inner(config.model_step, config)
+    return model_step(runtime, model, optimiser, images.float() / 255, labels, view, within, generator)  # lines 10–12
 
 
 def _snapshot(model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> Checkpoint:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_json
-from ..config import ProtectConfig, to_json
+from ..config import ProtectConfig
 from ..errors import ShardError
 from .writer import ShardStats, shard_name
 
@@ -33,7 +33,7 @@ def write_manifest(
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "semshard", "version": tool_version},
-        "settings": {name: value for name, value in to_json(config).items() if name not in _PRIVATE},
+        "settings": {name: value for name, value in config.used().items() if name not in _PRIVATE},
         "classes": list(classes),
         "image": {"height": size[0], "width": size[1], "channels": "RGB", "bits": 8},
         "counts": {"inputs": samples + rejected, "samples": samples, "rejected": rejected, "shards": len(shards)},

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import levels, parse_radius
 from ..errors import ShardError
+from ..radii import levels, parse_radius
 from .manifest import read_manifest
 from .pixels import decode_png
 

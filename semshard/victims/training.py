@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..config import VerifyConfig
 from ..engine import Runtime, batch_numbers, deterministic, set_learning_rate, sgd
 from ..models import build
-from ..noise import adversarial_step
+from ..noise import Inner, model_step
 from ..noise.views import View, make_view
 
 TRAIN_SAMPLE = 2000  # training images that the training accuracy is taken on
@@ -35,6 +35,14 @@ class Point:
     train: float
 
 
+@dataclass(frozen=True)
+class Victim:
+    """A trained victim and the way it went."""
+
+    model: nn.Module
+    curve: list[Point]
+
+
 def train_victim(
     runtime: Runtime,
     train: Labelled,
@@ -43,8 +51,8 @@ def train_victim(
     config: VerifyConfig,
     rho_a: float,
     advance: Callable[[int, Tensor, Point | None], None] = lambda step, loss, point: None,
-) -> list[Point]:
-    """Train a fresh victim on `train` with an adversary of radius `rho_a`; the curve of its accuracy on `test`.
+) -> Victim:
+    """Train a fresh victim on `train` with an adversary of radius `rho_a`, following its accuracy on `test`.
 
     Draws, batches and initial weights depend on `config.seed` alone, so that victims differ in their data only.
     `advance(steps done, loss, point or None)` is called after every step.
@@ -52,6 +60,7 @@ def train_victim(
     view, seen_size = make_view(config, (train.images.shape[2], train.images.shape[3]))
     model = runtime.place(build(config.network, classes, seen_size, config.seed))
     optimiser = sgd(model, config)
+    within = Inner(rho_a, rho_a * config.step_share, config.steps_a)
     sample = Labelled(train.images[:TRAIN_SAMPLE], train.labels[:TRAIN_SAMPLE])
     stops = {round(config.steps * k / config.evaluations) for k in range(1, config.evaluations + 1)}
     curve: list[Point] = []
@@ -63,17 +72,14 @@ def train_victim(
             generator = runtime.generator(config.seed, "victim", step)
             images = train.images[numbers].to(runtime.device).float() / 255
             labels = train.labels[numbers].to(runtime.device)
-            loss = adversarial_step(
-                runtime, model, optimiser, images, labels, view, generator,
-                rho=rho_a, alpha=rho_a * config.step_share, steps=config.steps_a,
-            )  # fmt: skip
+            loss = model_step(runtime, model, optimiser, images, labels, view, within, generator)
             point = None
             if step + 1 in stops:
                 scores = accuracy(runtime, model, test, view), accuracy(runtime, model, sample, view)
                 point = Point(step + 1, *scores)
                 curve.append(point)
             advance(step + 1, loss, point)
-    return curve
+    return Victim(model, curve)
 
 
 @torch.no_grad()

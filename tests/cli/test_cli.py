@@ -12,7 +12,7 @@ import pytest
 from semshard_cli.main import app
 from typer.main import get_command
 
-from semshard.config import ProtectConfig, VerifyConfig
+from semshard.config import METHODS, ProtectConfig, VerifyConfig
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -130,11 +130,14 @@ def test_settings_come_from_toml_and_options_go_first(tmp_path, images):
 
 @pytest.mark.parametrize(
     ("command", "config"),
-    [("protect", ProtectConfig), ("train", ProtectConfig), ("bench", ProtectConfig), ("verify", VerifyConfig)],
+    [
+        *((name, ProtectConfig) for name in ("protect", "train", "sweep", "bench")),
+        *((name, VerifyConfig) for name in ("verify", "robustness")),
+    ],
 )
 def test_every_setting_has_an_option(command, config):
     names = {parameter.name for parameter in COMMANDS[command].params}
-    assert set(config.__dataclass_fields__) - {"method"} <= names
+    assert set(config.__dataclass_fields__) <= names
 
 
 def documented(name):
@@ -170,3 +173,32 @@ def test_in_a_terminal_progress_is_live(tmp_path, images):
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))
     assert re.search(r"surrogate .*3/3 +steps .*images/s .*loss \d\.\d+ .*\d:\d\d:\d\d", text)
     assert re.search(r"craft .*40/40 images .*images/s", text)
+
+
+def test_methods_as_json_and_as_a_table():
+    found = json.loads(semshard("methods", "--json").stdout)
+    assert {method["name"] for method in found} == set(METHODS) - {"cell"}
+    table = semshard("methods").stdout
+    for method in found:
+        assert method["name"] in table
+
+
+def test_a_sweep_and_a_study_as_json_and_as_tables(tmp_path, images):
+    recipe = {"steps": 2, "batch": 8, "steps_a": 1, "evaluations": 1, "holdout": 0.3, "rho_a": "2/255"}
+    victim = [f"--victim={name}={value}" for name, value in recipe.items()]
+    options = [option for option in OPTIONS if not option.startswith("--steps=")]
+    line = ["sweep", images, "--out", tmp_path / "sweep", "--sweep", "steps=1,2", "--method", "rem", *victim, *options]
+    found = json.loads(semshard(*line, "--json").stdout)
+    assert [cell["value"] for cell in found["cells"]] == [None, 1, 2]
+    table = semshard(*line).stdout
+    assert "clean images" in table
+    assert "sweep.png" in table
+    folders = [tmp_path / "sweep" / f"steps={steps}" for steps in (1, 2)]
+    line = ["robustness", *folders, "--out", tmp_path / "study", "--preset=quick", "--images=8"]
+    line += [f"--{name.replace('_', '-')}={value}" for name, value in recipe.items()]
+    study = json.loads(semshard(*line, "--json").stdout)
+    assert [point["steps"] for point in study["points"]] == [1, 2]
+    assert "R_θ" in semshard(*line).stdout
+    assert "no NAME=VALUE" in semshard("sweep", images, "--out", tmp_path / "s", "--sweep", "steps", expect=2).stderr
+    wrong = semshard("sweep", images, "--out", tmp_path / "s", "--sweep", "steps=a", expect=2).stderr
+    assert "steps = 'a' is no int" in wrong

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import fx, nn
 from torch.func import functional_call
 
-from semshard.config import protect_config
 from semshard.engine import Frozen, Runtime, make_runtime, parameter_step, sgd
 from semshard.engine.frozen import _rest, folded_weights
 from semshard.engine.fused import available
 from semshard.errors import RunError
 from semshard.models import NETWORKS, build
+from semshard.presets import protect_config
 
 from .test_runtime import CPU, used
 

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semshard.config import levels
 from semshard.noise.ball import pgd, project, to_levels, uniform
+from semshard.radii import levels
 
 
 def rng(seed=0):
@@ -21,11 +21,11 @@ def test_pgd_stays_in_the_ball_and_in_the_range(rho, alpha, steps, seed, up):
     delta = pgd(
         lambda d: torch.randn(d.shape, generator=g),
         x,
+        uniform(x, 2 * rho, rng(seed)),
         rho=rho,
         alpha=alpha,
         steps=steps,
         towards="more" if up else "less",
-        generator=rng(seed),
     )
     assert delta.abs().max() <= rho + 1e-7
     assert (x + delta).min() >= 0
@@ -43,10 +43,10 @@ def test_stored_noise_never_exceeds_the_budget(rho, seed):
 def test_pgd_goes_down_and_up_a_known_loss():
     x = torch.full((1, 1, 4, 4), 0.5)
     target = torch.tensor([1.0, -1.0]).repeat(8).view(1, 1, 4, 4)
-    options = {"rho": 0.1, "alpha": 0.05, "steps": 8, "generator": rng()}
-    down = pgd(lambda d: -target, x, towards="less", **options)
+    start, options = uniform(x, 0.1, rng()), {"rho": 0.1, "alpha": 0.05, "steps": 8}
+    down = pgd(lambda d: -target, x, start, towards="less", **options)
     torch.testing.assert_close(down, 0.1 * target)
-    up = pgd(lambda d: -target, x, towards="more", **options)
+    up = pgd(lambda d: -target, x, start, towards="more", **options)
     torch.testing.assert_close(up, -0.1 * target)
 
 

@@ -6,23 +6,46 @@ import dataclasses
 import pytest
 import torch
 
-from semshard.config import protect_config
 from semshard.engine import Runtime, sgd
 from semshard.models import build
-from semshard.noise import add, adversary, craft, surrogate_step, to_levels
+from semshard.noise import Inner, add, adversary, craft, inner, surrogate_step, to_levels
 from semshard.noise.ball import uniform
 from semshard.noise.craft import expected_gradient
-from semshard.noise.views import CropFlip, make_view
+from semshard.noise.views import CropFlip, make_view, noise_view
+from semshard.presets import protect_config
 from tests import reference
 
 CPU = Runtime(torch.device("cpu"), "float32")
 PAD = 4
-CONFIG = protect_config(
-    "quick",
-    (32, 32),
-    "float32",
-    {"steps_u": 4, "draws": 3, "steps_a": 4, "rho_a": "2/255", "batch": 6, "pad": PAD, "alpha_u": "2.3/255"},
-)
+KINDS = ("none", "random", "pgd")
+CELLS = [(noise, model, "same") for noise in KINDS for model in KINDS] + [("none", "none", "none")]
+
+
+def config_of(noise_step="random", model_step="pgd", noise_views="same"):
+    return protect_config(
+        "quick",
+        (32, 32),
+        "float32",
+        {
+            "noise_step": noise_step,
+            "model_step": model_step,
+            "noise_views": noise_views,
+            "steps_u": 3,
+            "draws": 2,
+            "steps_a": 3,
+            "rho_a": "2/255",
+            "batch": 6,
+            "pad": PAD,
+            "alpha_u": "2.9/255",
+        },
+    )
+
+
+CONFIG = config_of()
+
+
+def within(config):
+    return {"rho_a": config.rho_a, "alpha_a": config.alpha_a, "steps_a": config.steps_a}
 
 
 def batch(dtype, n=6):
@@ -42,14 +65,15 @@ def network(dtype):
 def drawn_like_craft(x, config, generator):
     """The draws of `craft` in the order it takes them: start, then per step and draw the view and the perturbation."""
     start = uniform(x, config.rho_u, generator)
-    views, randoms = [], []
+    views, drawn = [], []
     for _ in range(config.steps_u):
         views.append([])
-        randoms.append([])
+        drawn.append([])
         for _ in range(config.draws):
-            views[-1].append(offsets(x, generator))
-            randoms[-1].append(uniform(x, config.rho_r, generator))
-    return start, views, randoms
+            still = config.noise_views == "none"
+            views[-1].append([(0, 0, False)] * len(x) if still else offsets(x, generator))
+            drawn[-1].append(inner(config.noise_step, config).start(x, generator).double())
+    return start, views, drawn
 
 
 def offsets(x, generator):
@@ -65,27 +89,30 @@ def offsets(x, generator):
     return list(zip(dy.tolist(), dx.tolist(), flip.tolist(), strict=True))
 
 
-def both_noises(dtype):
+def both_noises(dtype, config=CONFIG):
     x, y = batch(dtype)
     model = network(dtype)
-    ours = craft(CPU, model, x, y, CropFlip(PAD), CONFIG, CPU.generator(5))
-    start, views, randoms = drawn_like_craft(x, CONFIG, CPU.generator(5))
+    ours = craft(CPU, model, x, y, noise_view(CropFlip(PAD), config), config, CPU.generator(5))
+    start, views, drawn = drawn_like_craft(x, config, CPU.generator(5))
     theirs = reference.craft(
         copy.deepcopy(model).double(),
         x.double(),
         y,
         start.double(),
         views,
-        [[r.double() for r in step] for step in randoms],
-        rho_u=CONFIG.rho_u,
-        alpha_u=CONFIG.alpha_u,
+        drawn,
+        rho_u=config.rho_u,
+        alpha_u=config.alpha_u,
         pad=PAD,
+        kind=config.noise_step,
+        **within(config),
     )
     return ours, theirs
 
 
-def test_crafted_noise_is_that_of_the_reference():
-    ours, theirs = both_noises(torch.float64)
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell[1] == "none"], ids="-".join)
+def test_crafted_noise_is_that_of_the_reference(cell):
+    ours, theirs = both_noises(torch.float64, config_of(*cell))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     assert torch.equal(to_levels(ours, CONFIG.rho_u).double(), reference.rounded(theirs, CONFIG.rho_u))
 
@@ -95,17 +122,20 @@ def test_crafted_noise_in_float32_has_the_signs_of_the_reference():
     assert ((ours - theirs).abs() < 1e-5).double().mean() >= 0.999
 
 
-def test_one_gradient_of_equation_10_is_that_of_the_reference():
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_expected_gradient_is_that_of_the_reference(kind):
     x, y = batch(torch.float64)
+    config = config_of(kind)
     model = network(torch.float64).eval()
     delta = uniform(x, 0.01, CPU.generator(8))
     g = CPU.generator(9)
-    draws = [(offsets(x, g), uniform(x, CONFIG.rho_r, g)) for _ in range(CONFIG.draws)]
-    theirs = reference.eq10_gradient(model, x, y, delta, *map(list, zip(*draws, strict=True)), PAD)
+    draws = [(offsets(x, g), inner(kind, config).start(x, g)) for _ in range(config.draws)]
+    pairs = map(list, zip(*draws, strict=True))
+    theirs = reference.noise_gradient(model, x, y, delta, *pairs, PAD, kind, **within(config))
     view, frozen = CropFlip(PAD), CPU.frozen(model)
-    for fold in range(1, CONFIG.draws + 1):
+    for fold in range(1, config.draws + 1):
         runtime = dataclasses.replace(CPU, fold=fold)
-        ours = expected_gradient(runtime, frozen, x + delta, y, view, CONFIG, CPU.generator(9))
+        ours = expected_gradient(runtime, frozen, x + delta, y, view, config, CPU.generator(9))
         scale = theirs.norm() / ours.norm()  # the reference takes means
         torch.testing.assert_close(ours * scale, theirs, rtol=1e-9, atol=1e-15)
     assert theirs.abs().max() > 1e-6
@@ -116,7 +146,7 @@ def test_the_adversary_is_that_of_the_reference(dtype):
     x, y = batch(dtype)
     model = network(dtype)
     rho, alpha = 4 / 255, 0.8 / 255
-    ours = adversary(CPU, model, x, y, rho=rho, alpha=alpha, steps=5, generator=CPU.generator(2))
+    ours = adversary(CPU, model, x, y, Inner(rho, alpha, 5), CPU.generator(2))
     start = uniform(x, rho, CPU.generator(2))
     theirs = reference.adversary(
         copy.deepcopy(model).double(), x.double(), y, start.double(), rho_a=rho, alpha_a=alpha, steps=5
@@ -125,44 +155,30 @@ def test_the_adversary_is_that_of_the_reference(dtype):
     assert ((ours - theirs).abs() <= tolerance).double().mean() >= 0.999
 
 
-def test_a_step_of_algorithm_1_changes_the_weights_as_the_reference_does():
+@pytest.mark.parametrize("cell", CELLS, ids="-".join)
+def test_a_step_of_algorithm_1_changes_the_weights_as_the_reference_does(cell):
+    """With the noise that `craft` gives, which is held against the reference above."""
+    config = config_of(*cell)
     x, y = batch(torch.float32)
     images = (x * 255).round().to(torch.uint8)
     ours = network(torch.float32)
     theirs = copy.deepcopy(ours).double()
-    view, _ = make_view(CONFIG, (32, 32))
-    optimiser, momenta = sgd(ours, CONFIG), {}
+    view, _ = make_view(config, (32, 32))
+    optimiser, momenta = sgd(ours, config), {}
     for step in range(2):
-        surrogate_step(CPU, ours, optimiser, images, y, view, CONFIG, step)
+        g = CPU.generator(config.seed, "surrogate", step)
+        found_u = craft(CPU, ours, images / 255, y, noise_view(view, config), config, g)
+        surrogate_step(CPU, ours, optimiser, images, y, view, config, step)
 
-        g = CPU.generator(CONFIG.seed, "surrogate", step)
-        start, views, randoms = drawn_like_craft(x, CONFIG, g)
-        delta_u = reference.craft(
-            theirs,
-            x.double(),
-            y,
-            start.double(),
-            views,
-            [[r.double() for r in drawn] for drawn in randoms],
-            rho_u=CONFIG.rho_u,
-            alpha_u=CONFIG.alpha_u,
-            pad=PAD,
-        )
-        noisy = torch.clamp(images + reference.rounded(delta_u, CONFIG.rho_u), 0, 255) / 255
-        drawn = offsets(x, g)
-        seen = torch.stack([reference.view(noisy[n], *drawn[n], PAD) for n in range(len(x))])
-        start_a = uniform(seen.float(), CONFIG.rho_a, g)
-        delta_a = reference.adversary(
-            theirs,
-            seen,
-            y,
-            start_a.double(),
-            rho_a=CONFIG.rho_a,
-            alpha_a=CONFIG.alpha_a,
-            steps=CONFIG.steps_a,
-        )
-        options = {"lr": CONFIG.lr, "momentum": CONFIG.momentum, "weight_decay": CONFIG.weight_decay}
-        reference.model_step(theirs, seen + delta_a, y, momenta, **options)
+        g = CPU.generator(config.seed, "surrogate", step)
+        drawn_like_craft(x, config, g)
+        noisy = torch.clamp(images + reference.rounded(found_u.double(), config.rho_u), 0, 255) / 255
+        places = offsets(x, g)
+        seen = torch.stack([reference.view(noisy[n], *places[n], PAD) for n in range(len(x))])
+        start = inner(config.model_step, config).start(seen.float(), g).double()
+        delta = reference.inner_perturbation(config.model_step, theirs.eval(), seen, y, start, **within(config))
+        options = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay}
+        reference.model_step(theirs, torch.clamp(seen + delta, 0, 1), y, momenta, **options)
         for (name, found), expected in zip(ours.named_parameters(), theirs.parameters(), strict=True):
             difference = (found.detach().double() - expected.detach()).norm() / expected.detach().norm()
             assert difference.item() < 1e-4, name

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from semshard.config import protect_config
 from semshard.engine import batch_numbers, learning_rate, make_runtime
 from semshard.engine.weights import load_tensors, save_tensors
-from semshard.noise import Checkpoint, adversary, craft, new_surrogate, train_surrogate
+from semshard.noise import Checkpoint, Inner, adversary, craft, new_surrogate, train_surrogate
 from semshard.noise.views import make_view
+from semshard.presets import protect_config
 
 RUNTIME = make_runtime("cpu")
 CONFIG = protect_config(
@@ -71,7 +71,7 @@ def test_crafting_and_attacking_leave_the_model_as_it_was(training):
     x, y = Pictures.images[:4].float() / 255, torch.arange(4) % 3
     view, _ = make_view(CONFIG, (32, 32))
     craft(RUNTIME, model, x, y, view, CONFIG, RUNTIME.generator(0))
-    adversary(RUNTIME, model, x, y, rho=0.02, alpha=0.01, steps=2, generator=RUNTIME.generator(0))
+    adversary(RUNTIME, model, x, y, Inner(0.02, 0.01, 2), RUNTIME.generator(0))
     assert [module.training for module in model.modules()] == modes
     assert [parameter.requires_grad for parameter in model.parameters()] == flags
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -97,5 +97,5 @@ def test_the_learning_rate_drops_to_a_tenth():
 def test_an_adversary_without_radius_does_nothing():
     x = Pictures.images[:2].float() / 255
     model = new_surrogate(CONFIG, 3, (32, 32), RUNTIME)
-    zero = adversary(RUNTIME, model, x, torch.zeros(2, dtype=int), rho=0, alpha=0, steps=9, generator=torch.Generator())
+    zero = adversary(RUNTIME, model, x, torch.zeros(2, dtype=int), Inner(0, 0, 9), torch.Generator())
     assert not zero.any()

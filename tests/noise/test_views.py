@@ -6,12 +6,12 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from semshard.noise.views import CropFlip, ResizedCrop
+from semshard.noise.views import CropFlip, ResizedCrop, Whole
 from semshard.noise.views.crop_flip import shift
 from semshard.noise.views.resized_crop import weights
 from tests import reference
 
-VIEWS = [CropFlip(4), CropFlip(0), ResizedCrop(16), ResizedCrop(40)]
+VIEWS = [CropFlip(4), CropFlip(0), ResizedCrop(16), ResizedCrop(40), Whole(), Whole(16)]
 SHAPES = [(3, 3, 32, 32), (2, 3, 23, 31), (5, 1, 9, 40)]
 
 
@@ -89,3 +89,12 @@ def test_the_centre_of_a_resized_crop_is_the_central_square():
     x[:, :, 16:240, 38:262] = 1
     view = ResizedCrop(224)
     assert torch.allclose(view.apply(x, view.centre(x)), torch.ones(1, 1, 224, 224))
+
+
+def test_the_whole_image_is_all_of_it():
+    x = torch.rand(2, 3, 20, 30, dtype=torch.float64)
+    assert torch.equal(Whole().apply(x, Whole().draw(x, generator())), x)
+    squeezed = Whole(10).apply(x, Whole(10).centre(x))
+    assert squeezed.shape == (2, 3, 10, 10)
+    reached = Whole(10).adjoint(torch.ones_like(squeezed), Whole(10).centre(x))
+    assert (reached > 0).all(), "every pixel counts, those at the border too"

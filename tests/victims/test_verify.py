@@ -11,8 +11,8 @@ import torch
 
 import semshard
 from semshard._verify import control
-from semshard.config import verify_config
 from semshard.engine import make_runtime
+from semshard.presets import verify_config
 from semshard.victims import Labelled, train_victim, verdict
 from tests.conftest import TINY
 
@@ -46,7 +46,7 @@ def test_held_out_images_are_in_no_training(finished, monkeypatch):
         seen.append((train, test))
         return train_victim(runtime, train, test, *rest)
 
-    monkeypatch.setattr("semshard._verify.train_victim", spy)
+    monkeypatch.setattr("semshard._examine.train_victim", spy)
     semshard.verify(finished / "shards", rho_a="0", **QUICK)
     tests = {image.numpy().tobytes() for _, test in seen for image in test.images}
     (clean, exam), (protected, _), (noisy, _) = seen
@@ -152,6 +152,6 @@ def test_a_victim_learns_shapes_and_an_adversarial_one_withstands_its_adversary(
     labels = torch.arange(1200) % 10
     train, test = Labelled(pictures[:1000], labels[:1000]), Labelled(pictures[1000:], labels[1000:])
     config = verify_config("quick", (32, 32), runtime.precision, {"steps": 250, "lr_every": 100, "evaluations": 5})
-    curve = train_victim(runtime, train, test, 10, config, 0.0)
+    curve = train_victim(runtime, train, test, 10, config, 0.0).curve
     assert curve[-1].test > 0.3
     assert curve[-1].test > curve[0].test

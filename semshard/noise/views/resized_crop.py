@@ -57,10 +57,10 @@ class ResizedCrop:
         return self._resampling(images, (height - box) / 2, (width - box) / 2, box, box, box < 0)
 
     def apply(self, images: Tensor, params: Resampling) -> Tensor:
-        return params.rows[:, None] @ images @ params.columns[:, None].mT
+        return resample(images, params)
 
     def adjoint(self, gradient: Tensor, params: Resampling) -> Tensor:
-        return params.rows[:, None].mT @ gradient @ params.columns[:, None]
+        return restore(gradient, params)
 
     def _resampling(
         self, images: Tensor, top: Tensor, left: Tensor, box_height: Tensor, box_width: Tensor, flip: Tensor
@@ -68,6 +68,16 @@ class ResizedCrop:
         rows = weights(top, box_height, images.shape[2], self.side)
         columns = weights(left, box_width, images.shape[3], self.side)
         return Resampling(rows, torch.where(flip[:, None, None], columns.flip(1), columns))
+
+
+def resample(images: Tensor, by: Resampling) -> Tensor:
+    """Images (N, C, H, W) to (N, C, side, side)."""
+    return by.rows[:, None] @ images @ by.columns[:, None].mT
+
+
+def restore(gradient: Tensor, by: Resampling) -> Tensor:
+    """The adjoint of `resample`."""
+    return by.rows[:, None].mT @ gradient @ by.columns[:, None]
 
 
 def weights(start: Tensor, length: Tensor, size: int, side: int) -> Tensor:

@@ -1,0 +1,42 @@
+"""The kinds of defensive noise behind one interface: a file per family, and a table that explains them."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ...config import ProtectConfig
+from ...engine import Runtime
+from ..views import make_view, noise_view
+from .grid import FromSurrogate
+from .noise import Noise
+from .ntga import HELD_OUT, HeldOut, Ntga, check_block
+from .shortcut import Shortcut
+from .table import METHODS, Cost, Method, cost
+from .tap import Tap
+
+__all__ = ["HELD_OUT", "METHODS", "Cost", "HeldOut", "Method", "Noise", "check_block", "cost", "make_noise"]
+
+
+def make_noise(
+    runtime: Runtime,
+    config: ProtectConfig,
+    classes: int,
+    size: tuple[int, int],
+    *,
+    model: nn.Module | None = None,
+    held_out: HeldOut | None = None,
+) -> Noise:
+    """The noise of `config.method` for images of `size` (height, width).
+
+    A method with a surrogate takes the trained `model`, NTGA the clean images outside a block, `held_out`.
+    """
+    if config.method == "sc":
+        return Shortcut(config, classes, size)
+    if config.method == "ntga":
+        assert held_out is not None
+        return Ntga(runtime, config, classes, held_out)
+    assert model is not None
+    view = noise_view(make_view(config, size)[0], config)
+    if config.method == "tap":
+        return Tap(runtime, model, view, config, classes)
+    return FromSurrogate(runtime, model, view, config)

@@ -1,0 +1,130 @@
+"""Where unset settings come from: the presets, what each method changes in them, and how all of it goes together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .config import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, ProtectConfig, VerifyConfig, typed
+from .errors import SettingError
+from .radii import snap
+
+# "paper" is the setting of the SEM paper and of its authors' code, for CIFAR (small) and its ImageNet subset
+# (large). "quick" is ours: a small network and few steps, so that two CPU cores finish in minutes.
+
+_OPTIMISER = {"batch": 128, "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+_SMALL_VIEWS = {"views": "crop-flip", "pad": 4, "crop": 0}
+
+_PROTECT: dict[tuple[str, str], dict[str, Any]] = {
+    ("paper", "small"): {
+        **_OPTIMISER, **_SMALL_VIEWS, "network": "resnet18", "steps": 5000, "lr_every": 2000, "draws": 5,
+        "rho_u": 8 / 255, "steps_u": 10, "alpha_u": 1.6 / 255,
+        "final_steps": 10, "final_alpha": 1.6 / 255, "final_draws": 5,
+        "rho_a": 4 / 255, "steps_a": 10, "alpha_a": 0.8 / 255, "rho_r": 4 / 255,
+        "craft_batch": 128,
+    },
+    ("paper", "large"): {
+        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 224,
+        "network": "resnet18", "steps": 3000, "lr_every": 1200, "draws": 4,
+        "rho_u": 8 / 255, "steps_u": 7, "alpha_u": 2 / 255,
+        "final_steps": 7, "final_alpha": 2 / 255, "final_draws": 4,
+        "rho_a": 4 / 255, "steps_a": 7, "alpha_a": 1 / 255, "rho_r": 4 / 255,
+        "craft_batch": 128,
+    },
+    ("quick", "small"): {
+        **_OPTIMISER, **_SMALL_VIEWS, "network": "small", "batch": 64, "steps": 400, "lr_every": 160, "draws": 1,
+        "rho_u": 8 / 255, "steps_u": 5, "alpha_u": 3.2 / 255,
+        "final_steps": 10, "final_alpha": 1.6 / 255, "final_draws": 2,
+        "rho_a": 4 / 255, "steps_a": 5, "alpha_a": 0.8 / 255, "rho_r": 4 / 255,
+        "craft_batch": 128,
+    },
+    ("quick", "large"): {
+        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 64,
+        "network": "small", "batch": 64, "steps": 400, "lr_every": 160, "draws": 1,
+        "rho_u": 8 / 255, "steps_u": 5, "alpha_u": 3.2 / 255,
+        "final_steps": 10, "final_alpha": 1.6 / 255, "final_draws": 2,
+        "rho_a": 4 / 255, "steps_a": 5, "alpha_a": 0.8 / 255, "rho_r": 4 / 255,
+        "craft_batch": 64,
+    },
+}  # fmt: skip
+
+# What a method changes in every preset, and in one.
+_METHOD: dict[str, dict[str, Any]] = {
+    "em": {"draws": 1, "final_draws": 1},  # without views and perturbation every draw is the same
+    "tap": {"final_steps": 250, "final_alpha": 0.064 / 255, "final_draws": 1},
+    "ntga": {"final_steps": 10, "final_alpha": 0.88 / 255, "craft_batch": 512},
+}
+_METHOD_IN: dict[tuple[str, str], dict[str, Any]] = {
+    ("quick", "tap"): {"steps": 1600, "lr_every": 640, "final_steps": 50, "final_alpha": 0.32 / 255},
+}
+
+_VERIFY: dict[tuple[str, str], dict[str, Any]] = {
+    ("paper", "small"): {
+        **_OPTIMISER, **_SMALL_VIEWS, "network": "resnet18", "steps": 40_000, "lr_every": 16_000,
+        "steps_a": 10, "step_share": 1 / 5, "evaluations": 40, "max_samples": 0,
+    },
+    ("paper", "large"): {
+        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 224, "network": "resnet18",
+        "steps": 40_000, "lr_every": 16_000,
+        "steps_a": 8, "step_share": 1 / 4, "evaluations": 40, "max_samples": 0,
+    },
+    ("quick", "small"): {
+        **_OPTIMISER, **_SMALL_VIEWS, "network": "small", "steps": 640, "lr_every": 320,
+        "steps_a": 5, "step_share": 1 / 4, "evaluations": 20, "max_samples": 20_000,
+    },
+    ("quick", "large"): {
+        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 64, "network": "small",
+        "steps": 640, "lr_every": 320,
+        "steps_a": 5, "step_share": 1 / 4, "evaluations": 20, "max_samples": 5_000,
+    },
+}  # fmt: skip
+
+
+def protect_config(preset: str, size: tuple[int, int], precision: str, given: Mapping[str, Any]) -> ProtectConfig:
+    """The settings of a protect run: the preset for images of `size` (height, width), then what was `given`.
+
+    A step size or `rho_r` that was not given keeps its share of the radius it belongs to.
+    Raises `SettingError` for an unknown name or an impossible value.
+    """
+    given = typed(ProtectConfig, given)
+    method, cell = _method(given)
+    base = _preset(_PROTECT, preset, size) | {
+        "preset": preset, "patch": 32 if max(size) > LARGE else 8, "resolution": 0, "shard_size": 1000, "seed": 0,
+        "precision": precision, "method": method, **cell,
+    }  # fmt: skip
+    base |= _METHOD.get(method, {}) | _METHOD_IN.get((preset, method), {})
+    for radius, follower in (("rho_u", "alpha_u"), ("rho_u", "final_alpha"), ("rho_a", "alpha_a"), ("rho_a", "rho_r")):
+        if radius in given and follower not in given:
+            base[follower] = snap(base[follower] * given[radius] / base[radius])
+    return ProtectConfig(**(base | given))
+
+
+def _method(given: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """The method that is asked for, by its name or by its cell, and the cell's settings."""
+    asked = {name: given[name] for name in CELL_SETTINGS if name in given}
+    method = given.get("method", ANY_CELL if asked else "sem")
+    if method != ANY_CELL:
+        return method, dict(zip(CELL_SETTINGS, CELLS.get(method, ("none", "none", "same")), strict=True))
+    cell = dict(zip(CELL_SETTINGS, CELLS["sem"], strict=True)) | asked
+    named = [name for name, of_it in CELLS.items() if of_it == tuple(cell.values())]
+    return (given.get("method") or (named or [ANY_CELL])[0]), cell
+
+
+def verify_config(preset: str, size: tuple[int, int], precision: str, given: Mapping[str, Any]) -> VerifyConfig:
+    """The settings of a verify run: the preset for images of `size` (height, width), then what was `given`.
+
+    Raises `SettingError` for an unknown name or an impossible value.
+    """
+    base = _preset(_VERIFY, preset, size) | {
+        "preset": preset, "rho_a": (4 / 255,), "holdout": 0.15, "seed": 0, "precision": precision,
+    }  # fmt: skip
+    return VerifyConfig(**(base | typed(VerifyConfig, given)))
+
+
+def _preset(table: dict[tuple[str, str], dict[str, Any]], preset: str, size: tuple[int, int]) -> dict[str, Any]:
+    kind = "large" if max(size) > LARGE else "small"
+    try:
+        return dict(table[preset, kind])
+    except KeyError:
+        known = ", ".join(sorted({name for name, _ in table}))
+        raise SettingError(f"preset {preset!r} is unknown; choose one of: {known}") from None

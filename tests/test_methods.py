@@ -1,0 +1,125 @@
+"""Every method end to end: written, audited, named; and doing what its paper claims, as far as a small run can show."""
+
+import json
+
+import pytest
+
+import semshard
+from semshard._examine import Examiner, load_split, the_originals
+from semshard.config import METHODS
+from semshard.engine import make_runtime
+from semshard.presets import verify_config
+from semshard.shards import open_shards
+from semshard.sources.shapes import write_shapes
+from tests.conftest import TINY, public_bytes
+
+NAMED = [name for name in METHODS if name != "cell"]
+RHO = 4 / 255
+
+
+@pytest.mark.parametrize("method", NAMED)
+def test_every_method_is_written_audited_and_named(method, images, tmp_path):
+    done = semshard.protect(images, tmp_path / "out", method=method, **TINY)
+    assert (done.samples, done.linf_max) == (40, 8 if method != "ntga" else 3), "NTGA takes three steps of 0.88/255"
+    assert semshard.audit(tmp_path / "out").ok
+    settings = json.loads((tmp_path / "out" / "manifest.json").read_text())["settings"]
+    assert settings["method"] == method
+    assert ("network" in settings) == (method not in ("ntga", "sc"))
+    assert ("noise_step" in settings) == (method not in ("ntga", "sc", "tap"))
+    again = semshard.protect(images, tmp_path / "again", method=method, **TINY)
+    assert again.fingerprint == done.fingerprint
+    assert public_bytes(tmp_path / "again") == public_bytes(tmp_path / "out")
+    other = semshard.protect(images, tmp_path / "other", method=method, **{**TINY, "seed": 1})
+    assert other.fingerprint != done.fingerprint
+    assert (tmp_path / "other" / "00000.tar").read_bytes() != (tmp_path / "out" / "00000.tar").read_bytes()
+
+
+def test_a_cell_without_a_name_can_be_asked_for(images, tmp_path):
+    semshard.protect(images, tmp_path / "out", noise_step="pgd", model_step="random", **TINY)
+    settings = json.loads((tmp_path / "out" / "manifest.json").read_text())["settings"]
+    found = {name: settings[name] for name in ("method", "noise_step", "model_step")}
+    assert found == {"method": "cell", "noise_step": "pgd", "model_step": "random"}
+    assert semshard.audit(tmp_path / "out").ok
+
+
+@pytest.mark.parametrize("method", ["ntga", "sc"])
+def test_methods_without_a_surrogate_refuse_one(method, images, tmp_path):
+    with pytest.raises(semshard.SettingError, match="has no surrogate to train"):
+        semshard.train(images, tmp_path / "s.safetensors", method=method, **TINY)
+    semshard.train(images, tmp_path / "s.safetensors", **TINY)
+    for given, found in (({"method": method}, method), ({"noise_step": "pgd"}, "rem")):
+        with pytest.raises(semshard.SettingError, match=f"was trained with method = sem, not {found}"):
+            semshard.protect(images, tmp_path / "out", surrogate=tmp_path / "s.safetensors", **{**TINY, **given})
+
+
+def test_a_surrogate_brings_its_method_along(images, tmp_path):
+    semshard.train(images, tmp_path / "s.safetensors", method="rem-theta", **TINY)
+    semshard.protect(images, tmp_path / "out", surrogate=tmp_path / "s.safetensors", seed=TINY["seed"])
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["settings"]["method"] == "rem-theta"
+
+
+def test_a_block_that_is_too_large_is_refused_and_the_advice_can_be_taken(images, tmp_path):
+    large = {**TINY, "method": "ntga", "craft_batch": 64, "shard_size": 100}
+    with pytest.raises(semshard.SettingError, match="leaves none of 40; set --craft-batch to 20 or less"):
+        semshard.protect(images, tmp_path / "out", **large)
+    assert semshard.protect(images, tmp_path / "out", **{**large, "craft_batch": 20}).samples == 40
+
+
+def test_the_dry_run_knows_methods_without_a_surrogate(images, tmp_path):
+    plan = semshard.plan(images, tmp_path / "out", method="sc", **TINY)
+    assert plan.seconds["surrogate"] == 0
+    assert plan.settings["method"] == "sc"
+    assert semshard.plan(images, tmp_path / "out", method="rem", **TINY).seconds["surrogate"] > 0
+
+
+def test_methods_are_listed_with_their_costs():
+    found = {method.name: method for method in semshard.methods()}
+    assert set(found) == set(NAMED)
+    assert found["sem"].cost == 1
+    assert found["rem"].cost == pytest.approx(9.2, abs=0.1)
+    assert found["sc"].cost is None is found["ntga"].cost
+    with pytest.raises(semshard.SettingError, match="preset"):
+        semshard.methods("slow")
+
+
+# --- what the papers claim ---------------------------------------------------------------------------------------
+
+SMALL = {"preset": "quick", "steps": 200, "lr_every": 80, "rho_a": RHO, "seed": 11}
+RECIPE = {"rho_a": [0, RHO], "steps": 300, "lr_every": 150, "steps_a": 3, "evaluations": 2, "holdout": 0.25, "seed": 4}
+
+
+@pytest.fixture(scope="module")
+def accuracies(tmp_path_factory):
+    """Final test accuracy of victims on drawn pictures, by method ("clean" for the originals) and radius."""
+    home = tmp_path_factory.mktemp("claims")
+    write_shapes(home / "images", 1200)
+    runtime = make_runtime("cpu")
+    config = verify_config("quick", (32, 32), runtime.precision, RECIPE)
+    found = {}
+    for method in ("sc", "ntga", "em", "tap", "rem", "sem"):
+        own = {"tap": {"steps": 800, "lr_every": 320}, "ntga": {"craft_batch": 300}}.get(method, {})
+        semshard.protect(home / "images", home / method, method=method, **(SMALL | own))
+        shards = open_shards(home / method)
+        split = load_split(shards, the_originals(shards, None), config, lambda event: None)
+        examiner, exam = Examiner(runtime, config, 10, lambda event: None), split.exam()
+        kinds = {method: split.protected} | ({} if found else {"clean": split.clean})
+        for name, pixels in kinds.items():
+            for rho in config.rho_a if name != "ntga" else (0.0,):
+                victim, _ = examiner.train(name, split.lesson(pixels), exam, rho, {})
+                found[name, rho] = victim.curve[-1].test
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("method", ["em", "tap", "sc", "ntga", "rem", "sem"])
+def test_standard_victims_fall_well_below_clean(accuracies, method):
+    assert accuracies[method, 0.0] < accuracies["clean", 0.0] - 0.15, accuracies
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("method", ["em", "tap", "sc"])
+@pytest.mark.parametrize("robust", ["rem", "sem"])
+def test_under_adversarial_training_rem_and_sem_stay_below_the_others(accuracies, method, robust):
+    assert accuracies[robust, RHO] < accuracies[method, RHO] - 0.05, accuracies
