@@ -68,9 +68,7 @@ def bench(
     if repeats < 1:
         raise SettingError(f"repeats = {repeats} must be at least 1")
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
-    if preset == "auto":
-        preset, reason = choose_preset(runtime.device)
-        progress(Event("start", message=f"preset: {preset} ({reason})"))
+    preset = choose_preset(preset, runtime)
     protect = protect_config(preset, SIZE, runtime.precision, settings)
     if protect.views != "crop-flip":
         raise SettingError(f"the baseline knows crop-flip views only, not {protect.views}")

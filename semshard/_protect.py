@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from .config import ProtectConfig
 from .engine import Runtime, deterministic, make_runtime, permutation
 from .engine.weights import load_tensors, save_tensors
 from .noise import add
-from .noise.methods import HELD_OUT, Noise, make_noise
+from .noise.methods import HELD_OUT, HeldOut, Noise, make_noise
 from .progress import Event, Progress, remarks, silent
 from .shards import (
     Encoded,
@@ -109,15 +110,24 @@ def _noise(job: Job, given: str | Path | None, checkpoint_seconds: float, progre
 def noise_of(runtime: Runtime, collection: Collection, config: ProtectConfig, model: nn.Module | None) -> Noise:
     """The noise of a method for the images of a collection. Raises `SettingError` where they do not suit it."""
     check_method(runtime, collection, config)
-    others = functools.partial(held_out, collection, config)
+    others = held_out(collection, config)
     return make_noise(runtime, config, len(collection.source.classes), collection.size, model=model, held_out=others)
 
 
-def held_out(collection: Collection, config: ProtectConfig, numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Images outside a block, uint8 (V, 3, H, W), and their labels: the first of a seeded order."""
-    order = collection.usable[permutation(len(collection.usable), config.seed, "held out").numpy()]
-    images, labels, _, _ = tensors(collection, order[~np.isin(order, numbers)][:HELD_OUT])
-    return images, labels
+def held_out(collection: Collection, config: ProtectConfig) -> HeldOut:
+    """Images outside a block, uint8 (V, 3, H, W), and their labels: the first of a seeded order, read once."""
+
+    @functools.cache
+    def first() -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+        order = collection.usable[permutation(len(collection.usable), config.seed, "held out").numpy()]
+        return tensors(collection, order[: HELD_OUT + config.craft_batch])[:3]
+
+    def outside(numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        images, labels, known = first()
+        chosen = torch.from_numpy(np.flatnonzero(~np.isin(known, numbers))[:HELD_OUT])
+        return images[chosen], labels[chosen]
+
+    return outside
 
 
 def _surrogate(job: Job, given: str | Path | None, checkpoint_seconds: float, progress: Progress) -> nn.Module:

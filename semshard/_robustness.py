@@ -85,9 +85,7 @@ def robustness(
     opened = [open_shards(folder) for folder in shards]
     size = opened[0].manifest["image"]["height"], opened[0].manifest["image"]["width"]
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
-    if preset == "auto":
-        preset, reason = choose_preset(runtime.device)
-        progress(Event("start", message=f"preset: {preset} ({reason})"))
+    preset = choose_preset(preset, runtime)
     config = verify_config(preset, size, runtime.precision, settings)
     if len(config.rho_a) != 1:
         raise SettingError("robustness takes one radius; give --rho-a once")
@@ -157,7 +155,7 @@ def _noise(
     view, _ = make_view(config, (lesson.images.shape[2], lesson.images.shape[3]))
     few, within = _first(lesson, images), Inner(rho, rho * config.step_share, config.steps_a)
     found = of_noise(runtime, victim.model, few.images, few.labels, view, within, 1, config.seed)
-    return {"noise": found, "protection": 1 - victim.curve[-1].test}
+    return {"noise": found, "protection": 1 - victim.final}
 
 
 def _first(lesson: Labelled, images: int) -> Labelled:

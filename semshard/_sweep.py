@@ -82,9 +82,7 @@ def sweep(
     if not several:
         raise SettingError(f"no values of {setting} are given")
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
-    if preset == "auto":
-        preset, reason = choose_preset(runtime.device)
-        progress(Event("start", message=f"preset: {preset} ({reason})"))
+    preset = choose_preset(preset, runtime)
     collection = scan_source(open_source(source), known, progress)
     limit_rejects(len(collection.rejects), len(collection.source), max_rejects, "")
     requests = [Request(preset, None, False, max_rejects, given, silent) for given in several]

@@ -91,10 +91,10 @@ def scan_source(source: Source, settings: Mapping[str, Any], progress: Progress)
 
 def check_settings(request: Request, runtime: Runtime) -> None:
     """Raise `SettingError` for settings that are impossible whatever the size of the images, before the long scan."""
-    problem = None
+    problem, quiet = None, replace(runtime, remark=lambda sentence: None)
     for size in ((32, 32), (256, 256)):
         try:
-            begin_config(replace(request, progress=silent), size, runtime)
+            begin_config(request, size, quiet)
         except SettingError as error:
             problem = error
         else:
@@ -111,9 +111,7 @@ def begin_config(request: Request, size: tuple[int, int], runtime: Runtime) -> P
         about = load_tensors(Path(request.surrogate))[1]
         trained = {name: about["settings"][name] for name in TRAINED_WITH}
         preset = about["settings"]["preset"] if preset == "auto" else preset
-    elif preset == "auto":
-        preset, reason = choose_preset(runtime.device)
-        request.progress(Event("start", message=f"preset: {preset} ({reason})"))
+    preset = choose_preset(preset, runtime)
     cell = ("method", *CELL_SETTINGS)
     asked = any(name in given for name in cell)  # then it is held against the trained one below
     base = {name: value for name, value in trained.items() if not (asked and name in cell)}

@@ -19,10 +19,10 @@ from .atomic import write_json
 from .config import VerifyConfig, to_json
 from .engine import Runtime, choose_preset, make_runtime
 from .presets import verify_config
-from .progress import Event, Progress, remarks, silent
+from .progress import Progress, remarks, silent
 from .radii import format_radius
 from .shards import Shards, open_shards
-from .victims import Point, Victim, verdict, write_report
+from .victims import Point, verdict, write_report
 
 KINDS = ("clean", "protected", "control")
 
@@ -91,9 +91,7 @@ def verify(
     opened = open_shards(shards)
     size = opened.manifest["image"]["height"], opened.manifest["image"]["width"]
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
-    if preset == "auto":
-        preset, reason = choose_preset(runtime.device)
-        progress(Event("start", message=f"preset: {preset} ({reason})"))
+    preset = choose_preset(preset, runtime)
     config = verify_config(preset, size, runtime.precision, settings)
     originals = the_originals(opened, clean)
     split = load_split(opened, originals, config, progress)
@@ -118,15 +116,9 @@ def _victims(split: Split, budget: int, examiner: Examiner) -> list[VictimResult
     for number, (rho, kind) in enumerate(victims, 1):
         phase, about = f"victim on {kind}, {format_radius(rho)}", {"victim": number, "victims": len(victims)}
         victim, seconds = examiner.train(phase, split.lesson(data[kind]), exam, rho, about)
-        results.append(result_of(victim, config, rho, kind, seconds))
+        figures = victim.final, victim.best, victim.train, seconds, tuple(victim.curve)
+        results.append(VictimResult(config.network, rho, kind, config.seed, *figures))
     return results
-
-
-def result_of(victim: Victim, config: VerifyConfig, rho: float, kind: str, seconds: float) -> VictimResult:
-    """The figures of a trained victim."""
-    end, best = victim.curve[-1], max(point.test for point in victim.curve)
-    curve = tuple(victim.curve)
-    return VictimResult(config.network, rho, kind, config.seed, end.test, best, end.train, seconds, curve)
 
 
 def control(clean: NDArray[np.uint8], budget: int, seed: int) -> NDArray[np.uint8]:

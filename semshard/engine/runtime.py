@@ -78,11 +78,16 @@ def choose_precision(device: torch.device) -> tuple[str, str]:
     return "float32", "because this CPU has no AVX-512 BF16 instructions"
 
 
-def choose_preset(device: torch.device) -> tuple[str, str]:
-    """What `auto` stands for on `device`, and the reason in words."""
-    if device.type == "cuda":
-        return "paper", "a GPU is there"
-    return "quick", "no GPU is there, and the paper's network needs one"
+def choose_preset(preset: str, runtime: Runtime) -> str:
+    """The preset asked for; for `auto` the one that suits the device, and `runtime.remark` is told which and why."""
+    if preset != "auto":
+        return preset
+    if runtime.device.type == "cuda":
+        preset, reason = "paper", "a GPU is there"
+    else:
+        preset, reason = "quick", "no GPU is there, and the paper's network needs one"
+    runtime.remark(f"preset: {preset} ({reason})")
+    return preset
 
 
 def make_runtime(device: str = "auto", precision: str = "auto", remark: Callable[[str], None] = _nobody) -> Runtime:

@@ -42,6 +42,21 @@ class Victim:
     model: nn.Module
     curve: list[Point]
 
+    @property
+    def final(self) -> float:
+        """Test accuracy after the last step."""
+        return self.curve[-1].test
+
+    @property
+    def best(self) -> float:
+        """Highest test accuracy on the way."""
+        return max(point.test for point in self.curve)
+
+    @property
+    def train(self) -> float:
+        """Accuracy on the images it was trained on, after the last step."""
+        return self.curve[-1].train
+
 
 def train_victim(
     runtime: Runtime,

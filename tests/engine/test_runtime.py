@@ -103,5 +103,9 @@ def test_the_choice_and_its_reason_are_said():
     assert f"dtype: {runtime.precision} because" in sentence
     make_runtime("cpu", "float32", said.append)
     assert "as asked" in said[1]
-    assert choose_preset(torch.device("cpu"))[0] == "quick"
-    assert choose_preset(torch.device("cuda"))[0] == "paper"
+    said = []
+    for device, preset in (("cpu", "quick"), ("cuda", "paper")):
+        assert choose_preset("auto", Runtime(torch.device(device), "float32", said.append)) == preset
+    assert [sentence.split(" (")[0] for sentence in said] == ["preset: quick", "preset: paper"]
+    assert choose_preset("paper", Runtime(torch.device("cpu"), "float32", said.append)) == "paper"
+    assert len(said) == 2
