@@ -56,12 +56,14 @@ def errors_in_one_line(command: Command) -> Command:
     return _with_options(run, command, {"debug": (debug, False)})
 
 
-def settings_of(config: type[Any]) -> Callable[[Command], Command]:
-    """Give a command an option for every setting of `config`, and --config FILE; it receives them as `settings`."""
+def settings_of(config: type[Any], without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """Give a command an option for every setting of `config` but those `without`, and --config FILE; it receives them
+    as `settings`.
+    """
 
     def decorate(command: Command) -> Command:
         own = set(inspect.signature(command).parameters)
-        options = {f.name: (_option(f), None) for f in fields(config) if f.name not in _HIDDEN | own}
+        options = {f.name: (_option(f), None) for f in fields(config) if f.name not in {*_HIDDEN, *own, *without}}
 
         @functools.wraps(command)
         def run(*args: Any, config: Path | None = None, **kwargs: Any) -> None:
@@ -79,9 +81,8 @@ def settings_of(config: type[Any]) -> Callable[[Command], Command]:
 
 
 def _option(f: Any) -> Any:
-    kind: Any = _TYPES.get(str(f.type), float)
-    if f.metadata["radius"]:
-        kind = list[str] if f.type == "tuple[float, ...]" else str
+    several = str(f.type).startswith("tuple")
+    kind: Any = list[str] if several else str if f.metadata["radius"] else _TYPES.get(str(f.type), float)
     choices = f" One of: {', '.join(f.metadata['choices'])}." if f.metadata["choices"] else ""
     metavar = "RADIUS" if f.metadata["radius"] else None
     help = f.metadata["help"] + choices
@@ -122,6 +123,14 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise SettingError(f"{text!r} lies outside 0 to 1; write it like 1% or 0.01")
     return value
+
+
+def pair(text: str) -> tuple[str, str]:
+    """The name and the value in "NAME=VALUE"."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise SettingError(f"{text!r} is no NAME=VALUE")
+    return name.strip().replace("-", "_"), value.strip()
 
 
 def _say(message: str) -> None:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from . import audit, bench, demo, methods, preview, protect, robustness, sweep, train, verify
+from . import (
+    audit,
+    bench,
+    countermeasures,
+    demo,
+    methods,
+    preview,
+    protect,
+    reproduce,
+    robustness,
+    sweep,
+    train,
+    verify,
+)
 
 app = typer.Typer(
     name="semshard",
@@ -14,7 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (protect, verify, audit, preview, train, methods, sweep, robustness, bench, demo):
+for module in (
+    protect, verify, audit, preview, train, methods, countermeasures, sweep, robustness, reproduce, bench, demo,
+):  # fmt: skip
     module.register(app)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from semshard.config import VerifyConfig
+from semshard.config import COUNTERED, VerifyConfig
 
 from .command import Device, Json, Preset, errors_in_one_line, settings_of
 
@@ -64,4 +64,4 @@ def robustness(
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command("robustness")(errors_in_one_line(settings_of(VerifyConfig)(robustness)))
+    app.command("robustness")(errors_in_one_line(settings_of(VerifyConfig, COUNTERED)(robustness)))

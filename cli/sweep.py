@@ -8,9 +8,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 from semshard.config import ProtectConfig, VerifyConfig, read
-from semshard.errors import SettingError
 
-from .command import Device, Json, Preset, errors_in_one_line, settings_of, share
+from .command import Device, Json, Preset, errors_in_one_line, pair, settings_of, share
 from .protect import CheckpointSeconds, MaxRejects, Source
 
 
@@ -38,9 +37,9 @@ def sweep(
     from . import show
     from .watch import Watch
 
-    name, texts = _pair(sweep)
+    name, texts = pair(sweep)
     values = [read(ProtectConfig, name, text) for text in texts.split(",")]
-    recipe = {key: read(VerifyConfig, key, text) for key, text in map(_pair, victim or [])}
+    recipe = {key: read(VerifyConfig, key, text) for key, text in map(pair, victim or [])}
     with Watch() as watch:
         found = semshard.sweep(
             source,
@@ -68,7 +67,7 @@ def sweep(
             for value in ("None", *map(str, found.values))
         ],
     )
-    victims = f"{found.victim['network']}, {found.victim['steps']} steps, tested on {found.samples['test']:,} images"
+    victims = f"{found.victim['victim'][0]}, {found.victim['steps']} steps, tested on {found.samples['test']:,} images"
     show.facts(
         f"{len(found.values)} values; surrogates trained: {found.surrogates}",
         [
@@ -78,13 +77,6 @@ def sweep(
             ("plot", f"{found.out}/sweep.png"),
         ],
     )
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise SettingError(f"{text!r} is no NAME=VALUE")
-    return name.strip().replace("-", "_"), value.strip()
 
 
 def _cell(cell: Any) -> str:

@@ -8,11 +8,16 @@ from typing import Annotated, Any, Optional
 import typer
 
 from semshard.config import VerifyConfig
-from semshard.radii import format_radius
 
 from .command import Clean, Device, Json, Preset, ShardsFolder, errors_in_one_line, settings_of, share
 
-_DATA = {"clean": "clean originals", "protected": "the shards", "control": "originals + random noise"}
+_DATA = {
+    "clean": "originals",
+    "protected": "shards",
+    "control": "originals + random noise",
+    "rest": "their unprotected part",
+}
+_STYLE = {"protects": "green", "weakens": "yellow", "does not protect": "red", "cannot tell": "dim"}
 
 
 def verify(
@@ -24,31 +29,56 @@ def verify(
     report: Annotated[
         Optional[Path], typer.Option(help="Folder for report.json and report.html; SHARDS.report by default. Private.")
     ] = None,
+    weights: Annotated[
+        Optional[str],
+        typer.Option(help="Start victims from these: a safetensors file, or a torchvision name in its cache."),
+    ] = None,
     require_below: Annotated[
         Optional[str],
-        typer.Option(help="Exit with 1 when a victim on the shards ends above this accuracy, like 35% or 0.35."),
+        typer.Option(help="Exit with 1 when the strongest attacker's best accuracy is above this, like 35% or 0.35."),
+    ] = None,
+    require_drop: Annotated[
+        Optional[str],
+        typer.Option(help="Exit with 1 when the strongest attacker is less than this below itself on the originals."),
     ] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train victims on clean, protected and control images, and test them on clean ones."""
+    """Train attackers on clean, protected and control images, test them on clean ones, and judge by the strongest."""
     import semshard
 
     from . import show
     from .watch import Watch
 
-    bound = None if require_below is None else share(require_below)
+    below = None if require_below is None else share(require_below)
+    drop = None if require_drop is None else share(require_drop)
     with Watch() as watch:
         found = semshard.verify(
-            shards, clean=clean, preset=preset, report=report, device=device, progress=watch, **settings
+            shards,
+            clean=clean,
+            preset=preset,
+            report=report,
+            weights=weights,
+            device=device,
+            progress=watch,
+            **settings,
         )
     if json:
         show.as_json(found.to_json())
     else:
         _show(found)
-    if bound is not None and found.worst() > bound:
-        reached = f"a victim on the shards reaches {found.worst():.1%}"
-        raise semshard.RunError(f"{reached}, above --require-below {bound:.1%}")
+    _require(found, below, drop)
+
+
+def _require(found: Any, below: float | None, drop: float | None) -> None:
+    import semshard
+
+    who = f"the strongest attacker, {found.verdict['attacker']},"
+    if below is not None and found.worst() > below:
+        raise semshard.RunError(f"{who} reaches {found.worst():.1%}, above --require-below {below:.1%}")
+    if drop is not None and found.drop() < drop:
+        lower = f"is {100 * found.drop():.1f} points below itself on the originals"
+        raise semshard.RunError(f"{who} {lower}, less than --require-drop {drop:.1%}")
 
 
 def _show(found: Any) -> None:
@@ -56,23 +86,32 @@ def _show(found: Any) -> None:
 
     from . import show
 
-    table = Table(title="accuracy on clean images", title_justify="left", title_style="bold")
-    for head in ("adversary", "trained on", "final", "best", "on its training images"):
-        table.add_column(head, justify="left" if head in ("adversary", "trained on") else "right")
-    for number, result in enumerate(found.results):
-        if number and result.rho_a != found.results[number - 1].rho_a:
-            table.add_section()
-        adversary = format_radius(result.rho_a) if result.rho_a else "none"
-        shares = (f"{100 * value:.1f} %" for value in (result.final, result.best, result.train))
-        table.add_row(adversary, _DATA[result.data], *shares)
+    table = Table(title="accuracy on clean images, %", title_justify="left", title_style="bold")
+    table.add_column("trained on")
+    for head in ("final", "95 %", "best", "on its training images"):
+        table.add_column(head, justify="right")
+    for each in found.attackers:
+        table.add_section()
+        word = f"[{_STYLE[each.word]}]{each.word}[/]"
+        table.add_row(f"[bold]{each.attacker.name}[/]: {word}")
+        for kind, figures in each.data.items():
+            low, high = figures.final_interval
+            between = f"{100 * low:.1f} to {100 * high:.1f}"
+            numbers = (f"{100 * value:.1f}" for value in (figures.best, figures.train))
+            table.add_row(f"  {_DATA[kind]}", f"{100 * figures.final:.1f}", between, *numbers)
+    seeds = len(found.attackers[0].data["clean"].seeds)
+    majority = f", largest class {found.majority:.1%}" if found.majority else ""
     table.caption = (
-        f"victim {found.results[0].victim}, trained on {found.samples['train']:,}, "
-        f"tested on {found.samples['test']:,} held-out images, chance {found.chance:.1%}"
+        f"trained on {found.samples['train']:,}, tested on {found.samples['test']:,} held-out images, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}, chance {found.chance:.1%}{majority}"
     )
     show.console.print(table)
-    for sentence in found.verdict:
-        show.console.print(sentence)
-    show.console.print(f"report, to keep private: {found.report}/report.html", soft_wrap=True)
+    verdict = found.verdict
+    show.console.print(f"[bold {_STYLE[verdict['word']]}]{verdict['word']}[/]: ", end="")
+    show.console.print(verdict["sentence"], markup=False)
+    for line in found.not_tried:
+        show.console.print(f"not tried, {line}", style="dim", markup=False)
+    show.console.print(f"report, to keep private: {found.report}/report.html", soft_wrap=True, markup=False)
 
 
 def register(app: typer.Typer) -> None:

@@ -10,9 +10,11 @@ import semshard
 
 def main(shards: str, **settings: object) -> None:
     found = semshard.verify(shards, **({"rho_a": ["0", "2/255"]} | settings))
-    for result in found.results:
-        print(f"trained on {result.data:9}  rho_a {255 * result.rho_a:.0f}/255  clean accuracy {result.final:.1%}")
-    print("\n".join(found.verdict))
+    for each in found.attackers:
+        print(f"{each.attacker.name}: {each.word}")
+        for data, figures in each.data.items():
+            print(f"    trained on {data:9}  clean accuracy {figures.final:.1%}, at best {figures.best:.1%}")
+    print(found.verdict["sentence"])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
     semshard.protect("imgs", "shards", rho_a="2/255")
     semshard.audit("shards").ok
-    semshard.verify("shards", rho_a="2/255").verdict
+    semshard.verify("shards", rho_a="2/255").verdict["sentence"]
 
 The names below are all there is; they are loaded when first used, so that importing the package costs nothing.
 """
@@ -19,14 +19,18 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._audit import AuditResult, Failure, audit
     from ._bench import BenchResult, bench
+    from ._countermeasures import CountermeasureInfo, countermeasures
+    from ._grid import VictimResult
     from ._methods import MethodInfo, methods
     from ._plan import Plan, plan
     from ._preview import preview
     from ._protect import ProtectResult, protect
+    from ._reproduce import ReproduceResult, reproduce
     from ._robustness import RobustnessPoint, RobustnessResult, robustness
+    from ._studies import TableCell
     from ._sweep import SweepResult, sweep
     from ._train import train
-    from ._verify import VerifyResult, VictimResult, verify
+    from ._verify import AttackerResult, Figures, VerifyResult, verify
     from .config import ProtectConfig, VerifyConfig
     from .errors import (
         LedgerError,
@@ -45,14 +49,18 @@ if TYPE_CHECKING:
 _HOME = {
     "_audit": ("AuditResult", "Failure", "audit"),
     "_bench": ("BenchResult", "bench"),
+    "_countermeasures": ("CountermeasureInfo", "countermeasures"),
     "_methods": ("MethodInfo", "methods"),
     "_plan": ("Plan", "plan"),
     "_preview": ("preview",),
     "_protect": ("ProtectResult", "protect"),
+    "_reproduce": ("ReproduceResult", "reproduce"),
     "_robustness": ("RobustnessPoint", "RobustnessResult", "robustness"),
+    "_studies": ("TableCell",),
     "_sweep": ("SweepResult", "sweep"),
     "_train": ("train",),
-    "_verify": ("VerifyResult", "VictimResult", "verify"),
+    "_grid": ("VictimResult",),
+    "_verify": ("AttackerResult", "Figures", "VerifyResult", "verify"),
     "config": ("ProtectConfig", "VerifyConfig"),
     "errors": (
         "LedgerError", "OutputError", "RunError", "SemshardError", "SettingError", "ShardError", "SourceError",
@@ -63,10 +71,13 @@ _HOME = {
 }  # fmt: skip
 
 __all__ = [
+    "AttackerResult",
     "AuditResult",
     "BenchResult",
+    "CountermeasureInfo",
     "Event",
     "Failure",
+    "Figures",
     "LedgerError",
     "MethodInfo",
     "OutputError",
@@ -74,6 +85,7 @@ __all__ = [
     "Progress",
     "ProtectConfig",
     "ProtectResult",
+    "ReproduceResult",
     "RobustnessPoint",
     "RobustnessResult",
     "RunError",
@@ -84,6 +96,7 @@ __all__ = [
     "Shards",
     "SourceError",
     "SweepResult",
+    "TableCell",
     "TooManyRejects",
     "UsageError",
     "VerifyConfig",
@@ -92,11 +105,13 @@ __all__ = [
     "__version__",
     "audit",
     "bench",
+    "countermeasures",
     "methods",
     "open_shards",
     "plan",
     "preview",
     "protect",
+    "reproduce",
     "robustness",
     "sweep",
     "train",

@@ -72,7 +72,7 @@ def bench(
     protect = protect_config(preset, SIZE, runtime.precision, settings)
     if protect.views != "crop-flip":
         raise SettingError(f"the baseline knows crop-flip views only, not {protect.views}")
-    chosen = {"rho_a": protect.rho_a, "network": protect.network}
+    chosen = {"rho_a": protect.rho_a, "victim": protect.network}
     verify = verify_config(preset, SIZE, runtime.precision, chosen)
     names = [method.name for method in METHODS] if methods is None else list(methods)
     others = [protect_config(preset, SIZE, runtime.precision, _other(settings, name)) for name in names]

@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._originals import Originals, find_originals
+from ._version import __version__
 from .atomic import write_json
-from .config import VerifyConfig, to_json
+from .config import VerifyConfig, fingerprint, to_json
 from .engine import Runtime
-from .errors import LedgerError, ShardError
+from .errors import LedgerError, SettingError, ShardError
+from .models import Weights
 from .progress import Event, Now, Progress
-from .radii import format_radius
 from .shards import Shards, ledger_path
-from .victims import Labelled, Point, Victim, train_victim
+from .victims import BY_NAME, Attacker, Labelled, Material, Point, Victim, apply, train_victim
+
+VALIDATION = 0.1  # of the training images, for early stopping
 
 
 @dataclass(frozen=True)
 class Split:
-    """The chosen samples: labels, clean and protected pixels uint8 (N, H, W, 3), and which are for what."""
+    """The chosen samples: keys, labels, clean and protected pixels uint8 (N, H, W, 3), and which are for what."""
 
+    keys: list[str]
     labels: NDArray[np.int64]
     clean: NDArray[np.uint8]
     protected: NDArray[np.uint8]
@@ -41,11 +45,35 @@ class Split:
 
     def exam(self) -> Labelled:
         """The clean images that no victim sees in any form."""
-        return Labelled(_planes(self.clean[self.test]), torch.from_numpy(self.labels[self.test]))
+        return self._labelled(self.clean, self.test)
 
-    def lesson(self, pixels: NDArray[np.uint8]) -> Labelled:
-        """What a victim learns from, of `pixels` like those of this split."""
-        return Labelled(_planes(pixels[self.train]), torch.from_numpy(self.labels[self.train]))
+    def material(
+        self, pixels: NDArray[np.uint8], countermeasure: str = "none", fraction: float = 1.0, rest: bool = False
+    ) -> Material:
+        """What a victim learns from `pixels`, like those of this split, and what it is tested on, both through the
+        countermeasure's filter. Only a `fraction` of the training images is of `pixels`, the others are clean;
+        with `rest` only those others are there.
+        """
+        chosen = self._drawn("fraction", fraction)
+        mixed = pixels if fraction == 1 else np.where(chosen[:, None, None, None], pixels, self.clean)
+        train = self.train & ~chosen if rest else self.train
+        held_back = self._drawn("validation", VALIDATION if countermeasure == "early-stop" else 0)
+        lesson, exam = self._labelled(mixed, train & ~held_back), self.exam()
+        validation = None
+        if held_back.any():
+            validation = self._labelled(mixed, train & held_back), self._labelled(self.clean, train & held_back)
+        filter = BY_NAME[countermeasure].filter
+        if filter:
+            lesson, exam = (Labelled(apply(filter, each.images), each.labels) for each in (lesson, exam))
+        return Material(lesson, exam, validation)
+
+    def _drawn(self, purpose: str, share: float) -> NDArray[np.bool_]:
+        """Whether each sample is in a share of them, by a hash of its key."""
+        return np.array([_share(f"{purpose}/{key}") < share for key in self.keys], bool)
+
+    def _labelled(self, pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Labelled:
+        planes = torch.from_numpy(pixels[mask]).permute(0, 3, 1, 2).contiguous()
+        return Labelled(planes, torch.from_numpy(self.labels[mask]))
 
 
 def the_originals(shards: Shards, clean: str | Path | None) -> Originals:
@@ -80,7 +108,7 @@ def load_split(shards: Shards, originals: Originals, config: VerifyConfig, progr
             "protect more, or set --holdout"
         )
     protected = np.stack([by_key[key].image for key in keys])
-    return Split(labels, pixels, protected, ~held_out, test)
+    return Split(keys, labels, pixels, protected, ~held_out, test)
 
 
 def _share(text: str) -> float:
@@ -88,21 +116,22 @@ def _share(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
-def _planes(pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-
-
 @dataclass(frozen=True)
 class Examiner:
-    """Where victims are trained, by which recipe, and who is told of it."""
+    """Where victims are trained, by which recipe, from which weights, and who is told of it."""
 
     runtime: Runtime
     config: VerifyConfig
     classes: int
     progress: Progress
+    weights: Weights | None = None
+
+    def plain(self, rho_a: float) -> Attacker:
+        """The attacker of studies that have one network and no countermeasure."""
+        return Attacker(self.config.victim[0], rho_a)
 
     def train(
-        self, phase: str, lesson: Labelled, exam: Labelled, rho_a: float, about: Mapping[str, float]
+        self, phase: str, material: Material, attacker: Attacker, seed: int, about: Mapping[str, float]
     ) -> tuple[Victim, float]:
         """A victim, and the seconds it took."""
         show = Now()
@@ -113,22 +142,47 @@ class Examiner:
                 self.progress(Event(phase, step, self.config.steps, "steps", figures))
 
         start = time.perf_counter()
-        if self.runtime.fits(lesson.images.numel()):
-            device = self.runtime.device
-            lesson = Labelled(lesson.images.to(device), lesson.labels.to(device))
-        victim = train_victim(self.runtime, lesson, exam, self.classes, self.config, rho_a, advance)
+        if self.runtime.fits(material.train.images.numel()):
+            material = replace(material, train=material.train.to(self.runtime.device))
+        victim = train_victim(
+            self.runtime, material, self.classes, self.config, attacker, seed, self.weights, advance
+        )  # fmt: skip
         return victim, round(time.perf_counter() - start, 1)
 
-    def figures(
-        self, kept: Kept, key: str, phase: str, lesson: Labelled, exam: Labelled, rho_a: float
-    ) -> dict[str, float]:
+    def figures(self, kept: Kept, phase: str, material: Material, attacker: Attacker) -> dict[str, float]:
         """Final, best and training accuracy of a victim, and its seconds; trained only where they are not kept."""
 
         def made() -> dict[str, float]:
-            victim, seconds = self.train(phase, lesson, exam, rho_a, {})
+            victim, seconds = self.train(phase, material, attacker, self.config.seed, {})
             return {"final": victim.final, "best": victim.best, "train": victim.train, "seconds": seconds}
 
-        return kept.get(key, made)
+        return kept.get(self.key(material, attacker, self.config.seed), made)
+
+    def key(self, material: Material, attacker: Attacker, seed: int, *more: Any) -> str:
+        """The fingerprint of a victim: every pixel and label it learns from or is tested on, and its recipe."""
+        early = attacker.countermeasure == "early-stop"
+        left_out = _GRID if early else (*_GRID, "patience", "clean_share")
+        recipe = {name: value for name, value in to_json(self.config).items() if name not in left_out}
+        who = {name: value for name, value in attacker.to_json().items() if name != "protected_fraction"}
+        weights = self.weights.digest if self.weights and attacker.start != "scratch" else ""
+        return fingerprint(__version__, material.digest, who, seed, recipe, weights, *more)
+
+
+# What spans the grid, or chose the material: a victim is known by its attacker, its seed and its material.
+_GRID = (
+    "preset", "victim", "rho_a", "countermeasure", "start", "protected_fraction", "seeds", "seed", "holdout",
+    "max_samples",
+)  # fmt: skip
+
+
+def one_attacker(config: VerifyConfig, what: str) -> None:
+    """Raises `SettingError` where a study that has one kind of victim is asked for several."""
+    plain = {"countermeasure": ("none",), "start": ("scratch",), "protected_fraction": (1.0,), "seeds": 1}
+    for name, value in plain.items():
+        if getattr(config, name) != value:
+            raise SettingError(f"{what} trains plain victims; {name} is for verify")
+    if len(config.victim) != 1:
+        raise SettingError(f"{what} takes one victim network, not {', '.join(config.victim)}")
 
 
 @dataclass
@@ -142,20 +196,12 @@ class Kept:
         if self.path.exists():
             self._known = json.loads(self.path.read_text())
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
     def get(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What is kept under `key`; made and kept now where there is nothing yet."""
         if key not in self._known:
             self._known[key] = make()
             write_json(self.path, self._known)
         return self._known[key]
-
-
-def victim_key(lesson: Labelled, exam: Labelled, rho_a: float, config: VerifyConfig, *more: Any) -> str:
-    """The fingerprint of a victim: every pixel and label it learns from or is tested on, and its recipe."""
-    digest = hashlib.sha256()
-    for data in (lesson, exam):
-        for tensor in (data.images, data.labels):
-            digest.update(tensor.numpy().tobytes())
-    recipe = {name: value for name, value in to_json(config).items() if name != "rho_a"}
-    digest.update(json.dumps([recipe, format_radius(rho_a), *more], sort_keys=True).encode())
-    return digest.hexdigest()

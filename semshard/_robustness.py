@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ._examine import Examiner, Kept, Split, load_split, the_originals, victim_key
+from ._examine import Examiner, Kept, Split, load_split, one_attacker, the_originals
 from ._version import __version__
 from .atomic import atomic_write, write_json
 from .config import ProtectConfig, VerifyConfig, from_json, to_json
@@ -24,7 +24,7 @@ from .presets import verify_config
 from .progress import Event, Progress, remarks, silent
 from .radii import format_radius
 from .shards import Ledger, Shards, ledger_path, open_shards
-from .victims import Labelled
+from .victims import Material
 
 NAMED = {
     "surrogate": r"$\mathcal{R}_\theta$, robustness of the surrogate (Eq. 8)",
@@ -87,6 +87,7 @@ def robustness(
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     preset = choose_preset(preset, runtime)
     config = verify_config(preset, size, runtime.precision, settings)
+    one_attacker(config, "robustness")
     if len(config.rho_a) != 1:
         raise SettingError("robustness takes one radius; give --rho-a once")
     out = Path(out)
@@ -119,9 +120,10 @@ def _point(
         if made.has_surrogate:
             progress(Event("points", message=f"{name}: robustness of the surrogate"))
             of_network = _surrogate(shards, ledger, runtime, made, config, split, images)
-        return {"surrogate": of_network, **_noise(name, shards, runtime, config, split, images, progress)}
+        return {"surrogate": of_network, **_noise(name, examiner, material, images)}
 
-    key = victim_key(split.lesson(split.protected), split.exam(), rho, config, images, run["fingerprint"])
+    examiner, material = Examiner(runtime, config, len(shards.classes), progress), split.material(split.protected)
+    key = examiner.key(material, examiner.plain(rho), config.seed, images, run["fingerprint"])
     return RobustnessPoint(name, made.method, made.steps, **kept.get(key, measured))
 
 
@@ -140,26 +142,20 @@ def _surrogate(
     model.load_state_dict(load_tensors(ledger.surrogate)[0])
     rho = config.rho_a[0]
     against = replace(made, method="cell", rho_a=rho, alpha_a=rho * config.step_share, steps_a=config.steps_a)
-    lesson = _first(split.lesson(split.clean), images)
+    lesson = split.material(split.clean).train[:images]
     view, _ = make_view(made, size)
     return of_surrogate(runtime, model, lesson.images, lesson.labels, view, against, config.seed)
 
 
-def _noise(
-    name: str, shards: Shards, runtime: Runtime, config: VerifyConfig, split: Split, images: int, progress: Progress
-) -> dict[str, float]:
+def _noise(name: str, examiner: Examiner, material: Material, images: int) -> dict[str, float]:
     """Definition 2 and F: the noise of the shards, a network trained anew, which is the victim."""
-    lesson, rho = split.lesson(split.protected), config.rho_a[0]
-    examiner = Examiner(runtime, config, len(shards.classes), progress)
-    victim, _ = examiner.train(f"{name}: victim, {format_radius(rho)}", lesson, split.exam(), rho, {})
-    view, _ = make_view(config, (lesson.images.shape[2], lesson.images.shape[3]))
-    few, within = _first(lesson, images), Inner(rho, rho * config.step_share, config.steps_a)
-    found = of_noise(runtime, victim.model, few.images, few.labels, view, within, 1, config.seed)
+    config, rho = examiner.config, examiner.config.rho_a[0]
+    phase = f"{name}: victim, {format_radius(rho)}"
+    victim, _ = examiner.train(phase, material, examiner.plain(rho), config.seed, {})
+    few, within = material.train[:images], Inner(rho, rho * config.step_share, config.steps_a)
+    view, _ = make_view(config, (few.images.shape[2], few.images.shape[3]))
+    found = of_noise(examiner.runtime, victim.model, few.images, few.labels, view, within, 1, config.seed)
     return {"noise": found, "protection": 1 - victim.final}
-
-
-def _first(lesson: Labelled, images: int) -> Labelled:
-    return Labelled(lesson.images[:images], lesson.labels[:images])
 
 
 def _pearson(points: Sequence[RobustnessPoint], name: str) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ._examine import Examiner, Kept, load_split, the_originals, victim_key
+from ._examine import Examiner, Kept, load_split, one_attacker, the_originals
 from ._protect import protect
 from ._train import TRAINED_WITH, Request, begin_config, limit_rejects, scan_source, train_to
 from .atomic import atomic_write, write_json
@@ -15,7 +15,7 @@ from .config import ProtectConfig, VerifyConfig, fingerprint, to_json, typed
 from .engine import Runtime, choose_preset, make_runtime
 from .errors import SettingError
 from .presets import verify_config
-from .progress import Event, Progress, remarks, silent
+from .progress import Progress, remarks, silent, under
 from .radii import format_radius
 from .shards import open_shards
 from .sources import Collection, open_source
@@ -88,6 +88,7 @@ def sweep(
     requests = [Request(preset, None, False, max_rejects, given, silent) for given in several]
     configs = [begin_config(request, collection.size, runtime) for request in requests]
     recipe = verify_config(preset, collection.size, runtime.precision, victim or {})
+    one_attacker(recipe, "sweep")
 
     out.mkdir(parents=True, exist_ok=True)
     out.chmod(0o700)
@@ -98,7 +99,7 @@ def sweep(
         surrogate = surrogates.get(_key(config))
         protect(
             source, folder, preset=preset, surrogate=surrogate, max_rejects=max_rejects, device=device,
-            checkpoint_seconds=checkpoint_seconds, progress=_called(folder.name, progress), **given,
+            checkpoint_seconds=checkpoint_seconds, progress=under(folder.name, progress), **given,
         )  # fmt: skip
     shown = [to_json(config)[setting] for config in configs]
     cells, samples, classes = _cells(folders, shown, runtime, recipe, Kept(out / "victims.json"), progress)
@@ -139,21 +140,11 @@ def _surrogates(
         here = {config.steps: out / f"surrogate-{_key(config)[:12]}.safetensors" for config in run}
         if not all(path.exists() for path in here.values()):
             last = here[longest.steps]
-            told = _called(f"surrogate of {longest.steps} steps", progress)
+            told = under(f"surrogate of {longest.steps} steps", progress)
             checkpoint = last.with_suffix(".checkpoint")
             train_to(runtime, collection, longest, last, checkpoint, checkpoint_seconds, told, keep=here)
         paths |= {_key(config): here[config.steps] for config in run}
     return paths, len(runs)
-
-
-def _called(name: str, progress: Progress) -> Progress:
-    """The phases of one value, under its name."""
-
-    def tell(event: Event) -> None:
-        if event.phase != "start":
-            progress(replace(event, phase=f"{name}: {event.phase}"))
-
-    return tell
 
 
 def _cells(
@@ -165,21 +156,20 @@ def _cells(
     progress: Progress,
 ) -> tuple[list[Cell], dict[str, int], int]:
     """Victims on the clean images, and on those of each value, for every radius; the split and the classes."""
-    cells: dict[tuple[str, str], Cell] = {}
+    cells: dict[tuple[str, str, str], Cell] = {}
     samples, classes = {"train": 0, "test": 0}, 0
     for folder, value in zip(folders, values, strict=True):
         shards = open_shards(folder)
         classes = len(shards.classes)
-        split = load_split(shards, the_originals(shards, None), config, _called(folder.name, progress))
+        split = load_split(shards, the_originals(shards, None), config, under(folder.name, progress))
         samples = {"train": int(split.train.sum()), "test": int(split.test.sum())}
-        examiner, exam = Examiner(runtime, config, classes, progress), split.exam()
+        examiner = Examiner(runtime, config, classes, progress)
         for name, of, pixels in (("clean", None, split.clean), (folder.name, value, split.protected)):
-            lesson = split.lesson(pixels)
+            material = split.material(pixels)
             for rho in config.rho_a:
-                key = victim_key(lesson, exam, rho, config)
-                text = format_radius(rho)
-                figures = examiner.figures(kept, key, f"victim on {name}, {text}", lesson, exam, rho)
-                cells.setdefault((name, key), Cell(of, text, **figures))
+                text, attacker = format_radius(rho), examiner.plain(rho)
+                figures = examiner.figures(kept, f"victim on {name}, {text}", material, attacker)
+                cells.setdefault((name, material.digest, text), Cell(of, text, **figures))
     return list(cells.values()), samples, classes
 
 

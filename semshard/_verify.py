@@ -1,51 +1,76 @@
-"""The story of verify: shards → victims (adversarially trained) → accuracy on clean images → report."""
+"""The story of verify: shards → victims (adversarially trained) → accuracy on clean images → verdicts → report."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
-from dataclasses import dataclass
+import statistics
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ._examine import Examiner, Split, load_split, the_originals
-from ._preview import grid_png, preview_rows
+from ._examine import Examiner, Kept, Split, load_split, the_originals
+from ._grid import KINDS, REST, VictimResult, train_grid
+from ._preview import preview_rows
 from ._version import __version__
-from .atomic import write_json
-from .config import VerifyConfig, to_json
+from .atomic import atomic_write, write_json
+from .config import COUNTERMEASURES, NETWORKS, VerifyConfig, to_json
 from .engine import Runtime, choose_preset, make_runtime
+from .errors import SettingError
+from .models import read_weights
 from .presets import verify_config
 from .progress import Progress, remarks, silent
-from .radii import format_radius
 from .shards import Shards, open_shards
-from .victims import Point, verdict, write_report
+from .victims import Attacker, attackers
+from .victims.attestation import FILE as ATTESTATION
+from .victims.attestation import statement
+from .victims.likeness import linf, psnr, ssim
+from .victims.report import Picture, write_report
+from .victims.verdict import RULE, interval, sentence, taught, word
 
-KINDS = ("clean", "protected", "control")
+SHOWN, MEASURED = 8, 2000  # samples in the report's pictures and in its histograms
+_UNBALANCED = 1.2  # the largest class beside the mean one, from which its share is told
 
 
 @dataclass(frozen=True)
-class VictimResult:
-    """One victim: what it was trained on, and how well it names clean images that it never saw. Shares in [0, 1]."""
+class Figures:
+    """What an attacker reaches on one form of the collection, over all seeds. Shares in [0, 1], 95 % intervals."""
 
-    victim: str
-    rho_a: float
-    data: str  # clean | protected | control
-    seed: int
-    final: float  # test accuracy after the last step
-    best: float  # highest test accuracy on the way
-    train: float  # accuracy on the images it was trained on, after the last step
-    seconds: float
-    curve: tuple[Point, ...]
+    final: float
+    final_interval: tuple[float, float]
+    best: float
+    best_interval: tuple[float, float]
+    train: float
+    seeds: tuple[VictimResult, ...]
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "victim": self.victim, "rho_a": format_radius(self.rho_a), "data": self.data, "seed": self.seed,
-            "final": self.final, "best": self.best, "train": self.train, "seconds": self.seconds,
-            "curve": [{"step": p.step, "test": p.test, "train": p.train} for p in self.curve],
+            "final": self.final, "final_interval": list(self.final_interval), "best": self.best,
+            "best_interval": list(self.best_interval), "train": self.train,
+            "seeds": [victim.figures() for victim in self.seeds],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AttackerResult:
+    """What the shards do to one attacker: protects | weakens | does not protect | cannot tell."""
+
+    attacker: Attacker
+    word: str
+    taught: float | None  # the share of what the originals teach above the base that the shards still teach
+    sentence: str
+    data: dict[str, Figures]  # clean, protected, control; rest where only a part is protected
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.attacker.name, **self.attacker.to_json(), "word": self.word, "taught": self.taught,
+            "sentence": self.sentence, "data": {kind: figures.to_json() for kind, figures in self.data.items()},
         }  # fmt: skip
 
 
@@ -53,20 +78,45 @@ class VictimResult:
 class VerifyResult:
     """What a verification found, and where its report lies."""
 
-    results: list[VictimResult]
+    attackers: list[AttackerResult]
     chance: float
+    majority: float | None  # share of the largest class among the test images, where classes are unbalanced
     samples: dict[str, int]  # train, test
-    verdict: list[str]  # a plain sentence per radius
-    report: str  # the folder of report.json and report.html
+    not_tried: list[str]
+    report: str  # the folder of report.json, report.html and the attestation
+
+    @property
+    def results(self) -> list[VictimResult]:
+        """Every victim."""
+        return [victim for each in self.attackers for figures in each.data.values() for victim in figures.seeds]
+
+    @property
+    def strongest(self) -> AttackerResult:
+        """The attacker who learns most, by best test accuracy, where the largest part is protected."""
+        whole = max(each.attacker.fraction for each in self.attackers)
+        among = [each for each in self.attackers if each.attacker.fraction == whole]
+        return max(among, key=lambda each: each.data["protected"].best)
 
     def worst(self) -> float:
-        """The highest final test accuracy of a victim on the shards: what the strongest attacker gets."""
-        return max(result.final for result in self.results if result.data == "protected")
+        """The best test accuracy of the strongest attacker."""
+        return self.strongest.data["protected"].best
+
+    def drop(self) -> float:
+        """How far the strongest attacker stays below itself on the originals, both at their best."""
+        return self.strongest.data["clean"].best - self.worst()
+
+    @property
+    def verdict(self) -> dict[str, str]:
+        """That of the strongest attacker tried: its name, a word, a sentence."""
+        found = self.strongest
+        said = f"The strongest attacker tried. {found.sentence}"
+        return {"attacker": found.attacker.name, "word": found.word, "sentence": said}
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "results": [result.to_json() for result in self.results], "chance": self.chance,
-            "samples": self.samples, "verdict": self.verdict, "report": self.report,
+            "verdict": self.verdict, "rule": RULE, "attackers": [each.to_json() for each in self.attackers],
+            "chance": self.chance, "majority": self.majority, "samples": self.samples, "not_tried": self.not_tried,
+            "report": self.report,
         }  # fmt: skip
 
 
@@ -76,80 +126,133 @@ def verify(
     clean: str | Path | None = None,
     preset: str = "auto",
     report: str | Path | None = None,
+    weights: str | Path | None = None,
     device: str = "auto",
     progress: Progress = silent,
     **settings: Any,
 ) -> VerifyResult:
-    """Train the same victim on the clean originals, on the shards and on the originals with random noise (control),
-    for every radius, and test each on clean images that none of them saw in any form.
+    """Train every attacker that `settings` span on the clean originals, on the shards and on the originals with random
+    noise (control), by the same recipe and seeds, and test each on clean images that none of them saw in any form.
 
-    `settings` are fields of `VerifyConfig`. Writes report.json and report.html into `report` (default:
-    `<shards>.report` beside the shards; it shows clean pixels, so it is not for publication).
+    `settings` are fields of `VerifyConfig`. `weights` to start from are a safetensors file, or the torchvision name of
+    some that are in its cache. Writes report.json, report.html and an in-toto attestation into `report` (default:
+    `<shards>.report` beside the shards; it shows clean pixels, so it is not for publication); finished victims are
+    kept there too, so that the same call goes on where it stopped.
 
     Raises `LedgerError` where the originals cannot be had, `ShardError`, `SourceError`, `SettingError`.
     """
+    begun = time.monotonic()
     opened = open_shards(shards)
     size = opened.manifest["image"]["height"], opened.manifest["image"]["width"]
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     preset = choose_preset(preset, runtime)
-    config = verify_config(preset, size, runtime.precision, settings)
+    config = _starts(verify_config(preset, size, runtime.precision, settings), settings, weights)
+    given = read_weights(str(weights)) if weights else None
     originals = the_originals(opened, clean)
     split = load_split(opened, originals, config, progress)
-    results = _victims(split, opened.budget, Examiner(runtime, config, len(opened.classes), progress))
-    chance = 1 / len(opened.classes)
-    sentences = [
-        verdict(format_radius(rho), {kind: _final(results, rho, kind) for kind in KINDS}, chance)
-        for rho in config.rho_a
-    ]
     folder = Path(report) if report else Path(f"{opened.directory.absolute()}.report")
-    counts = {"train": int(split.train.sum()), "test": int(split.test.sum())}
-    found = VerifyResult(results, chance, counts, sentences, str(folder))
-    _write(folder, found, config, opened, runtime, grid_png(preview_rows(opened, 8, originals), opened.budget))
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    examiner = Examiner(runtime, config, len(opened.classes), progress, given)
+    results = train_grid(split, opened.budget, examiner, Kept(folder / "victims.json"))
+    found = _judge(results, split, config, len(opened.classes), str(folder))
+    rows = preview_rows(opened, SHOWN, originals)
+    pictures = [Picture(name, clean, protected) for name, clean, protected in rows if clean is not None]
+    _write(folder, found, config, opened, split, runtime, pictures, time.monotonic() - begun)
     return found
 
 
-def _victims(split: Split, budget: int, examiner: Examiner) -> list[VictimResult]:
-    config = examiner.config
-    data = {"clean": split.clean, "protected": split.protected, "control": control(split.clean, budget, config.seed)}
-    exam, results = split.exam(), []
-    victims = [(rho, kind) for rho in config.rho_a for kind in KINDS]
-    for number, (rho, kind) in enumerate(victims, 1):
-        phase, about = f"victim on {kind}, {format_radius(rho)}", {"victim": number, "victims": len(victims)}
-        victim, seconds = examiner.train(phase, split.lesson(data[kind]), exam, rho, about)
-        figures = victim.final, victim.best, victim.train, seconds, tuple(victim.curve)
-        results.append(VictimResult(config.network, rho, kind, config.seed, *figures))
-    return results
+def _starts(config: VerifyConfig, given: dict[str, Any], weights: str | Path | None) -> VerifyConfig:
+    """With weights, a linear probe and full fine-tuning, unless something else is asked for."""
+    if weights and "start" not in given:
+        return replace(config, start=("probe", "full"))
+    if not weights and config.start != ("scratch",):
+        raise SettingError(f"start = {', '.join(config.start)} wants weights; give --weights")
+    return config
 
 
-def control(clean: NDArray[np.uint8], budget: int, seed: int) -> NDArray[np.uint8]:
-    """The originals with noise that is as large as the budget allows and means nothing: uniform in ±budget."""
-    random = np.random.Generator(np.random.PCG64([seed, 0xC0]))
-    noise = random.integers(-budget, budget, clean.shape, np.int16, endpoint=True)
-    noisy: NDArray[np.uint8] = np.clip(clean + noise, 0, 255).astype(np.uint8)
-    return noisy
+def _judge(results: list[VictimResult], split: Split, config: VerifyConfig, classes: int, folder: str) -> VerifyResult:
+    """Results become figures over seeds, words and sentences."""
+    tested = int(split.test.sum())
+    counts = np.bincount(split.labels[split.test], minlength=classes)
+    of_all = np.bincount(split.labels, minlength=classes)
+    chance = 1 / classes
+    majority = float(counts.max() / tested) if of_all.max() > _UNBALANCED * of_all.mean() else None
+    base = max(chance, majority or 0.0)
+    found = []
+    for attacker in attackers(config):
+        mine = [result for result in results if result.attacker == attacker]
+        kinds = [kind for kind in (*KINDS, REST) if any(result.data == kind for result in mine)]
+        data = {kind: _figures([each for each in mine if each.data == kind], tested) for kind in kinds}
+        best = {kind: figures.best for kind, figures in data.items()}
+        share = taught(best, base)
+        said = sentence(attacker.name, best, base, word(share))
+        found.append(AttackerResult(attacker, word(share), share, said, data))
+    samples = {"train": int(split.train.sum()), "test": tested}
+    return VerifyResult(found, chance, majority, samples, _not_tried(config), folder)
 
 
-def _final(results: list[VictimResult], rho: float, kind: str) -> float:
-    return next(result.final for result in results if result.rho_a == rho and result.data == kind)
+def _figures(victims: list[VictimResult], tested: int) -> Figures:
+    final, best = [victim.final for victim in victims], [victim.best for victim in victims]
+    return Figures(
+        statistics.fmean(final), interval(final, tested), statistics.fmean(best), interval(best, tested),
+        statistics.fmean(victim.train for victim in victims), tuple(victims),
+    )  # fmt: skip
+
+
+def _not_tried(config: VerifyConfig) -> list[str]:
+    """What else people do, of what this tool knows."""
+    left = {
+        "victim networks": [name for name in NETWORKS if name not in config.victim],
+        "countermeasures": [name for name in COUNTERMEASURES if name not in config.countermeasure],
+        "training": [
+            *(["standard training"] if 0 not in config.rho_a else []),
+            *(["adversarial training"] if not any(config.rho_a) else []),
+            *(["fine-tuning of a network trained on other images"] if config.start == ("scratch",) else []),
+        ],
+    }
+    return [f"{what}: {', '.join(names)}" for what, names in left.items() if names]
 
 
 def _write(
-    folder: Path, found: VerifyResult, config: VerifyConfig, shards: Shards, runtime: Runtime, grid: bytes
+    folder: Path,
+    found: VerifyResult,
+    config: VerifyConfig,
+    shards: Shards,
+    split: Split,
+    runtime: Runtime,
+    pictures: list[Picture],
+    seconds: float,
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    manifest = shards.directory / "manifest.json"
+    digest = hashlib.sha256((shards.directory / "manifest.json").read_bytes()).hexdigest()
     about = {
-        "schema_version": 1,
+        "schema_version": 2,
         "tool": {"name": "semshard", "version": __version__},
-        "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+        "manifest_sha256": digest,
+        "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "seconds": round(seconds, 1),
         "settings": to_json(config),
         "hardware": {
             "device": torch.cuda.get_device_name() if runtime.device.type == "cuda" else platform.machine(),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         },
-        **found.to_json(),
+        "classes": list(shards.classes),
+        "noise": _noise(split),
+        **{name: value for name, value in found.to_json().items() if name != "report"},
     }
-    write_json(folder / "report.json", {name: value for name, value in about.items() if name != "report"})
-    write_report(folder / "report.html", about, shards.manifest, grid)
+    data = json.dumps(about, indent=1, ensure_ascii=False).encode() + b"\n"
+    with atomic_write(folder / "report.json") as file:
+        file.write(data)
+    write_json(folder / ATTESTATION, statement(about, digest, data))
+    write_report(folder / "report.html", about, shards.manifest, pictures)
+
+
+def _noise(split: Split) -> dict[str, Any]:
+    """How far the protected samples are from their originals; null for a PSNR that is infinite."""
+    pairs = list(zip(split.clean[:MEASURED], split.protected[:MEASURED], strict=True))
+    found = {}
+    for name, measure in {"linf": linf, "psnr": psnr, "ssim": ssim}.items():
+        values = [measure(*pair) for pair in pairs]
+        found[name] = {"values": [round(value, 4) if np.isfinite(value) else None for value in values]}
+    return found

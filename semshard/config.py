@@ -34,6 +34,21 @@ CELL_SETTINGS = ("noise_step", "model_step", "noise_views")
 _INNER = ("none", "random", "pgd")
 
 
+NETWORKS = ("resnet18", "resnet50", "vgg16", "densenet121", "wrn34-10", "vit", "small")
+STARTS = (
+    "scratch",
+    "probe",
+    "full",
+)  # of a victim: fresh weights; given ones with a new head only; given ones, all tuned
+
+# What people do to pictures, or to a training, to get rid of noise. `semshard countermeasures` explains each.
+COUNTERMEASURES = (
+    "none", "mean", "median", "gaussian", "grey", "jpeg-10", "jpeg-50", "jpeg-75", "bits-2", "bits-4", "resize",
+    "cutout", "mixup", "cutmix", "erasing", "ueraser", "noise", "early-stop",
+)  # fmt: skip
+ALL = "all"  # among choices of a list: every one
+
+
 def setting(help: str, *, radius: bool = False, choices: tuple[str, ...] = ()) -> Any:
     """A field of a config that the command line turns into an option."""
     return dataclasses.field(metadata={"help": help, "radius": radius, "choices": choices})
@@ -50,7 +65,7 @@ class ProtectConfig:
     )
     model_step: str = setting("What perturbs a view in the model step.", choices=_INNER)
     noise_views: str = setting("Views of the noise step: the same as the model's, or none.", choices=("same", "none"))
-    network: str = setting("Surrogate network.", choices=("resnet18", "small"))
+    network: str = setting("Surrogate network.", choices=NETWORKS)
     steps: int = setting("Training steps M of the surrogate.")
     batch: int = setting("Images a training step.")
     lr: float = setting("Learning rate of the surrogate.")
@@ -97,16 +112,30 @@ class ProtectConfig:
         return {name: value for name, value in to_json(self).items() if name not in unused}
 
 
+_SEVERAL = "repeat it, or separate by commas, for several."
+
+
 @dataclass(frozen=True, kw_only=True)
 class VerifyConfig:
     """All that decides how victims are trained and tested."""
 
     preset: str = setting("Where unset settings come from.", choices=("paper", "quick"))
-    network: str = setting("Victim network.", choices=("resnet18", "small"))
+    victim: tuple[str, ...] = setting(f"Victim network; {_SEVERAL}", choices=NETWORKS)
     rho_a: tuple[float, ...] = setting(
-        "Radius of adversarial training; repeat it, or separate by commas, for several. 0 is standard training.",
-        radius=True,
+        f"Radius of adversarial training; 0 is standard training; {_SEVERAL}", radius=True
     )
+    countermeasure: tuple[str, ...] = setting(
+        f"What the victim does against the noise; `semshard countermeasures` explains them, all tries all; {_SEVERAL}",
+        choices=COUNTERMEASURES,
+    )
+    start: tuple[str, ...] = setting(
+        f"Where a victim's weights start: scratch, or with --weights a linear probe or full fine-tuning; {_SEVERAL}",
+        choices=STARTS,
+    )
+    protected_fraction: tuple[float, ...] = setting(
+        f"Share of the training images that is protected; the others are clean; {_SEVERAL}"
+    )
+    seeds: int = setting("Trainings of every victim, each with a seed of its own: --seed and those after it.")
     steps: int = setting("Training steps of a victim.")
     batch: int = setting("Images a training step.")
     lr: float = setting("Learning rate of a victim.")
@@ -115,18 +144,28 @@ class VerifyConfig:
     weight_decay: float = setting("SGD weight decay.")
     steps_a: int = setting("PGD steps of the adversary.")
     step_share: float = setting("PGD step size of the adversary, as a share of its radius.")
+    tune_lr: float = setting("Learning rate of fine-tuning, for probe and full.")
+    patience: tuple[int, ...] = setting(
+        f"Patience of early stopping (countermeasure early-stop), in training steps; {_SEVERAL}"
+    )
+    clean_share: tuple[float, ...] = setting(
+        f"Share of clean images in the validation set of early stopping; {_SEVERAL}"
+    )
     views: str = setting("Training augmentation.", choices=("crop-flip", "resized-crop"))
     pad: int = setting("Zero padding of crop-flip, in pixels.")
     crop: int = setting("Side of the resized crop, in pixels.")
     holdout: float = setting("Share of the samples held out of every training, chosen by a hash of the key.")
     max_samples: int = setting("Use at most this many samples, chosen by a hash of the key; 0 uses all.")
     evaluations: int = setting("How often the test accuracy is taken during a training.")
-    seed: int = setting("Seed of initial weights, batches, views and the control noise.")
+    seed: int = setting("First seed of initial weights, batches and views, and that of the control noise.")
     precision: str = setting("Arithmetic inside the networks.", choices=("float32", "bfloat16"))
 
     def __post_init__(self) -> None:
         _check(self)
 
+
+# What makes an attacker more than a network and a radius: only verify has several of them.
+COUNTERED = ("countermeasure", "start", "protected_fraction", "seeds", "tune_lr", "patience", "clean_share")
 
 _GRID_ONLY = (
     "noise_step", "model_step", "noise_views", "steps_u", "alpha_u", "draws", "rho_r", "rho_a", "steps_a", "alpha_a",
@@ -152,7 +191,7 @@ def to_json(config: ProtectConfig | VerifyConfig) -> dict[str, Any]:
         value = getattr(config, f.name)
         if f.metadata["radius"]:
             value = [format_radius(v) for v in value] if isinstance(value, tuple) else format_radius(value)
-        result[f.name] = value
+        result[f.name] = list(value) if isinstance(value, tuple) else value
     return result
 
 
@@ -178,10 +217,8 @@ def typed(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise SettingError(f"setting {name!r} is unknown; known are: {', '.join(known)}")
         f = known[name]
-        if f.type == "tuple[float, ...]":
-            items = value if isinstance(value, list | tuple) else [value]
-            texts = [part for item in items for part in (item.split(",") if isinstance(item, str) else [item])]
-            result[name] = tuple(dict.fromkeys(parse_radius(text) for text in texts))
+        if str(f.type).startswith("tuple"):
+            result[name] = _several(f, value)
         elif f.metadata["radius"]:
             result[name] = parse_radius(value)
         else:
@@ -189,13 +226,30 @@ def typed(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _several(f: dataclasses.Field[Any], value: Any) -> tuple[Any, ...]:
+    """The items of a list, or of a text with commas, each once and in order."""
+    items = value if isinstance(value, list | tuple) else [value]
+    parts = [part for item in items for part in (item.split(",") if isinstance(item, str) else [item])]
+    if f.metadata["radius"]:
+        return tuple(dict.fromkeys(map(parse_radius, parts)))
+    if f.metadata["choices"] and ALL in parts:
+        return tuple(f.metadata["choices"])
+    kind = str(f.type).removeprefix("tuple[").removesuffix(", ...]")
+    return tuple(dict.fromkeys(_as(f.name, kind, _number(kind, part)) for part in parts))
+
+
+def _number(kind: str, text: Any) -> Any:
+    """The number that a text means; what is none comes back as it is."""
+    if isinstance(text, str):
+        with contextlib.suppress(ValueError):
+            return {"int": int, "float": float}.get(kind, str)(text.strip())
+    return text
+
+
 def read(cls: type[Any], name: str, text: str) -> Any:
     """The value that `text` means for the field `name` of `cls`. Raises `SettingError`."""
     kind = next((str(f.type) for f in fields(cls) if f.name == name and not f.metadata["radius"]), "str")
-    value: Any = text
-    with contextlib.suppress(ValueError):  # the field says what is wrong with it
-        value = {"int": int, "float": float}.get(kind, str)(text)
-    return typed(cls, {name: value})[name]
+    return typed(cls, {name: _number(kind, text)})[name]
 
 
 def _as(name: str, kind: str, value: Any) -> Any:
@@ -210,19 +264,34 @@ def _as(name: str, kind: str, value: Any) -> Any:
 
 _AT_LEAST_ONE = (
     "steps", "batch", "lr_every", "steps_u", "draws", "final_steps", "final_draws", "patch", "shard_size",
-    "craft_batch", "evaluations",
+    "craft_batch", "evaluations", "seeds", "patience",
 )  # fmt: skip
-_AT_LEAST_ZERO = ("pad", "crop", "resolution", "seed", "momentum", "weight_decay", "max_samples", "steps_a", "lr")
+_AT_LEAST_ZERO = (
+    "pad",
+    "crop",
+    "resolution",
+    "seed",
+    "momentum",
+    "weight_decay",
+    "max_samples",
+    "steps_a",
+    "lr",
+    "tune_lr",
+)
 
 
 def _check(config: ProtectConfig | VerifyConfig) -> None:
     for f in fields(config):
         value = getattr(config, f.name)
-        if f.metadata["choices"] and value not in f.metadata["choices"]:
-            raise SettingError(f"{f.name} = {value!r} is unknown; choose one of: {', '.join(f.metadata['choices'])}")
+        several = value if isinstance(value, tuple) else (value,)
+        if not several:
+            raise SettingError(f"{f.name} is empty")
+        for one in several:
+            if f.metadata["choices"] and one not in f.metadata["choices"]:
+                raise SettingError(f"{f.name} = {one!r} is unknown; choose one of: {', '.join(f.metadata['choices'])}")
         for low, names in ((1, _AT_LEAST_ONE), (0, _AT_LEAST_ZERO)):
-            if f.name in names and value < low:
-                raise SettingError(f"{f.name} = {value} must be at least {low}")
+            if f.name in names and min(several) < low:
+                raise SettingError(f"{f.name} = {min(several)} must be at least {low}")
     if config.views == "resized-crop" and config.crop < 8:
         raise SettingError(f"crop = {config.crop} must be at least 8 pixels with resized-crop views")
     if isinstance(config, ProtectConfig):
@@ -238,8 +307,10 @@ def _check(config: ProtectConfig | VerifyConfig) -> None:
         if config.shard_size > 100_000:
             raise SettingError(f"shard_size = {config.shard_size} is above 100000, the most a key can count")
     else:
-        if not config.rho_a:
-            raise SettingError("rho_a is empty")
+        if not 0 < min(config.protected_fraction) <= max(config.protected_fraction) <= 1:
+            raise SettingError(f"protected_fraction = {config.protected_fraction} must lie in (0, 1]")
+        if not 0 <= min(config.clean_share) <= max(config.clean_share) <= 1:
+            raise SettingError(f"clean_share = {config.clean_share} must lie in [0, 1]")
         if not 0 < config.holdout < 1:
             raise SettingError(f"holdout = {config.holdout} must lie between 0 and 1")
         if not 0 < config.step_share <= 1:

@@ -60,22 +60,26 @@ _METHOD_IN: dict[tuple[str, str], dict[str, Any]] = {
 
 _VERIFY: dict[tuple[str, str], dict[str, Any]] = {
     ("paper", "small"): {
-        **_OPTIMISER, **_SMALL_VIEWS, "network": "resnet18", "steps": 40_000, "lr_every": 16_000,
+        **_OPTIMISER, **_SMALL_VIEWS, "victim": ("resnet18",), "steps": 40_000, "lr_every": 16_000,
         "steps_a": 10, "step_share": 1 / 5, "evaluations": 40, "max_samples": 0,
+        "patience": (3_000, 5_000, 10_000, 20_000),
     },
     ("paper", "large"): {
-        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 224, "network": "resnet18",
+        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 224, "victim": ("resnet18",),
         "steps": 40_000, "lr_every": 16_000,
         "steps_a": 8, "step_share": 1 / 4, "evaluations": 40, "max_samples": 0,
+        "patience": (3_000, 5_000, 10_000, 20_000),
     },
     ("quick", "small"): {
-        **_OPTIMISER, **_SMALL_VIEWS, "network": "small", "steps": 640, "lr_every": 320,
+        **_OPTIMISER, **_SMALL_VIEWS, "victim": ("small",), "steps": 640, "lr_every": 320,
         "steps_a": 5, "step_share": 1 / 4, "evaluations": 20, "max_samples": 20_000,
+        "patience": (48, 80, 160, 320),
     },
     ("quick", "large"): {
-        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 64, "network": "small",
+        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 64, "victim": ("small",),
         "steps": 640, "lr_every": 320,
         "steps_a": 5, "step_share": 1 / 4, "evaluations": 20, "max_samples": 5_000,
+        "patience": (48, 80, 160, 320),
     },
 }  # fmt: skip
 
@@ -117,6 +121,8 @@ def verify_config(preset: str, size: tuple[int, int], precision: str, given: Map
     """
     base = _preset(_VERIFY, preset, size) | {
         "preset": preset, "rho_a": (4 / 255,), "holdout": 0.15, "seed": 0, "precision": precision,
+        "countermeasure": ("none",), "start": ("scratch",), "protected_fraction": (1.0,), "seeds": 1, "tune_lr": 0.01,
+        "clean_share": (0.0, 0.1, 0.3, 0.5, 0.7),
     }  # fmt: skip
     return VerifyConfig(**(base | typed(VerifyConfig, given)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,16 @@ class Event:
 
 
 Progress = Callable[[Event], None]
+
+
+def under(name: str, progress: Progress) -> Progress:
+    """Hands phases on under the name of the run that they are part of."""
+
+    def tell(event: Event) -> None:
+        if event.phase != "start":
+            progress(replace(event, phase=f"{name}: {event.phase}"))
+
+    return tell
 
 
 def remarks(progress: Progress, phase: str = "start") -> Callable[[str], None]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semshard.config import ProtectConfig, VerifyConfig, fingerprint, from_json, to_json
+from semshard.config import COUNTERMEASURES, ProtectConfig, VerifyConfig, fingerprint, from_json, to_json
 from semshard.errors import SettingError
 from semshard.presets import protect_config, verify_config
 from semshard.radii import format_radius, levels, parse_radius
@@ -78,6 +78,39 @@ def test_json_round_trip(preset, size):
     victim = verify_config(preset, size, "bfloat16", {"rho_a": ["0", "2/255,4/255"]})
     assert from_json(VerifyConfig, to_json(victim)) == victim
     assert victim.rho_a == (0, 2 / 255, 4 / 255)
+
+
+def test_lists_come_from_commas_repetition_or_lists():
+    def victim(**given):
+        return verify_config("quick", (32, 32), "float32", given)
+
+    assert victim(victim="small,resnet18").victim == ("small", "resnet18")
+    assert victim(victim=["small", "vit,small"]).victim == ("small", "vit")
+    assert victim(countermeasure="all").countermeasure == COUNTERMEASURES
+    assert victim(protected_fraction=["0.5,1"]).protected_fraction == (0.5, 1.0)
+    assert victim(patience="3000,5000").patience == (3000, 5000)
+    assert from_json(VerifyConfig, to_json(victim(clean_share=[0, 0.5]))).clean_share == (0.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"victim": "resnet19"}, "choose one of: resnet18, resnet50"),
+        ({"countermeasure": "grey,blur"}, "'blur' is unknown"),
+        ({"protected_fraction": "0"}, "must lie in"),
+        ({"protected_fraction": "1.5"}, "must lie in"),
+        ({"protected_fraction": "half"}, "no float"),
+        ({"clean_share": "2"}, "must lie in"),
+        ({"patience": "0"}, "at least 1"),
+        ({"patience": "1.5"}, "no int"),
+        ({"seeds": 0}, "at least 1"),
+        ({"rho_a": []}, "empty"),
+        ({"start": "middle"}, "choose one of"),
+    ],
+)
+def test_impossible_settings_of_victims_are_refused(given, word):
+    with pytest.raises(SettingError, match=word):
+        verify_config("quick", (32, 32), "float32", given)
 
 
 def test_configs_are_frozen():

@@ -7,11 +7,13 @@ import pytest
 import semshard
 
 PUBLIC = {
-    "AuditResult", "BenchResult", "Event", "Failure", "LedgerError", "MethodInfo", "OutputError", "Plan", "Progress",
-    "ProtectConfig", "ProtectResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
-    "SettingError", "ShardError", "Shards", "SourceError", "SweepResult", "TooManyRejects", "UsageError",
-    "VerifyConfig", "VerifyResult", "VictimResult", "__version__", "audit", "bench", "methods",
-    "open_shards", "plan", "preview", "protect", "robustness", "sweep", "train", "verify",
+    "AttackerResult", "AuditResult", "BenchResult", "CountermeasureInfo", "Event", "Failure", "Figures",
+    "LedgerError", "MethodInfo", "OutputError", "Plan", "Progress", "ProtectConfig", "ProtectResult",
+    "ReproduceResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
+    "SettingError", "ShardError", "Shards", "SourceError", "SweepResult", "TableCell", "TooManyRejects",
+    "UsageError", "VerifyConfig", "VerifyResult", "VictimResult", "__version__", "audit", "bench",
+    "countermeasures", "methods", "open_shards", "plan", "preview", "protect", "reproduce", "robustness",
+    "sweep", "train", "verify",
 }  # fmt: skip
 
 

@@ -17,22 +17,27 @@ from .schedule import learning_rate
 _CAPTURED: WeakKeyDictionary[nn.Module, dict[torch.Size, OnBatch | None]] = WeakKeyDictionary()
 
 
-def sgd(model: nn.Module, config: ProtectConfig | VerifyConfig) -> torch.optim.SGD:
-    """The optimiser, in one kernel for all parameters."""
-    momentum, weight_decay = config.momentum, config.weight_decay
-    return torch.optim.SGD(model.parameters(), config.lr, momentum, weight_decay=weight_decay, fused=True)
+def sgd(model: nn.Module, config: ProtectConfig | VerifyConfig, lr: float | None = None) -> torch.optim.SGD:
+    """The optimiser of all parameters to be trained, in one kernel; starts at `lr`, or at the config's rate."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    start, decay = config.lr if lr is None else lr, config.weight_decay
+    return torch.optim.SGD(
+        [{"params": trained, "start": start}], start, config.momentum, weight_decay=decay, fused=True
+    )
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, config: ProtectConfig | VerifyConfig, step: int) -> None:
     """Give the optimiser the rate of `step`."""
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate(config.lr, config.lr_every, step)
+        group["lr"] = learning_rate(group["start"], config.lr_every, step)
 
 
 def parameter_step(
     runtime: Runtime, model: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor
 ) -> Tensor:
-    """One step on float images (N, 3, H, W) in [0, 1] and int64 labels (N,); the loss before it, on the device.
+    """One step on float images (N, 3, H, W) in [0, 1]; the loss before it, on the device.
+
+    Labels are int64 (N,), or shares of the classes, float (N, classes).
 
     Raises `RunError` where the memory does not hold it: batch norm sees the whole batch, so it cannot go in halves.
     """

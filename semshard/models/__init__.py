@@ -1,5 +1,6 @@
 """Surrogates and victims: one function builds any of them."""
 
-from .networks import NETWORKS, build
+from .networks import build, build_from
+from .weights import Weights, head, read_weights
 
-__all__ = ["NETWORKS", "build"]
+__all__ = ["Weights", "build", "build_from", "head", "read_weights"]

@@ -1,16 +1,29 @@
-"""Networks by name, with the stem that the image size asks for. All take pixels in [0, 1] and subtract 0.5."""
+"""Networks by name, with the stem that the image size asks for. All take pixels in [0, 1] and subtract 0.5.
+
+torchvision's wherever it has one. For small images (CIFAR's 32 × 32) the stems that shrink an ImageNet picture to a
+quarter give way to a 3 × 3 convolution without pooling (He et al. 2016, section 4.2; the same for DenseNet), and VGG's
+three wide layers to one, as is usual for CIFAR.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from ..config import LARGE
+from ..config import LARGE, NETWORKS
+from ..errors import SettingError
 from .small import SmallNet
+from .weights import Numbers, Weights, fit
+from .wide import WideResNet
 
-NETWORKS = ("resnet18", "small")
+Size = tuple[int, int]
+PHOTO = 224  # pixels a side of what torchvision's weights were trained on
+_VIT_PATCH = 16  # ViT-B/16 sees 196 patches of an image of 224 pixels
+_VIT_PATCHES = 8  # a side, of a small image
 
 
 class Centred(nn.Module):
@@ -25,22 +38,116 @@ class Centred(nn.Module):
         return logits
 
 
-def build(name: str, classes: int, size: tuple[int, int], seed: int) -> nn.Module:
-    """The network `name` for images of `size` (height, width), float32, weights drawn from `seed` alone."""
+class Normalised(nn.Module):
+    """A network that takes pixels in [0, 1] and hands them on as (pixel − mean) / std, as its weights are used to."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, net: nn.Module, mean: Numbers, std: Numbers) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("scale", 1 / torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.net((images - self.mean) * self.scale)
+        return logits
+
+
+def build(name: str, classes: int, size: Size, seed: int) -> nn.Module:
+    """The network `name` for images of `size` (height, width), float32, weights drawn from `seed` alone.
+
+    Raises `SettingError` where the network cannot take images of that size.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Centred(_BUILDERS[name](classes, size))
 
 
-def _resnet18(classes: int, size: tuple[int, int]) -> nn.Module:
-    from torchvision.models import resnet18
+def build_from(weights: Weights, name: str, classes: int, size: Size, seed: int) -> nn.Module:
+    """The network `name` with `weights` and a new head, drawn from `seed`; with the stem that the weights have.
 
-    net = resnet18(num_classes=classes)
-    if max(size) <= LARGE:  # He et al. 2016, section 4.2: 3×3 stem, no pooling
-        net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
-        net.maxpool = nn.Identity()
+    Raises `SettingError` where they are not this network's.
+    """
+    problem = ""
+    for stem in dict.fromkeys((size, (PHOTO, PHOTO) if name != "vit" else size)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = _BUILDERS[name](classes, stem)
+        misfit = fit(net, weights)
+        if not misfit:
+            return Normalised(net, weights.mean, weights.std)
+        problem = problem or misfit
+    raise SettingError(f"{weights.name} holds no weights of {name} for {size[1]} × {size[0]} pixels: {problem}")
+
+
+def _small(size: Size) -> bool:
+    return max(size) <= LARGE
+
+
+def _stem(channels: int) -> nn.Conv2d:
+    conv = nn.Conv2d(3, channels, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return conv
+
+
+def _resnet(name: str) -> Callable[[int, Size], nn.Module]:
+    def builder(classes: int, size: Size) -> nn.Module:
+        from torchvision import models
+
+        net = getattr(models, name)(num_classes=classes)
+        if _small(size):
+            net.conv1, net.maxpool = _stem(64), nn.Identity()
+        return cast(nn.Module, net)
+
+    return builder
+
+
+def _vgg16(classes: int, size: Size) -> nn.Module:
+    from torchvision.models import vgg16_bn
+
+    net = vgg16_bn(num_classes=classes)
+    if _small(size):
+        net.avgpool, net.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(512, classes)
+    if min(size) < 32:  # five halvings would leave nothing
+        net.features[-1] = nn.Identity()
     return cast(nn.Module, net)
 
 
-_BUILDERS = {"resnet18": _resnet18, "small": SmallNet}
+def _densenet121(classes: int, size: Size) -> nn.Module:
+    from torchvision.models import densenet121
+
+    net = densenet121(num_classes=classes)
+    if _small(size):
+        net.features.conv0, net.features.pool0 = _stem(64), nn.Identity()
+    return cast(nn.Module, net)
+
+
+def _wide(classes: int, size: Size) -> nn.Module:
+    return WideResNet(classes, depth=34, width=10, stride=1 if _small(size) else max(size) // 32)
+
+
+def _vit(classes: int, size: Size) -> nn.Module:
+    """ViT-B with patches of 16 pixels; smaller ones for small images, so that about 8 × 8 of them remain."""
+    from torchvision.models import VisionTransformer
+
+    side = size[0]
+    patch = 2 ** round(math.log2(max(1, side / _VIT_PATCHES))) if _small(size) else _VIT_PATCH
+    if size[0] != size[1] or side % patch:
+        raise SettingError(
+            f"vit takes square images whose side is a multiple of {patch}; {size[1]} × {size[0]} is none"
+        )
+    return cast(nn.Module, VisionTransformer(side, patch, 12, 12, 768, 3072, num_classes=classes))
+
+
+_BUILDERS: dict[str, Callable[[int, Size], nn.Module]] = {
+    "resnet18": _resnet("resnet18"),
+    "resnet50": _resnet("resnet50"),
+    "vgg16": _vgg16,
+    "densenet121": _densenet121,
+    "wrn34-10": _wide,
+    "vit": _vit,
+    "small": SmallNet,
+}
+assert set(_BUILDERS) == set(NETWORKS)

@@ -1,6 +1,18 @@
 """Victims: networks trained on protected images by somebody who really tries, and what came of it."""
 
-from .report import verdict, write_report
-from .training import Labelled, Point, Victim, train_victim
+from .attacker import Attacker, attackers
+from .countermeasures import BY_NAME, Countermeasure, apply
+from .training import Labelled, Material, Point, Victim, train_victim
 
-__all__ = ["Labelled", "Point", "Victim", "train_victim", "verdict", "write_report"]
+__all__ = [
+    "BY_NAME",
+    "Attacker",
+    "Countermeasure",
+    "Labelled",
+    "Material",
+    "Point",
+    "Victim",
+    "apply",
+    "attackers",
+    "train_victim",
+]

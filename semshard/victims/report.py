@@ -1,56 +1,152 @@
-"""The report of a verification: one HTML file that carries its pictures, and the sentence that says what it means."""
+"""The report of a verification: one HTML file that carries its pictures and asks nothing of a network.
+
+It shows what report.json says, and a few samples. Here that is arranged for the page; `figures` draws, and
+report.html.j2 is the page.
+"""
 
 from __future__ import annotations
 
-import base64
 import functools
-import io
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..atomic import atomic_write
+from .figures import SERIES, amplified, curves_svg, data_url, histogram_svg, png, shade
 
-COLOURS = {"clean": "#2563eb", "protected": "#dc2626", "control": "#9ca3af"}
-NAMES = {"clean": "clean originals", "protected": "the shards", "control": "originals + random noise"}
+PANELS = 24  # curves shown; a page with more is not read
+LISTED = 20  # classes shown from either end where there are more than twice as many
+STARTS = {"scratch": "from scratch", "probe": "linear probe", "full": "fine-tuned"}
+NOISE = {  # name in report.json: heading, unit, whether the values are whole numbers, what they cannot exceed
+    "linf": ("Largest change of a pixel", "grey levels", True, None),
+    "psnr": ("PSNR", "dB", False, None),
+    "ssim": ("SSIM", "SSIM", False, 1.0),
+}
 
 
-def verdict(rho_a: str, final: dict[str, float], chance: float) -> str:
-    """What the `final` test accuracies (in [0, 1], by data) of one radius mean, in a plain sentence.
+@dataclass(frozen=True)
+class Picture:
+    """A sample to look at: class name, clean and protected pixels uint8 (H, W, 3)."""
 
-    The rule: the share of what the originals teach above chance that the shards still teach. Below a third of it
-    they teach little, below two thirds clearly less, otherwise they do not protect.
+    name: str
+    clean: NDArray[np.uint8]
+    protected: NDArray[np.uint8]
+
+
+def write_report(path: Path, about: dict[str, Any], manifest: dict[str, Any], pictures: Sequence[Picture]) -> None:
+    """Write one self-contained HTML page to `path`; equal input gives equal bytes.
+
+    `about` is the object of report.json (schema version 2), `manifest` that of the shards. With `pictures` the page
+    holds clean originals: keep it private.
     """
-    clean, protected, control = final["clean"], final["protected"], final["control"]
-    how = "Standard training" if rho_a == "0/255" else f"Adversarial training at {rho_a}"
-    numbers = (
-        f"{how} on the shards reaches {protected:.1%} on clean images, on the originals {clean:.1%}, "
-        f"on the originals with random noise of the same size {control:.1%} (chance: {chance:.1%})"
-    )
-    if clean - chance < 0.1:
-        return f"{numbers}: the victim learns too little from the originals to tell whether the noise protects."
-    taught = (protected - chance) / (clean - chance)
-    if taught < 1 / 3:
-        return f"{numbers}: the shards teach this attacker little."
-    if taught < 2 / 3:
-        return f"{numbers}: the shards teach this attacker clearly less, but they do teach."
-    return f"{numbers}: the shards do not protect against this attacker."
-
-
-def write_report(path: Path, about: dict[str, Any], manifest: dict[str, Any], grid: bytes) -> None:
-    """One self-contained HTML page: verdict, table, accuracy curves, images (PNG bytes), settings."""
-    radii = list(dict.fromkeys(result["rho_a"] for result in about["results"]))
+    strongest = next(a for a in about["attackers"] if a["name"] == about["verdict"]["attacker"])
+    harm = sorted(about["attackers"], key=lambda attacker: -attacker["data"]["protected"]["best"])
+    size = (7.2, 3.2) if len(harm) == 1 else (3.6, 2.4)
     page = _template().render(
         about=about,
         manifest=manifest,
-        radii=radii,
-        names=NAMES,
-        colours=COLOURS,
-        curves=[_data_url(_curves(about, rho), "svg+xml") for rho in radii],
-        grid=_data_url(grid, "png"),
+        series=SERIES,
+        starts=STARTS,
+        kinds=[kind for kind in SERIES if any(kind in attacker["data"] for attacker in harm)],
+        strongest=strongest,
+        heat=heat(about["attackers"]),
+        curves=[(a, data_url(curves_svg(a["data"], about["chance"], size), "svg+xml")) for a in harm[:PANELS]],
+        stops=[(a, stop_table(a["data"]["protected"]["seeds"])) for a in about["attackers"] if _stopped(a)],
+        times=(times := 127 // max(1, manifest["noise"]["linf_max"])),
+        pictures=[_shown(picture, times) for picture in pictures],
+        per_class=per_class(strongest["data"], about["classes"]),
+        noise=[_histogram(*NOISE[name], about["noise"][name]["values"]) for name in NOISE],
+        seeds=list(dict.fromkeys(s["seed"] for a in harm for figure in a["data"].values() for s in figure["seeds"])),
     )
     with atomic_write(path) as file:
         file.write(page.encode())
+
+
+def heat(attackers: list[dict[str, Any]]) -> tuple[list[str], list[tuple[dict[str, Any], list[Any]]]]:
+    """The radii, and a row for each attacker that differs in more than its radius: (one of them, a cell per radius).
+
+    A cell is an attacker, or None where that radius was not tried.
+    """
+    radii = list(dict.fromkeys(attacker["rho_a"] for attacker in attackers))
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for a in attackers:
+        row = a["network"], a["start"], a["countermeasure"], a["protected_fraction"]
+        rows.setdefault(row, {})[a["rho_a"]] = a
+    return radii, [(next(iter(row.values())), [row.get(rho) for rho in radii]) for row in rows.values()]
+
+
+def _stopped(attacker: dict[str, Any]) -> bool:
+    return any(seed["stops"] for seed in attacker["data"]["protected"]["seeds"])
+
+
+def stop_table(seeds: list[dict[str, Any]]) -> tuple[list[int], list[tuple[float, list[Any]]]]:
+    """The patiences, and for each share of clean images the (accuracy, step) that early stopping keeps.
+
+    Means over seeds; None where a pair was not tried.
+    """
+    kept: dict[tuple[float, int], list[tuple[float, int]]] = {}
+    for stop in (stop for seed in seeds for stop in seed["stops"]):
+        kept.setdefault((stop["clean_share"], stop["patience"]), []).append((stop["test"], stop["step"]))
+    means = {pair: tuple(statistics.fmean(column) for column in zip(*runs, strict=True)) for pair, runs in kept.items()}
+    shares, patiences = ([*sorted(set(column))] for column in zip(*means, strict=True))
+    return patiences, [(share, [means.get((share, patience)) for patience in patiences]) for share in shares]
+
+
+def per_class(data: dict[str, Any], classes: list[str]) -> dict[str, Any]:
+    """Accuracy of each class on clean test images, (name, originals, shards), most taught by the shards first.
+
+    `lists` holds (heading, classes): all of them in one list or two halves, or both ends where there are many.
+    """
+    clean, shards = (_mean_by_class(data[kind]["seeds"]) for kind in ("clean", "protected"))
+    rows = zip(classes, clean, shards, strict=True)
+    known = [(name, a, b) for name, a, b in rows if a is not None and b is not None]
+    known.sort(key=lambda row: -row[2])
+    if len(known) > 2 * LISTED:
+        lists = [(f"{LISTED} most taught", known[:LISTED]), (f"{LISTED} least taught", known[-LISTED:])]
+    else:
+        half = len(known) if len(known) <= 12 else -(-len(known) // 2)
+        lists = [("", known[:half]), ("", known[half:])]
+    return {
+        "lists": [(heading, rows) for heading, rows in lists if rows],
+        "hidden": max(0, len(known) - 2 * LISTED),
+        "untested": len(classes) - len(known),
+    }
+
+
+def _mean_by_class(seeds: list[dict[str, Any]]) -> list[float | None]:
+    columns = zip(*(seed["per_class"] for seed in seeds), strict=True)
+    return [None if None in shares else statistics.fmean(shares) for shares in columns]
+
+
+def _shown(picture: Picture, times: int) -> dict[str, Any]:
+    """A picture for the page; small ones are to be enlarged with their pixels showing."""
+    tiles = {"clean": picture.clean, "noise": amplified(picture.clean, picture.protected, times)}
+    tiles["protected"] = picture.protected
+    height, width = picture.clean.shape[:2]
+    urls = {name: data_url(png(pixels), "png") for name, pixels in tiles.items()}
+    return {"name": picture.name, "width": width, "height": height, "small": max(height, width) < 128, **urls}
+
+
+def _histogram(heading: str, unit: str, whole: bool, bound: float | None, values: list[Any]) -> dict[str, Any]:
+    """A histogram and what it says; PSNR is infinite, or null in JSON, for a sample that did not change."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    ends = (min(finite), statistics.median(finite), max(finite)) if finite else ()
+    return {
+        "heading": heading,
+        "unit": "" if unit == heading else unit,
+        "figure": data_url(histogram_svg(finite, unit, whole=whole, bound=bound), "svg+xml") if finite else None,
+        "summary": [f"{value:.4g}" for value in ends],
+        "samples": len(finite),
+        "endless": len(values) - len(finite),
+    }
 
 
 @functools.cache
@@ -58,35 +154,35 @@ def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = lambda share: f"{share:.1%}"
-    return environment.from_string(resources.files(__package__).joinpath("report.html.j2").read_text())
+    environment.filters |= {"percent": _percent, "short": _short, "when": _when, "time": _time, "plain": _plain}
+    environment.filters["shade"] = shade
+    return environment.from_string(resources.files(__package__).joinpath("report.html.j2").read_text("utf-8"))
 
 
-def _data_url(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
 
 
-def _curves(about: dict[str, Any], rho_a: str) -> bytes:
-    """Test accuracy over training steps of the victims of one radius, as SVG."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
+def _short(share: float) -> str:
+    """A setting such as 0.5 or 0.125, without noughts: 50%, 12.5%."""
+    return f"{100 * share:.4g}%"
 
-    with rc_context({"font.family": "sans-serif", "svg.hashsalt": "semshard", "font.size": 10}):
-        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-        axes = figure.add_subplot()
-        for result in (result for result in about["results"] if result["rho_a"] == rho_a):
-            steps = [point["step"] for point in result["curve"]]
-            test = [100 * point["test"] for point in result["curve"]]
-            axes.plot(steps, test, color=COLOURS[result["data"]], lw=2, label=NAMES[result["data"]])
-        axes.axhline(100 * about["chance"], color="#111827", lw=1, ls=":", label="chance")
-        axes.set_ylim(0, 100)
-        axes.set_xlim(left=0)
-        axes.set_xlabel("training step")
-        axes.set_ylabel("accuracy on clean images, %")
-        axes.grid(color="#e5e7eb")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, ncols=2, fontsize=9)
-        file = io.BytesIO()
-        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})  # type: ignore[no-untyped-call]
-    return file.getvalue()
+
+def _when(stamp: str) -> str:
+    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M} UTC"
+
+
+def _time(seconds: float) -> str:
+    """1234.5 as 20 min 35 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"
+
+
+def _plain(value: Any) -> str:
+    """A setting as text: lists with commas, nothing as a dash."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "–"
+    return "–" if value is None or value == "" else str(value)

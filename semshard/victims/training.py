@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import VerifyConfig
-from ..engine import Runtime, batch_numbers, deterministic, set_learning_rate, sgd
-from ..models import build
-from ..noise import Inner, model_step
+from ..engine import Runtime, batch_numbers, deterministic, parameter_step, set_learning_rate, sgd
+from ..models import Weights, build, build_from, head
+from ..noise import Inner, adversary
 from ..noise.views import View, make_view
+from .attacker import Attacker
+from .countermeasures import BY_NAME, Countermeasure
+from .stopping import Look, Stop, stops
 
 TRAIN_SAMPLE = 2000  # training images that the training accuracy is taken on
 TEST_BATCH = 500
@@ -24,6 +30,36 @@ class Labelled:
 
     images: Tensor
     labels: Tensor
+
+    def __getitem__(self, chosen: Tensor | slice) -> Labelled:
+        return Labelled(self.images[chosen], self.labels[chosen])
+
+    def to(self, device: torch.device) -> Labelled:
+        return Labelled(self.images.to(device), self.labels.to(device))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of pixels and labels, in hex."""
+        digest = hashlib.sha256()
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a victim trains on and is tested on. `validation` is what early stopping holds back, as it was published
+    and as it was before: two forms of the same images.
+    """
+
+    train: Labelled
+    test: Labelled
+    validation: tuple[Labelled, Labelled] | None = None
+
+    @property
+    def digest(self) -> str:
+        parts = (self.train, self.test, *(self.validation or ()))
+        return hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -41,11 +77,13 @@ class Victim:
 
     model: nn.Module
     curve: list[Point]
+    right: Tensor  # bool (test images,): which of them it names rightly after the last step
+    stops: list[Stop] = field(default_factory=list)
 
     @property
     def final(self) -> float:
-        """Test accuracy after the last step."""
-        return self.curve[-1].test
+        """Test accuracy after the last step; of early stopping, the best that one of its rules would have kept."""
+        return max((stop.test for stop in self.stops), default=self.curve[-1].test)
 
     @property
     def best(self) -> float:
@@ -60,51 +98,100 @@ class Victim:
 
 def train_victim(
     runtime: Runtime,
-    train: Labelled,
-    test: Labelled,
+    material: Material,
     classes: int,
     config: VerifyConfig,
-    rho_a: float,
+    attacker: Attacker,
+    seed: int,
+    weights: Weights | None = None,
     advance: Callable[[int, Tensor, Point | None], None] = lambda step, loss, point: None,
 ) -> Victim:
-    """Train a fresh victim on `train` with an adversary of radius `rho_a`, following its accuracy on `test`.
+    """Train a fresh victim as `attacker` does, following its accuracy on the test images.
 
-    Draws, batches and initial weights depend on `config.seed` alone, so that victims differ in their data only.
-    `advance(steps done, loss, point or None)` is called after every step.
+    Draws, batches and initial weights depend on `seed` alone, so that victims differ in their data only. The pictures
+    have been through the attacker's filter already. `advance(steps done, loss, point or None)` follows every step.
+    Raises `SettingError` where `weights` do not fit the network.
     """
+    train = material.train
     view, seen_size = make_view(config, (train.images.shape[2], train.images.shape[3]))
-    model = runtime.place(build(config.network, classes, seen_size, config.seed))
-    optimiser = sgd(model, config)
-    within = Inner(rho_a, rho_a * config.step_share, config.steps_a)
-    sample = Labelled(train.images[:TRAIN_SAMPLE], train.labels[:TRAIN_SAMPLE])
-    stops = {round(config.steps * k / config.evaluations) for k in range(1, config.evaluations + 1)}
+    model = runtime.place(_start(attacker, classes, seen_size, seed, weights))
+    optimiser = sgd(model, config, config.lr if attacker.start == "scratch" else config.tune_lr)
+    step_of = _Step(runtime, model, optimiser, view, attacker, config, classes)
+    sample = train[:TRAIN_SAMPLE]
+    due = {round(config.steps * k / config.evaluations) for k in range(1, config.evaluations + 1)}
     curve: list[Point] = []
-    model.train()
+    looks: list[Look] = []
+    right = torch.zeros(0)
     with deterministic():
         for step in range(config.steps):
             set_learning_rate(optimiser, config, step)
-            numbers = batch_numbers(len(train.labels), config.batch, config.seed, step)
-            generator = runtime.generator(config.seed, "victim", step)
-            images = train.images[numbers].to(runtime.device).float() / 255
-            labels = train.labels[numbers].to(runtime.device)
-            loss = model_step(runtime, model, optimiser, images, labels, view, within, generator)
+            numbers = batch_numbers(len(train.labels), config.batch, seed, step)
+            loss = step_of(train[numbers].to(runtime.device), runtime.generator(seed, "victim", step))
             point = None
-            if step + 1 in stops:
-                scores = accuracy(runtime, model, test, view), accuracy(runtime, model, sample, view)
-                point = Point(step + 1, *scores)
+            if step + 1 in due:
+                right = named_rightly(runtime, model, material.test, view)
+                share = float(right.float().mean())
+                point = Point(step + 1, share, float(named_rightly(runtime, model, sample, view).float().mean()))
                 curve.append(point)
+                if material.validation:
+                    published, clean = (named_rightly(runtime, model, each, view) for each in material.validation)
+                    looks.append(Look(step + 1, share, published, clean))
             advance(step + 1, loss, point)
-    return Victim(model, curve)
+    return Victim(model, curve, right, stops(looks, config.patience, config.clean_share))
+
+
+def _start(attacker: Attacker, classes: int, size: tuple[int, int], seed: int, weights: Weights | None) -> nn.Module:
+    """The network before its first step, in the mode that it trains in."""
+    if attacker.start == "scratch" or weights is None:
+        return build(attacker.network, classes, size, seed).train()
+    model = build_from(weights, attacker.network, classes, size, seed)
+    if attacker.start == "full":
+        return model.train()
+    model.requires_grad_(False)
+    head(model)[1].requires_grad_(True)
+    return model.eval()  # of a probe, batch norm stays as it was given
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A training step of an attacker: view, augmentation, adversary, parameters."""
+
+    runtime: Runtime
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    view: View
+    attacker: Attacker
+    config: VerifyConfig
+    classes: int
+
+    def __call__(self, batch: Labelled, generator: torch.Generator) -> Tensor:
+        """The loss, detached, on the device."""
+        images, labels = batch.images.float() / 255, batch.labels
+        seen = self.view.apply(images, self.view.draw(images, generator))
+        if self._countermeasure.augment:
+            shares = F.one_hot(labels, self.classes).float()
+            seen, labels = self._countermeasure.augment(seen, shares, generator, self._losses)
+        rho = self.attacker.rho_a
+        within = Inner(rho, rho * self.config.step_share, self.config.steps_a)
+        delta = adversary(self.runtime, self.model, seen, labels, within, generator)
+        return parameter_step(self.runtime, self.model, self.optimiser, seen + delta, labels)
+
+    @property
+    def _countermeasure(self) -> Countermeasure:
+        return BY_NAME[self.attacker.countermeasure]
+
+    @torch.no_grad()
+    def _losses(self, images: Tensor, shares: Tensor) -> Tensor:
+        return F.cross_entropy(self.runtime.frozen(self.model)(images), shares, reduction="none")
 
 
 @torch.no_grad()
-def accuracy(runtime: Runtime, model: nn.Module, data: Labelled, view: View) -> float:
-    """The share of `data` that the model names rightly, through the view's centre, in [0, 1]."""
-    right = torch.zeros((), dtype=torch.int64, device=runtime.device)
+def named_rightly(runtime: Runtime, model: nn.Module, data: Labelled, view: View) -> Tensor:
+    """Which of `data` the model names rightly, through the view's centre: bool (N,) on the CPU."""
+    right = []
     logits = runtime.frozen(model)
     for at in range(0, len(data.labels), TEST_BATCH):
-        images = data.images[at : at + TEST_BATCH].to(runtime.device).float() / 255
-        seen = view.apply(images, view.centre(images))
-        guess = logits(seen).argmax(1)
-        right += (guess == data.labels[at : at + TEST_BATCH].to(runtime.device)).sum()
-    return int(right) / len(data.labels)
+        part = data[at : at + TEST_BATCH].to(runtime.device)
+        images = part.images.float() / 255
+        right.append(logits(view.apply(images, view.centre(images))).argmax(1) == part.labels)
+    return torch.cat(right).cpu()

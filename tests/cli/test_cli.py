@@ -12,7 +12,7 @@ import pytest
 from semshard_cli.main import app
 from typer.main import get_command
 
-from semshard.config import METHODS, ProtectConfig, VerifyConfig
+from semshard.config import COUNTERMEASURES, METHODS, ProtectConfig, VerifyConfig
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -49,8 +49,11 @@ def test_the_story_as_json(tmp_path, images):
 
     verify = json.loads(semshard("verify", out, "--rho-a", "0", "--rho-a", "2/255", "--json", *VICTIM).stdout)
     assert verify["chance"] == 0.1
-    assert [(r["rho_a"], r["data"]) for r in verify["results"]][::3] == [("0/255", "clean"), ("2/255", "clean")]
-    assert {"victim", "rho_a", "data", "seed", "final", "best", "train"} <= verify["results"][0].keys()
+    assert [attacker["rho_a"] for attacker in verify["attackers"]] == ["0/255", "2/255"]
+    assert list(verify["attackers"][0]["data"]) == ["clean", "protected", "control"]
+    figures = verify["attackers"][1]["data"]["protected"]
+    assert {"final", "final_interval", "best", "best_interval", "train", "seeds"} == figures.keys()
+    assert verify["verdict"]["attacker"] in {attacker["name"] for attacker in verify["attackers"]}
 
     picture = json.loads(semshard("preview", out, "--out", tmp_path / "p.png", "--json").stdout)["picture"]
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
@@ -63,19 +66,56 @@ def test_a_failed_audit_exits_with_1(finished):
     assert json.loads(semshard("audit", finished / "shards", "--json", expect=1).stdout)["ok"] is False
 
 
-def test_require_below_turns_a_weak_protection_into_exit_1(finished):
+def test_requirements_turn_a_weak_protection_into_exit_1(finished):
     shards = finished / "shards"
-    semshard("verify", shards, "--rho-a", "0", "--require-below", "100%", *VICTIM)
-    found = json.loads(
-        semshard("verify", shards, "--rho-a", "0", "--json", *VICTIM, "--seed", SEED_THAT_GUESSES).stdout
-    )
-    reached = next(result["final"] for result in found["results"] if result["data"] == "protected")
-    assert reached > 0, "choose another seed: this victim guessed nothing"
-    bound = str(reached - 0.01)
-    done = semshard(
-        "verify", shards, "--rho-a", "0", "--require-below", bound, *VICTIM, "--seed", SEED_THAT_GUESSES, expect=1
-    )
+    line = ["verify", shards, "--rho-a", "0", *VICTIM, "--seed", SEED_THAT_GUESSES]
+    semshard(*line, "--require-below", "100%")
+    found = json.loads(semshard(*line, "--json").stdout)
+    best = {kind: figures["best"] for kind, figures in found["attackers"][0]["data"].items()}
+    assert best["protected"] > 0, "choose another seed: this victim guessed nothing"
+    done = semshard(*line, "--require-below", str(best["protected"] - 0.01), expect=1)
     assert "above --require-below" in done.stderr
+    assert found["verdict"]["attacker"] in done.stderr
+    semshard(*line, "--require-below", str(best["protected"]))
+    done = semshard(*line, "--require-drop", "90%", expect=1)
+    assert "less than --require-drop 90.0%" in done.stderr
+    if best["clean"] >= best["protected"]:
+        semshard(*line, "--require-drop", str(max(0, best["clean"] - best["protected"] - 1e-9)))
+
+
+def test_countermeasures_as_json_and_as_a_table():
+    found = json.loads(semshard("countermeasures", "--json").stdout)
+    assert [each["name"] for each in found] == list(COUNTERMEASURES)
+    table = semshard("countermeasures").stdout
+    for each in found:
+        assert each["name"] in table
+
+
+def test_a_table_of_the_paper_as_json_and_as_markdown(tmp_path, images):
+    small = {"steps": 2, "batch": 8, "steps_u": 1, "steps_a": 1, "final_steps": 1}
+    line = [
+        "reproduce",
+        "table7",
+        "--source",
+        images,
+        "--out",
+        tmp_path / "t7",
+        "--cells",
+        "*none, model pgd:*",
+        *VICTIM[1:],
+    ]
+    line += [f"--protect={name}={value}" for name, value in small.items()]
+    found = json.loads(semshard(*line, "--json").stdout)
+    (cell,) = found["cells"]
+    assert (cell["row"], cell["paper"]) == ("noise none, model pgd", 37.91)
+    assert 0 <= cell["ours"] <= 100
+    text = semshard(*line).stdout
+    assert f"{cell['ours']:.1f} (37.9)" in text
+    assert f"{cell['ours']:.1f} (37.9)" in (tmp_path / "t7" / "table7.md").read_text()
+    wrong = semshard("reproduce", "table9", "--source", images, "--out", tmp_path / "x", expect=2).stderr
+    assert "choose one of: table1, table2" in wrong
+    wrong = semshard("reproduce", "table7", "--source", images, "--out", tmp_path / "x", "--cells", "a:b", expect=2)
+    assert "no cell is called a:b" in wrong.stderr
 
 
 @pytest.mark.parametrize(
@@ -132,7 +172,7 @@ def test_settings_come_from_toml_and_options_go_first(tmp_path, images):
     ("command", "config"),
     [
         *((name, ProtectConfig) for name in ("protect", "train", "sweep", "bench")),
-        *((name, VerifyConfig) for name in ("verify", "robustness")),
+        ("verify", VerifyConfig),
     ],
 )
 def test_every_setting_has_an_option(command, config):

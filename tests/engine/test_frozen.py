@@ -12,10 +12,10 @@ from semshard.engine import Frozen, Runtime, make_runtime, parameter_step, sgd
 from semshard.engine.frozen import _rest, folded_weights
 from semshard.engine.fused import available
 from semshard.errors import RunError
-from semshard.models import NETWORKS, build
+from semshard.models import build
 from semshard.presets import protect_config
 
-from .test_runtime import CPU, used
+from .test_runtime import CPU, SHALLOW, used
 
 with_fused = pytest.mark.skipif(not available(), reason="this build of torch has no oneDNN convolutions")
 
@@ -57,7 +57,7 @@ class Mixed(nn.Module):
 @with_fused
 @pytest.mark.parametrize("tiled", [False, True])
 @pytest.mark.parametrize("n", [1, 5, 9])
-@pytest.mark.parametrize("name", [*NETWORKS, "mixed"])
+@pytest.mark.parametrize("name", [*SHALLOW, "mixed"])
 def test_fused_convolutions_change_neither_scores_nor_gradients(name, n, tiled):
     torch.manual_seed(0)
     model = Mixed() if name == "mixed" else used(name, torch.float32)
@@ -81,7 +81,7 @@ def test_additions_and_relus_of_resnet_go_into_its_convolutions():
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SHALLOW)
 def test_the_gradient_is_that_of_the_summed_cross_entropy(name, precision):
     runtime, model = Runtime(CPU.device, precision), used(name, torch.float32)
     x, y = torch.rand(9, 3, 32, 32), torch.arange(9) % 5
@@ -155,7 +155,7 @@ def test_a_training_step_that_the_memory_does_not_hold_is_an_error_that_says_wha
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SHALLOW)
 def test_captured_passes_are_plain_passes_and_follow_the_weights(name, precision):
     runtime, said = make_runtime("cuda", precision), []
     model = runtime.place(used(name, torch.float32))
@@ -172,7 +172,7 @@ def test_captured_passes_are_plain_passes_and_follow_the_weights(name, precision
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SHALLOW)
 def test_captured_parameter_steps_are_plain_steps(name):
     config = protect_config("quick", (32, 32), "float32", {})
     said, states = [], []

@@ -1,0 +1,36 @@
+"""semshard countermeasures"""
+
+from __future__ import annotations
+
+import typer
+
+from .command import Json, errors_in_one_line
+
+
+def countermeasures(*, json: Json = False) -> None:
+    """List what attackers do against the noise: what each does, where it comes from, and when it is applied."""
+    from rich.table import Table
+
+    import semshard
+
+    from . import show
+
+    found = semshard.countermeasures()
+    if json:
+        show.as_json([each.to_json() for each in found])
+        return
+    table = Table(title="countermeasures", title_justify="left", title_style="bold")
+    for head in ("--countermeasure", "what it does", "applied", "source"):
+        table.add_column(head, overflow="fold")
+    for each in found:
+        table.add_row(each.name, each.line, each.when, each.paper)
+    table.caption = (
+        "beside adversarial training (--rho-a), other networks (--victim), given weights (--weights) and a partly "
+        "protected collection (--protected-fraction)"
+    )
+    show.console.print(table)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command("countermeasures")(errors_in_one_line(countermeasures))

@@ -1,0 +1,126 @@
+"""The grid of a verification: every attacker, on every form of the collection, for every seed, each trained once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._examine import Examiner, Kept, Split
+from .victims import Attacker, Material, Point, Victim, attackers
+from .victims.stopping import Stop
+
+KINDS = ("clean", "protected", "control")
+REST = "rest"  # the unprotected part of a collection alone
+
+
+@dataclass(frozen=True)
+class VictimResult:
+    """One victim: what it was trained on, and how well it names clean images that it never saw. Shares in [0, 1]."""
+
+    attacker: Attacker
+    data: str  # clean | protected | control, and rest: the unprotected part alone
+    seed: int
+    final: float  # test accuracy after the last step; of early stopping, the best that one of its rules would have kept
+    best: float  # highest test accuracy on the way
+    train: float  # accuracy on the images it was trained on, after the last step
+    seconds: float
+    curve: tuple[Point, ...]
+    per_class: tuple[float | None, ...]  # test accuracy after the last step; None for a class without a test image
+    stops: tuple[Stop, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"attacker": self.attacker.name, **self.attacker.to_json(), "data": self.data, **self.figures()}
+
+    def figures(self) -> dict[str, Any]:
+        """All but who and on what, as JSON values."""
+        about = asdict(self)
+        return {name: about[name] for name in about if name not in ("attacker", "data")}
+
+
+def train_grid(split: Split, budget: int, examiner: Examiner, kept: Kept) -> list[VictimResult]:
+    """A result for every attacker of the examiner's config, every data and seed. What is kept is not trained again."""
+    config = examiner.config
+    noisy = control(split.clean, budget, config.seed)
+    tasks = list(_tasks(examiner))
+    results: dict[tuple[Attacker, str, int], VictimResult] = {}
+    known: tuple[Any, Material] | None = None
+    for number, (attacker, data) in enumerate(tasks, 1):
+        of = (attacker.countermeasure, data, attacker.fraction if data != "clean" else 1.0)
+        if known is None or known[0] != of:
+            known = of, _material(split, noisy, attacker, data)
+        for seed in range(config.seed, config.seed + config.seeds):
+            about = {"victim": float(number), "victims": float(len(tasks))}
+            phase = f"{data}: {attacker.name}" + (f", seed {seed}" if config.seeds > 1 else "")
+            figures = victim_figures(examiner, kept, phase, known[1], attacker, seed, about)
+            results[attacker, data, seed] = VictimResult(attacker, data, seed, **figures)
+    return [results[who, data, seed] for who, data, seed in sorted(results, key=_order(config))]
+
+
+def _tasks(examiner: Examiner) -> Iterator[tuple[Attacker, str]]:
+    """Attackers and data, those together that learn from the same pictures."""
+    every = list(attackers(examiner.config))
+    every.sort(key=lambda attacker: examiner.config.countermeasure.index(attacker.countermeasure))
+    groups = dict.fromkeys((attacker.countermeasure, attacker.fraction) for attacker in every)
+    for countermeasure, fraction in groups:
+        of_group = [a for a in every if (a.countermeasure, a.fraction) == (countermeasure, fraction)]
+        for data in (*KINDS, REST) if fraction < 1 else KINDS:
+            yield from ((attacker, data) for attacker in of_group)
+
+
+def _order(config: Any) -> Any:
+    """In the order of the grid, and of an attacker's data and seeds."""
+    place = {attacker: number for number, attacker in enumerate(attackers(config))}
+    return lambda cell: (place[cell[0]], (*KINDS, REST).index(cell[1]), cell[2])
+
+
+def _material(split: Split, noisy: NDArray[np.uint8], attacker: Attacker, data: str) -> Material:
+    pixels = {"clean": split.clean, "protected": split.protected, "control": noisy, REST: split.clean}[data]
+    fraction = 1.0 if data == "clean" else attacker.fraction
+    return split.material(pixels, attacker.countermeasure, fraction, rest=data == REST)
+
+
+def victim_figures(
+    examiner: Examiner,
+    kept: Kept,
+    phase: str,
+    material: Material,
+    attacker: Attacker,
+    seed: int,
+    about: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """The figures of a `VictimResult`; the victim is trained where they are not kept."""
+
+    def made() -> dict[str, Any]:
+        victim, seconds = examiner.train(phase, material, attacker, seed, about or {})
+        return _as_json(victim, material, examiner.classes) | {"seconds": seconds}
+
+    found = dict(kept.get(examiner.key(material, attacker, seed), made))
+    found["curve"] = tuple(Point(**point) for point in found["curve"])
+    found["stops"] = tuple(Stop(**stop) for stop in found["stops"])
+    found["per_class"] = tuple(found["per_class"])
+    return found
+
+
+def _as_json(victim: Victim, material: Material, classes: int) -> dict[str, Any]:
+    right, labels = victim.right.numpy(), material.test.labels.numpy()
+    shares = [right[labels == number].mean() if (labels == number).any() else None for number in range(classes)]
+    return {
+        "final": victim.final,
+        "best": max(victim.best, victim.final),
+        "train": victim.train,
+        "curve": [asdict(point) for point in victim.curve],
+        "stops": [asdict(stop) for stop in victim.stops],
+        "per_class": [None if share is None else round(float(share), 4) for share in shares],
+    }
+
+
+def control(clean: NDArray[np.uint8], budget: int, seed: int) -> NDArray[np.uint8]:
+    """The originals with noise that is as large as the budget allows and means nothing: uniform in ±budget."""
+    random = np.random.Generator(np.random.PCG64([seed, 0xC0]))
+    noise = random.integers(-budget, budget, clean.shape, np.int16, endpoint=True)
+    noisy: NDArray[np.uint8] = np.clip(clean + noise, 0, 255).astype(np.uint8)
+    return noisy

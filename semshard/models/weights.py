@@ -1,0 +1,92 @@
+"""Weights trained on other images, for victims that start from them: safetensors, or torchvision's own from its cache.
+
+Nothing is downloaded, and no pickle is loaded whose SHA-256 torchvision's file name does not vouch for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import SettingError
+
+Numbers = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network's tensors by name, where they come from, and how their network wants its pixels."""
+
+    name: str
+    tensors: dict[str, Tensor]
+    mean: Numbers = (0.5, 0.5, 0.5)
+    std: Numbers = (1.0, 1.0, 1.0)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, in hex, of names and values."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.tensors.items()):
+            digest.update(name.encode() + tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def read_weights(text: str) -> Weights:
+    """The weights in a safetensors file, or those of a torchvision name like ResNet18_Weights.IMAGENET1K_V1.
+
+    Raises `SettingError` where the file is none of them, or the name is not in torchvision's cache.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if "_Weights." in text:
+        return _from_torchvision(text)
+    try:
+        return Weights(Path(text).name, {n.removeprefix("net."): t for n, t in load_file(text).items()})
+    except (OSError, SafetensorError) as error:
+        raise SettingError(f"{text} is no safetensors file with weights ({error})") from None
+
+
+def _from_torchvision(text: str) -> Weights:
+    from torchvision.models import get_weight
+
+    try:
+        weight = get_weight(text)
+    except (ValueError, AttributeError, KeyError):
+        raise SettingError(f"torchvision knows no weights {text!r}") from None
+    path = Path(torch.hub.get_dir()) / "checkpoints" / weight.url.rpartition("/")[2]
+    if not path.is_file():
+        raise SettingError(
+            f"{text} is not in torchvision's cache; semshard downloads nothing: put {weight.url} at {path}"
+        )
+    vouched = path.stem.rpartition("-")[2]  # resnet18-f37072fd.pth: the first digits of its SHA-256
+    with path.open("rb") as file:
+        if not hashlib.file_digest(file, "sha256").hexdigest().startswith(vouched):
+            raise SettingError(f"{path} is not what its name says: its SHA-256 does not begin with {vouched}")
+    seen = weight.transforms()
+    return Weights(text, torch.load(path, map_location="cpu", weights_only=True), tuple(seen.mean), tuple(seen.std))
+
+
+def head(net: nn.Module) -> tuple[str, nn.Linear]:
+    """The layer that names classes: the last linear one, and its name."""
+    return [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
+
+
+def fit(net: nn.Module, weights: Weights) -> str:
+    """Load `weights` into all of `net` but its head. Returns what does not fit, in words; empty where all does."""
+    new = head(net)[0] + "."
+    wanted = {name: value for name, value in net.state_dict().items() if not name.startswith(new)}
+    missing = [name for name in wanted if name not in weights.tensors and not name.endswith("num_batches_tracked")]
+    if missing:
+        return f"{len(missing)} tensors are missing, {missing[0]} among them"
+    for name, value in wanted.items():
+        there = weights.tensors.get(name, value)
+        if there.shape != value.shape:
+            return f"{name} is {tuple(there.shape)}, the network's is {tuple(value.shape)}"
+    net.load_state_dict({n: weights.tensors[n] for n in wanted if n in weights.tensors}, strict=False)
+    return ""

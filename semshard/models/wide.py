@@ -1,0 +1,53 @@
+"""Wide residual networks with pre-activation (Zagoruyko and Komodakis 2016); torchvision has them for ImageNet only."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PreActivated(nn.Module):
+    """Norm, ReLU, convolution, twice; the shortcut starts behind the first ReLU where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(x))
+        beside = x if self.shortcut is None else self.shortcut(y)
+        added: Tensor = self.conv2(F.relu(self.norm2(self.conv1(y)))) + beside
+        return added
+
+
+class WideResNet(nn.Module):
+    """Float images (N, 3, H, W) to class scores (N, classes): three stages of (depth − 4) / 6 blocks.
+
+    `stride` is that of the first convolution: 1 for 32 × 32, more for larger images.
+    """
+
+    def __init__(self, classes: int, depth: int, width: int, stride: int = 1) -> None:
+        super().__init__()
+        widths = [16, 16 * width, 32 * width, 64 * width]
+        self.stem = nn.Conv2d(3, 16, 3, stride, 1, bias=False)
+        blocks: list[nn.Module] = []
+        for stage in range(3):
+            for number in range((depth - 4) // 6):
+                inputs = widths[stage] if number == 0 else widths[stage + 1]
+                blocks.append(PreActivated(inputs, widths[stage + 1], 2 if stage and number == 0 else 1))
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.BatchNorm2d(widths[3])
+        self.head = nn.Linear(widths[3], classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm(self.blocks(self.stem(x))))
+        scores: Tensor = self.head(x.mean((2, 3)))
+        return scores

@@ -1,0 +1,51 @@
+"""Who trains on the shards: a network, where its weights start, an adversary, a countermeasure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..config import VerifyConfig
+from ..radii import format_radius
+from .countermeasures import BY_NAME
+
+_STARTS = {"probe": "linear probe of given weights", "full": "fine-tuned from given weights"}
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """A way to train on a collection of which `fraction` is protected. `rho_a` is in [0, 1], 0 standard training."""
+
+    network: str
+    rho_a: float
+    countermeasure: str = "none"
+    start: str = "scratch"  # scratch | probe | full
+    fraction: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """In words that tell it from every other attacker."""
+        parts = [self.network]
+        if self.start != "scratch":
+            parts.append(_STARTS[self.start])
+        if self.countermeasure != "none":
+            parts.append(BY_NAME[self.countermeasure].label)
+        parts.append(f"adversarial training at {format_radius(self.rho_a)}" if self.rho_a else "standard training")
+        if self.fraction < 1:
+            parts.append(f"{self.fraction:.0%} protected")
+        return ", ".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "network": self.network, "start": self.start, "rho_a": format_radius(self.rho_a),
+            "countermeasure": self.countermeasure, "protected_fraction": self.fraction,
+        }  # fmt: skip
+
+
+def attackers(config: VerifyConfig) -> Iterator[Attacker]:
+    """Every attacker of the grid that a config spans."""
+    axes = config.victim, config.start, config.countermeasure, config.protected_fraction, config.rho_a
+    for network, start, countermeasure, fraction, rho_a in itertools.product(*axes):
+        yield Attacker(network, rho_a, countermeasure, start, fraction)

@@ -1,0 +1,72 @@
+"""Countermeasures without chance: what a picture goes through once, before training and before testing alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
+Filter = Callable[[Pixels], Pixels]
+
+_WINDOW = 3  # pixels a side: the paper's Table 4
+
+
+def apply(filter: Filter, images: Tensor) -> Tensor:
+    """Images uint8 (N, 3, H, W), each through `filter`; the same shape and dtype."""
+    pictures = images.permute(0, 2, 3, 1).contiguous().numpy()
+    done = np.stack([filter(picture) for picture in pictures])
+    return torch.from_numpy(done).permute(0, 3, 1, 2).contiguous()
+
+
+def mean(picture: Pixels) -> Pixels:
+    return _pixels(cv2.blur(picture, (_WINDOW, _WINDOW)))
+
+
+def median(picture: Pixels) -> Pixels:
+    return _pixels(cv2.medianBlur(picture, _WINDOW))
+
+
+def gaussian(picture: Pixels) -> Pixels:
+    """OpenCV's window of three: 1 2 1 in each direction."""
+    return _pixels(cv2.GaussianBlur(picture, (_WINDOW, _WINDOW), 0))
+
+
+def grey(picture: Pixels) -> Pixels:
+    """The luma of ITU-R BT.601 in all three channels."""
+    return _pixels(cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
+
+
+def jpeg(quality: int) -> Filter:
+    """Baseline JPEG with libjpeg's tables of that quality and halved chroma (4:2:0), decoded again."""
+
+    def through(picture: Pixels) -> Pixels:
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert decoded is not None
+        return _pixels(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
+
+    return through
+
+
+def bits(depth: int) -> Filter:
+    """Each channel in 2^depth levels, spread over 0..255."""
+    most = 2**depth - 1
+    table = np.round(np.round(np.arange(256) / 255 * most) / most * 255).astype(np.uint8)
+    return lambda picture: table[picture]
+
+
+def resize(picture: Pixels) -> Pixels:
+    """Down to half by area means, up again by bicubic interpolation."""
+    height, width = picture.shape[:2]
+    half = cv2.resize(picture, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
+    return _pixels(cv2.resize(half, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def _pixels(picture: object) -> Pixels:
+    return np.asarray(picture, np.uint8)
