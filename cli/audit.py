@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Optional
+
 import typer
 
 from .command import Clean, Json, ShardsFolder, errors_in_one_line
@@ -9,7 +12,15 @@ from .command import Clean, Json, ShardsFolder, errors_in_one_line
 _SHOWN = 50
 
 
-def audit(shards: ShardsFolder, *, clean: Clean = None, json: Json = False) -> None:
+def audit(
+    shards: ShardsFolder,
+    *,
+    clean: Clean = None,
+    report: Annotated[
+        Optional[Path], typer.Option(help="A folder that verify wrote: check that it is whole and of these shards.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """Recompute every promise about a folder of shards from its bytes; exit with 1 if one is broken."""
     import semshard
 
@@ -17,7 +28,7 @@ def audit(shards: ShardsFolder, *, clean: Clean = None, json: Json = False) -> N
     from .watch import Watch
 
     with Watch() as watch:
-        result = semshard.audit(shards, clean=clean, progress=watch)
+        result = semshard.audit(shards, clean=clean, report=report, progress=watch)
     if json:
         show.as_json(result.to_json())
     else:

@@ -11,12 +11,6 @@ from semshard.config import VerifyConfig
 
 from .command import Clean, Device, Json, Preset, ShardsFolder, errors_in_one_line, settings_of, share
 
-_DATA = {
-    "clean": "originals",
-    "protected": "shards",
-    "control": "originals + random noise",
-    "rest": "their unprotected part",
-}
 _STYLE = {"protects": "green", "weakens": "yellow", "does not protect": "red", "cannot tell": "dim"}
 
 
@@ -86,24 +80,25 @@ def _show(found: Any) -> None:
 
     from . import show
 
-    table = Table(title="accuracy on clean images, %", title_justify="left", title_style="bold")
-    table.add_column("trained on")
-    for head in ("final", "95 %", "best", "on its training images"):
-        table.add_column(head, justify="right")
+    table = Table(title="accuracy on clean images, final (best), %", title_justify="left", title_style="bold")
+    table.add_column("attacker")
+    for head in ("originals", "shards", "95 %", "control", *(["the rest"] if found.partly else []), "verdict"):
+        table.add_column(head, justify="left" if head == "verdict" else "right")
     for each in found.attackers:
-        table.add_section()
+        reached = {kind: f"{100 * of.final:.1f} ({100 * of.best:.1f})" for kind, of in each.data.items()}
+        low, high = each.data["protected"].best_interval
+        between = f"{100 * low:.1f} to {100 * high:.1f}"
+        rest = [reached.get("rest", "")] if found.partly else []
         word = f"[{_STYLE[each.word]}]{each.word}[/]"
-        table.add_row(f"[bold]{each.attacker.name}[/]: {word}")
-        for kind, figures in each.data.items():
-            low, high = figures.final_interval
-            between = f"{100 * low:.1f} to {100 * high:.1f}"
-            numbers = (f"{100 * value:.1f}" for value in (figures.best, figures.train))
-            table.add_row(f"  {_DATA[kind]}", f"{100 * figures.final:.1f}", between, *numbers)
+        table.add_row(
+            each.attacker.name, reached["clean"], reached["protected"], between, reached["control"], *rest, word
+        )
     seeds = len(found.attackers[0].data["clean"].seeds)
     majority = f", largest class {found.majority:.1%}" if found.majority else ""
     table.caption = (
         f"trained on {found.samples['train']:,}, tested on {found.samples['test']:,} held-out images, "
-        f"{seeds} seed{'s' if seeds > 1 else ''}, chance {found.chance:.1%}{majority}"
+        f"{seeds} seed{'s' if seeds > 1 else ''}, chance {found.chance:.1%}{majority}\n"
+        "95 %: interval of the best on the shards; control: originals + random noise of the same size"
     )
     show.console.print(table)
     verdict = found.verdict

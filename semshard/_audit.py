@@ -21,6 +21,7 @@ from ._originals import Originals, find_originals
 from .errors import LedgerError, ShardError
 from .progress import Event, Progress, silent
 from .shards import Ledger, Shards, decode_png, ledger_path, open_shards, read_tar
+from .shards.attestation import problems
 from .shards.reader import FIELDS
 from .shards.writer import COLUMNS
 
@@ -58,16 +59,26 @@ class AuditResult:
         return {"ok": self.ok, **asdict(self)}
 
 
-def audit(shards: str | Path, *, clean: str | Path | None = None, progress: Progress = silent) -> AuditResult:
+def audit(
+    shards: str | Path,
+    *,
+    clean: str | Path | None = None,
+    report: str | Path | None = None,
+    progress: Progress = silent,
+) -> AuditResult:
     """Recompute every promise about the folder `shards` from its bytes.
 
     Hashes, sizes and counts against the manifest; every PNG; keys, labels and fields against parquet and manifest;
     nothing private in the public folder; with the ledger, or with the source `clean`, the L∞ distance of every image
-    and that every input is accounted for. Raises `ShardError` where there is no manifest to audit against.
+    and that every input is accounted for; with the folder of a `report`, that it is whole and of these very shards.
+    Raises `ShardError` where there is no manifest to audit against.
     """
     opened = open_shards(shards)
     result = AuditResult()
     result.failures += _public_folder(opened)
+    if report is not None:
+        digest = hashlib.sha256((opened.directory / "manifest.json").read_bytes()).hexdigest()
+        result.failures += [Failure(where, "", what) for where, what in problems(Path(report), digest)]
     try:
         originals = find_originals(opened, clean)
     except LedgerError as error:

@@ -27,9 +27,9 @@ from .models import read_weights
 from .presets import verify_config
 from .progress import Progress, remarks, silent
 from .shards import Shards, open_shards
+from .shards.attestation import FILE as ATTESTATION
+from .shards.attestation import statement
 from .victims import Attacker, attackers
-from .victims.attestation import FILE as ATTESTATION
-from .victims.attestation import statement
 from .victims.likeness import linf, psnr, ssim
 from .victims.report import Picture, write_report
 from .victims.verdict import RULE, interval, sentence, taught, word
@@ -91,6 +91,11 @@ class VerifyResult:
         return [victim for each in self.attackers for figures in each.data.values() for victim in figures.seeds]
 
     @property
+    def partly(self) -> bool:
+        """Whether an attacker had unprotected images too."""
+        return any(REST in each.data for each in self.attackers)
+
+    @property
     def strongest(self) -> AttackerResult:
         """The attacker who learns most, by best test accuracy, where the largest part is protected."""
         whole = max(each.attacker.fraction for each in self.attackers)
@@ -109,7 +114,7 @@ class VerifyResult:
     def verdict(self) -> dict[str, str]:
         """That of the strongest attacker tried: its name, a word, a sentence."""
         found = self.strongest
-        said = f"The strongest attacker tried. {found.sentence}"
+        said = f"The strongest attacker tried: {found.sentence}"
         return {"attacker": found.attacker.name, "word": found.word, "sentence": said}
 
     def to_json(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def write_report(path: Path, about: dict[str, Any], manifest: dict[str, Any], pi
         strongest=strongest,
         heat=heat(about["attackers"]),
         curves=[(a, data_url(curves_svg(a["data"], about["chance"], size), "svg+xml")) for a in harm[:PANELS]],
-        stops=[(a, stop_table(a["data"]["protected"]["seeds"])) for a in about["attackers"] if _stopped(a)],
+        stops=[(a, _unstopped(a), stop_table(a["data"]["protected"]["seeds"])) for a in harm if _stopped(a)],
         times=(times := 127 // max(1, manifest["noise"]["linf_max"])),
         pictures=[_shown(picture, times) for picture in pictures],
         per_class=per_class(strongest["data"], about["classes"]),
@@ -85,6 +85,11 @@ def heat(attackers: list[dict[str, Any]]) -> tuple[list[str], list[tuple[dict[st
 
 def _stopped(attacker: dict[str, Any]) -> bool:
     return any(seed["stops"] for seed in attacker["data"]["protected"]["seeds"])
+
+
+def _unstopped(attacker: dict[str, Any]) -> float:
+    """Test accuracy on the shards after the last step, whatever early stopping would have kept."""
+    return statistics.fmean(seed["curve"][-1]["test"] for seed in attacker["data"]["protected"]["seeds"])
 
 
 def stop_table(seeds: list[dict[str, Any]]) -> tuple[list[int], list[tuple[float, list[Any]]]]:

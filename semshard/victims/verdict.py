@@ -72,7 +72,7 @@ def sentence(name: str, best: Mapping[str, float], chance: float, found: Word) -
     """The accuracies of an attacker, and what they mean, in plain words."""
     rest = f", on their unprotected part alone {best['rest']:.1%}" if "rest" in best else ""
     return (
-        f"{name[0].upper()}{name[1:]}: {best['protected']:.1%} on clean images after training on the shards{rest}, "
+        f"{name}: {best['protected']:.1%} on clean images after training on the shards{rest}, "
         f"{best['clean']:.1%} after the originals, {best['control']:.1%} after the originals with random noise of the "
         f"same size (base: {chance:.1%}); {_MEANS[found]}."
     )

@@ -3,6 +3,7 @@
 import copy
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,9 @@ from semshard.victims.figures import amplified, curves_svg, histogram_svg, shade
 from semshard.victims.report import Picture, heat, per_class, stop_table, write_report
 
 CLASSES = ["<script>alert(1)</script>", 'cat & "dog"', "price_$x_1$", "猫 кот ネコ", "قطة", "empty"]
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+BROWSERS = "chromium", "google-chrome", "chromium-browser"
+BROWSER = os.environ.get("SEMSHARD_TEST_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), "none")
+no_browser = pytest.mark.skipif(BROWSER == "none", reason="needs Chromium or Chrome (SEMSHARD_TEST_BROWSER, or PATH)")
 PROBE = """<script>
   const seen = {errors: [], blocked: [], slides: []};
   addEventListener("error", event => seen.errors.push(String(event.message || event.target.tagName)), true);
@@ -277,7 +280,7 @@ def test_drawing_waits_until_a_report_is_written():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium, google-chrome or chromium-browser on the PATH")
+@no_browser
 def test_a_browser_shows_the_whole_page_and_asks_for_nothing_else(page, tmp_path):
     seen, console = browse(page, tmp_path)
     assert (seen["errors"], seen["blocked"], seen["requests"], console) == ([], [], [], [])
@@ -288,7 +291,7 @@ def test_a_browser_shows_the_whole_page_and_asks_for_nothing_else(page, tmp_path
     assert seen["slides"] == [{"clips": clips, "hidden": False}] * 2
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium, google-chrome or chromium-browser on the PATH")
+@no_browser
 def test_the_policy_of_the_page_keeps_the_network_out(page, tmp_path):
     spoiled = tmp_path / "spoiled.html"
     image = '<img src="http://127.0.0.1:9/a.png">'

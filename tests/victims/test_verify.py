@@ -230,6 +230,21 @@ def test_the_report_is_complete_private_and_tied_to_the_manifest(verified):
     assert not [path for path in (home / "shards").iterdir() if "report" in path.name]
 
 
+def test_a_report_cannot_be_passed_off_for_other_shards(verified, images, tmp_path):
+    home, _ = verified
+    report = home / "shards.report"
+    assert semshard.audit(home / "shards", report=report).ok
+    semshard.protect(images, tmp_path / "others", **(TINY | {"rho_u": "4/255"}))
+    (failure,) = semshard.audit(tmp_path / "others", report=report).failures
+    assert (failure.where, failure.problem.split(":")[0]) == ("report.intoto.json", "is of other shards")
+    told = (report / "report.json").read_text()
+    (report / "report.json").write_text(told.replace('"word": "', '"word": "really '))
+    (failure,) = semshard.audit(home / "shards", report=report).failures
+    assert failure.where == "report.json"
+    (report / "report.intoto.json").unlink()
+    assert "missing" in semshard.audit(home / "shards", report=report).failures[0].problem
+
+
 def test_the_page_carries_everything_it_shows(verified):
     home, found = verified
     page = (home / "shards.report" / "report.html").read_text()

@@ -7,11 +7,11 @@ its SHA-256, so that the report cannot be passed off for other shards; the repor
 from __future__ import annotations
 
 import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
-from .verdict import Word
-
-_RESULT: dict[Word, str] = {
+_RESULT = {
     "protects": "PASSED",
     "weakens": "WARNED",
     "does not protect": "FAILED",
@@ -37,3 +37,20 @@ def statement(about: dict[str, Any], manifest_sha256: str, report: bytes) -> dic
             "failedTests": names["FAILED"],
         },
     }
+
+
+def problems(folder: Path, manifest_sha256: str) -> list[tuple[str, str]]:
+    """Why the report in `folder` is not one of the shards with that manifest: (file, what is wrong); empty if it is."""
+    try:
+        stated = json.loads((folder / FILE).read_bytes())
+        subject = stated["subject"][0]["digest"]["sha256"]
+        vouched = stated["predicate"]["configuration"][0]["digest"]["sha256"]
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        return [(FILE, f"is missing or damaged ({error!r})")]
+    found = []
+    if subject != manifest_sha256:
+        found.append((FILE, "is of other shards: its subject is not this manifest"))
+    report = folder / "report.json"
+    if not report.is_file() or hashlib.sha256(report.read_bytes()).hexdigest() != vouched:
+        found.append(("report.json", f"is not the one that {FILE} names"))
+    return found
