@@ -11,7 +11,7 @@ from semshard.config import COUNTERED, ProtectConfig, VerifyConfig, read
 
 from .command import Device, Json, errors_in_one_line, pair, settings_of
 
-_OF_THE_TABLE = (*COUNTERED, "rho_a", "seed")
+_OF_THE_TABLE = (*COUNTERED, "victim", "rho_a", "seed")
 
 
 def reproduce(
@@ -62,16 +62,7 @@ def reproduce(
         show.as_json(found.to_json())
         return
     show.console.print(found.markdown(), markup=False, soft_wrap=True)
-    victims = f"{', '.join(found.victim['victim'])}, {found.victim['steps']} steps"
-    show.facts(
-        "ours, and in brackets the paper's",
-        [
-            ("scale", f"{found.scale}: victims {victims}, {found.samples['train']:,} images; the paper's are larger"),
-            ("tested on", f"{found.samples['test']:,} images held out of the source"),
-            ("seeds", str(found.seeds)),
-            ("table", f"{found.out}/{found.table}.md, {found.table}.json"),
-        ],
-    )
+    show.console.print(f"table: {found.out}/{found.table}.md, {found.table}.json", soft_wrap=True, markup=False)
 
 
 def register(app: typer.Typer) -> None:

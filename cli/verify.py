@@ -25,7 +25,10 @@ def verify(
     ] = None,
     weights: Annotated[
         Optional[str],
-        typer.Option(help="Start victims from these: a safetensors file, or a torchvision name in its cache."),
+        typer.Option(
+            help="Start victims from these: a safetensors file (pixel − 0.5, unless its metadata has mean and std), "
+            "or a torchvision name in its cache."
+        ),
     ] = None,
     require_below: Annotated[
         Optional[str],

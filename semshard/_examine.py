@@ -6,6 +6,7 @@ Verify, sweep and robustness share it. A trained victim's figures are kept, so t
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +25,8 @@ from .atomic import write_json
 from .config import VerifyConfig, fingerprint, to_json
 from .engine import Runtime
 from .errors import LedgerError, SettingError, ShardError
-from .models import Weights
+from .models import Weights, build, build_from
+from .noise.views import make_view
 from .progress import Event, Now, Progress
 from .shards import Shards, ledger_path
 from .victims import BY_NAME, Attacker, Labelled, Material, Point, Victim, apply, train_victim
@@ -60,7 +62,13 @@ class Split:
         held_back = self._drawn("validation", VALIDATION if countermeasure == "early-stop" else 0)
         lesson, exam = self._labelled(mixed, train & ~held_back), self.exam()
         validation = None
-        if held_back.any():
+        if not len(lesson.labels):
+            raise ShardError(
+                f"{self.train.sum()} training images are too few: none is left unprotected of {fraction:.4g}"
+            )
+        if countermeasure == "early-stop" and not (train & held_back).any():
+            raise ShardError(f"{train.sum()} training images are too few to hold some back for early stopping")
+        if countermeasure == "early-stop":
             validation = self._labelled(mixed, train & held_back), self._labelled(self.clean, train & held_back)
         filter = BY_NAME[countermeasure].filter
         if filter:
@@ -161,11 +169,23 @@ class Examiner:
     def key(self, material: Material, attacker: Attacker, seed: int, *more: Any) -> str:
         """The fingerprint of a victim: every pixel and label it learns from or is tested on, and its recipe."""
         early = attacker.countermeasure == "early-stop"
-        left_out = _GRID if early else (*_GRID, "patience", "clean_share")
+        left_out = [*_GRID, *([] if early else ["patience", "clean_share"]), *([] if attacker.rho_a else _ADVERSARY)]
+        left_out.append("tune_lr" if attacker.start == "scratch" else "lr")
         recipe = {name: value for name, value in to_json(self.config).items() if name not in left_out}
         who = {name: value for name, value in attacker.to_json().items() if name != "protected_fraction"}
         weights = self.weights.digest if self.weights and attacker.start != "scratch" else ""
-        return fingerprint(__version__, material.digest, who, seed, recipe, weights, *more)
+        where = __version__, torch.__version__, self.runtime.device.type
+        return fingerprint(*where, material.digest, self.classes, who, seed, recipe, weights, *more)
+
+    def check(self, size: tuple[int, ...]) -> None:
+        """Raises `SettingError` where a network cannot take images of `size`, or the weights do not fit it."""
+        _, (height, width) = make_view(self.config, (size[0], size[1]))
+        for name, start in itertools.product(self.config.victim, self.config.start):
+            if start == "scratch":
+                with torch.device("meta"):
+                    build(name, self.classes, (height, width), 0)
+            elif self.weights:
+                build_from(self.weights, name, self.classes, (height, width), 0)
 
 
 # What spans the grid, or chose the material: a victim is known by its attacker, its seed and its material.
@@ -173,6 +193,7 @@ _GRID = (
     "preset", "victim", "rho_a", "countermeasure", "start", "protected_fraction", "seeds", "seed", "holdout",
     "max_samples",
 )  # fmt: skip
+_ADVERSARY = ("steps_a", "step_share")
 
 
 def one_attacker(config: VerifyConfig, what: str) -> None:
@@ -195,9 +216,6 @@ class Kept:
     def __post_init__(self) -> None:
         if self.path.exists():
             self._known = json.loads(self.path.read_text())
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._known
 
     def get(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What is kept under `key`; made and kept now where there is nothing yet."""

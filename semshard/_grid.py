@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._examine import Examiner, Kept, Split
+from .config import VerifyConfig
 from .victims import Attacker, Material, Point, Victim, attackers
 from .victims.stopping import Stop
 
@@ -25,7 +26,7 @@ class VictimResult:
     data: str  # clean | protected | control, and rest: the unprotected part alone
     seed: int
     final: float  # test accuracy after the last step; of early stopping, the best that one of its rules would have kept
-    best: float  # highest test accuracy on the way
+    best: float  # highest test accuracy on the way; of early stopping, that of its best rule
     train: float  # accuracy on the images it was trained on, after the last step
     seconds: float
     curve: tuple[Point, ...]
@@ -51,6 +52,7 @@ def train_grid(split: Split, budget: int, examiner: Examiner, kept: Kept) -> lis
     for number, (attacker, data) in enumerate(tasks, 1):
         of = (attacker.countermeasure, data, attacker.fraction if data != "clean" else 1.0)
         if known is None or known[0] != of:
+            known = None  # two of them may not fit into memory
             known = of, _material(split, noisy, attacker, data)
         for seed in range(config.seed, config.seed + config.seeds):
             about = {"victim": float(number), "victims": float(len(tasks))}
@@ -71,7 +73,7 @@ def _tasks(examiner: Examiner) -> Iterator[tuple[Attacker, str]]:
             yield from ((attacker, data) for attacker in of_group)
 
 
-def _order(config: Any) -> Any:
+def _order(config: VerifyConfig) -> Callable[[tuple[Attacker, str, int]], tuple[int, int, int]]:
     """In the order of the grid, and of an attacker's data and seeds."""
     place = {attacker: number for number, attacker in enumerate(attackers(config))}
     return lambda cell: (place[cell[0]], (*KINDS, REST).index(cell[1]), cell[2])
@@ -110,7 +112,7 @@ def _as_json(victim: Victim, material: Material, classes: int) -> dict[str, Any]
     shares = [right[labels == number].mean() if (labels == number).any() else None for number in range(classes)]
     return {
         "final": victim.final,
-        "best": max(victim.best, victim.final),
+        "best": victim.best,
         "train": victim.train,
         "curve": [asdict(point) for point in victim.curve],
         "stops": [asdict(stop) for stop in victim.stops],

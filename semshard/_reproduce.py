@@ -63,7 +63,13 @@ class ReproduceResult:
         for row in rows:
             shown = (_shown(by_name.get((row, column))) for column in columns)
             lines.append(f"| {row} | {' | '.join(shown)} |")
-        return "\n".join(lines) + "\n"
+        networks = ", ".join(dict.fromkeys(cell.victim["network"] for cell in self.cells if cell.victim))
+        legend = (
+            f"Ours, and in brackets the paper's. Scale {self.scale}: victims {networks or self.victim['victim'][0]}, "
+            f"{self.victim['steps']:,} steps, trained on {self.samples['train']:,} images, tested on "
+            f"{self.samples['test']:,}; seeds: {self.seeds}."
+        )
+        return "\n".join([*lines, "", legend]) + "\n"
 
 
 def reproduce(
@@ -82,11 +88,12 @@ def reproduce(
 ) -> ReproduceResult:
     """Protect and examine the images at `source` for the cells of a table of the paper, and set our numbers beside its.
 
-    `scale` is the preset of both sides; with "quick" the paper's default network is the small one, and patience is
-    scaled with the length of the training. `cells` are patterns of ROW:COLUMN, like "SEM:4/255" or "REM*:*"; figures
-    have none. `dataset` chooses among a table's blocks. Every seed is that of a protection and of its victims. Shards
-    and victims are kept in `out`, so that the same call goes on where it stopped. `settings` are fields of
-    `VerifyConfig` for all victims alike, `protection` fields of `ProtectConfig` for all protections.
+    `scale` is the preset of both sides; with "quick" the small network stands for ResNet-18, but where a table is about
+    networks, and patience is scaled with the length of the training. `cells` are patterns of ROW:COLUMN, like
+    "SEM:4/255" or "REM*:*"; figures have none. `dataset` chooses among a table's blocks. Every seed is that of a
+    protection and of its victims. Shards and victims are kept in `out`, so that the same call goes on where it stopped.
+    `settings` are fields of `VerifyConfig` for all victims alike, `protection` fields of `ProtectConfig` for all
+    protections.
 
     Raises as `protect` and `verify`, and `SettingError` for a table, dataset or cell that the paper does not have.
     """
@@ -96,10 +103,12 @@ def reproduce(
     out.mkdir(parents=True, exist_ok=True)
     out.chmod(0o700)
     if table in FIGURES:
+        if seeds != 1 or list(cells) != ["*"]:
+            raise SettingError(f"{table} has one seed and no cells to choose from")
         study = Study(source, out, scale, device, progress, settings, protection or {})
         cells_found, samples, victim = STUDIES[table](study, about)
     else:
-        wanted = _cells(about, block, cells)
+        wanted = _networks(_cells(about, block, cells), block, verify_config(scale, (32, 32), "float32", {}))
         bench = _Bench(source, out, scale, seeds, device, progress, settings, protection or {})
         cells_found, samples, victim = bench.fill(wanted)
     result = ReproduceResult(
@@ -132,7 +141,7 @@ class _Bench:
             samples = {"train": int(split.train.sum()), "test": int(split.test.sum())}
             victim = to_json(examiner.config)
             for cell in group:
-                figures = _examined(cell, split, examiner, kept, seed, self.scale)
+                figures = _examined(cell, split, examiner, kept, seed)
                 found.setdefault(cell, []).append(figures)
         return [_filled(cell, found[cell]) for cell in wanted], samples, victim
 
@@ -140,6 +149,9 @@ class _Bench:
         self, made: dict[str, Any], group: Sequence[TableCell], seed: int, runtime: Runtime
     ) -> tuple[Split, Examiner]:
         """The protected images of a group of cells, made where they are not there yet, and who examines them."""
+        fixed = sorted({*made, "preset", "seed"} & {*self.protection})
+        if fixed:
+            raise SettingError(f"the table sets {', '.join(fixed)} itself")
         made = {**made, **self.protection}
         name = f"{made.get('method', 'cell')}-{fingerprint(made, self.scale, seed)[:8]}"
         told = under(name, self.progress)
@@ -189,6 +201,13 @@ def _cells(about: Mapping[str, Any], block: Mapping[str, Any], patterns: Sequenc
     return found
 
 
+def _networks(cells: list[TableCell], block: Mapping[str, Any], config: VerifyConfig) -> list[TableCell]:
+    """The cells with the network that is really trained: the preset's, unless the table is about networks."""
+    if any("network" in line["victim"] for line in (*block["rows"], *block["columns"])):
+        return cells
+    return [replace(cell, victim={**cell.victim, "network": config.victim[0]}) for cell in cells]
+
+
 def _made(about: Mapping[str, Any], base: Any, row: Any, column: Any, victim: Mapping[str, Any]) -> Any:
     """The settings of a cell's protection; None for clean images."""
     if row is None or column is None:
@@ -224,13 +243,10 @@ def _scaled(patience: int, config: VerifyConfig) -> int:
     return max(1, round(patience * config.steps / PAPER_STEPS))
 
 
-def _examined(
-    cell: TableCell, split: Split, examiner: Examiner, kept: Kept, seed: int, scale: str
-) -> tuple[float, float]:
+def _examined(cell: TableCell, split: Split, examiner: Examiner, kept: Kept, seed: int) -> tuple[float, float]:
     """Final and best test accuracy of a cell's victim."""
     config, asked = examiner.config, cell.victim
-    network = config.victim[0] if scale == "quick" and asked["network"] == "resnet18" else asked["network"]
-    attacker = Attacker(network, parse_radius(asked["rho_a"]), asked["countermeasure"])
+    attacker = Attacker(asked["network"], parse_radius(asked["rho_a"]), asked["countermeasure"])
     material = split.material(split.clean if cell.protect is None else split.protected, attacker.countermeasure)
     phase = f"{cell.row}, {cell.column}: {attacker.name}"
     figures = victim_figures(examiner, kept, phase, material, attacker, seed)

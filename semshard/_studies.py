@@ -25,7 +25,7 @@ class TableCell:
     row: str
     column: str
     paper: float | None
-    ours: float | None = None  # after the last step, mean over the seeds
+    ours: float | None = None  # after the last step, or what early stopping kept; mean over the seeds
     best: float | None = None  # the highest on the way, mean over the seeds
     spread: float | None = None  # half the distance between the lowest and the highest seed
     protect: dict[str, Any] | None = field(default=None, compare=False)  # None: clean images

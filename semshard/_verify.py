@@ -22,7 +22,7 @@ from ._version import __version__
 from .atomic import atomic_write, write_json
 from .config import COUNTERMEASURES, NETWORKS, VerifyConfig, to_json
 from .engine import Runtime, choose_preset, make_runtime
-from .errors import SettingError
+from .errors import OutputError, SettingError, ShardError
 from .models import read_weights
 from .presets import verify_config
 from .progress import Progress, remarks, silent
@@ -148,6 +148,7 @@ def verify(
     """
     begun = time.monotonic()
     opened = open_shards(shards)
+    digest = _digest(opened)
     size = opened.manifest["image"]["height"], opened.manifest["image"]["width"]
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     preset = choose_preset(preset, runtime)
@@ -155,22 +156,47 @@ def verify(
     given = read_weights(str(weights)) if weights else None
     originals = the_originals(opened, clean)
     split = load_split(opened, originals, config, progress)
-    folder = Path(report) if report else Path(f"{opened.directory.absolute()}.report")
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    folder = _report_folder(report, opened)
     examiner = Examiner(runtime, config, len(opened.classes), progress, given)
+    examiner.check(split.clean.shape[1:3])
     results = train_grid(split, opened.budget, examiner, Kept(folder / "victims.json"))
     found = _judge(results, split, config, len(opened.classes), str(folder))
     rows = preview_rows(opened, SHOWN, originals)
     pictures = [Picture(name, clean, protected) for name, clean, protected in rows if clean is not None]
-    _write(folder, found, config, opened, split, runtime, pictures, time.monotonic() - begun)
+    _write(folder, found, config, opened, digest, split, runtime, pictures, time.monotonic() - begun)
     return found
+
+
+def _digest(shards: Shards) -> str:
+    """SHA-256 of the manifest. Raises `ShardError` where a tar is not the one that it names."""
+    for path, stated in zip(shards.tars, shards.manifest["shards"], strict=True):
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            raise ShardError(f"{path} is missing") from None
+        if found != stated["sha256"]:
+            raise ShardError(f"{path} is not the tar that the manifest names; audit says more")
+    return hashlib.sha256((shards.directory / "manifest.json").read_bytes()).hexdigest()
+
+
+def _report_folder(report: str | Path | None, shards: Shards) -> Path:
+    """Where the report goes: never into the folder that is published."""
+    folder = Path(report) if report else Path(f"{shards.directory.absolute()}.report")
+    if folder.resolve().is_relative_to(shards.directory.resolve()):
+        raise OutputError(f"{folder} lies in the shards, which are published; a report shows clean images")
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o700)
+    return folder
 
 
 def _starts(config: VerifyConfig, given: dict[str, Any], weights: str | Path | None) -> VerifyConfig:
     """With weights, a linear probe and full fine-tuning, unless something else is asked for."""
     if weights and "start" not in given:
         return replace(config, start=("probe", "full"))
+    if weights and config.start == ("scratch",):
+        raise SettingError("start = scratch leaves --weights unread")
     if not weights and config.start != ("scratch",):
         raise SettingError(f"start = {', '.join(config.start)} wants weights; give --weights")
     return config
@@ -179,18 +205,21 @@ def _starts(config: VerifyConfig, given: dict[str, Any], weights: str | Path | N
 def _judge(results: list[VictimResult], split: Split, config: VerifyConfig, classes: int, folder: str) -> VerifyResult:
     """Results become figures over seeds, words and sentences."""
     tested = int(split.test.sum())
-    counts = np.bincount(split.labels[split.test], minlength=classes)
-    of_all = np.bincount(split.labels, minlength=classes)
+    lessons = np.bincount(split.labels[split.train], minlength=classes)
+    guess = float((split.labels[split.test] == lessons.argmax()).mean())  # of one who always names the largest class
     chance = 1 / classes
-    majority = float(counts.max() / tested) if of_all.max() > _UNBALANCED * of_all.mean() else None
-    base = max(chance, majority or 0.0)
+    of_all = np.bincount(split.labels, minlength=classes)
+    majority = guess if of_all.max() > _UNBALANCED * of_all.mean() else None
     found = []
     for attacker in attackers(config):
         mine = [result for result in results if result.attacker == attacker]
         kinds = [kind for kind in (*KINDS, REST) if any(result.data == kind for result in mine)]
         data = {kind: _figures([each for each in mine if each.data == kind], tested) for kind in kinds}
         best = {kind: figures.best for kind, figures in data.items()}
-        share = taught(best, base)
+        base, high = max(
+            (guess, guess), (chance, chance), *((r.best, r.best_interval[1]) for k, r in data.items() if k == REST)
+        )
+        share = taught(best, base, data["clean"].best_interval[0], high)
         said = sentence(attacker.name, best, base, word(share))
         found.append(AttackerResult(attacker, word(share), share, said, data))
     samples = {"train": int(split.train.sum()), "test": tested}
@@ -214,6 +243,7 @@ def _not_tried(config: VerifyConfig) -> list[str]:
             *(["standard training"] if 0 not in config.rho_a else []),
             *(["adversarial training"] if not any(config.rho_a) else []),
             *(["fine-tuning of a network trained on other images"] if config.start == ("scratch",) else []),
+            *(["a collection of which only a part is protected"] if config.protected_fraction == (1.0,) else []),
         ],
     }
     return [f"{what}: {', '.join(names)}" for what, names in left.items() if names]
@@ -224,12 +254,12 @@ def _write(
     found: VerifyResult,
     config: VerifyConfig,
     shards: Shards,
+    digest: str,
     split: Split,
     runtime: Runtime,
     pictures: list[Picture],
     seconds: float,
 ) -> None:
-    digest = hashlib.sha256((shards.directory / "manifest.json").read_bytes()).hexdigest()
     about = {
         "schema_version": 2,
         "tool": {"name": "semshard", "version": __version__},
@@ -238,7 +268,9 @@ def _write(
         "seconds": round(seconds, 1),
         "settings": to_json(config),
         "hardware": {
-            "device": torch.cuda.get_device_name() if runtime.device.type == "cuda" else platform.machine(),
+            "device": torch.cuda.get_device_name(runtime.device)
+            if runtime.device.type == "cuda"
+            else platform.machine(),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         },

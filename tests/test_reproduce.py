@@ -6,7 +6,7 @@ import re
 import pytest
 
 import semshard
-from semshard._reproduce import FIGURES, TABLES, _cells, _grouped, paper
+from semshard._reproduce import FIGURES, TABLES, _cells, _grouped, _networks, paper
 from semshard.config import NETWORKS
 from semshard.presets import protect_config, verify_config
 from semshard.victims import BY_NAME
@@ -48,6 +48,18 @@ def test_the_numbers_are_the_papers():
     assert of("table6", "4/255", "0") == 89.3
     assert of("table7", "noise pgd, model pgd", "4/255") == 46.72
     assert of("table8", "SEM", "0") == 10.56
+
+
+def test_a_cell_names_the_network_that_is_trained():
+    def networks(table, scale):
+        about = paper(table)
+        preset = verify_config(scale, (32, 32), "float32", {})
+        cells = _networks(_cells(about, about["blocks"][0], ["*"]), about["blocks"][0], preset)
+        return {cell.victim["network"] for cell in cells}
+
+    assert networks("table2", "quick") == {"small"}
+    assert networks("table2", "paper") == {"resnet18"}
+    assert networks("table3", "quick") == {"vgg16", "resnet18", "resnet50", "densenet121", "wrn34-10"}
 
 
 def test_noise_that_is_made_for_a_radius_follows_its_column():
@@ -118,6 +130,8 @@ def test_what_is_not_in_the_paper_is_refused(images, tmp_path):
         ({"table": "table9"}, "choose one of"),
         ({"table": "table4", "dataset": "imagenet100"}, "it has cifar10, cifar100"),
         ({"table": "table4", "cells": ["SEM:Mean"]}, "there are: Mean:Clean; Mean:EM"),
+        ({"table": "table4", "protection": {"method": "sc", "seed": 1}}, "the table sets method, seed itself"),
+        ({"table": "figure3", "seeds": 2}, "one seed"),
     ):
         with pytest.raises(semshard.SettingError, match=re.escape(words)):
             semshard.reproduce(source=images, out=tmp_path / "out", **wrong)

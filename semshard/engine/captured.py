@@ -44,7 +44,7 @@ class CapturedBackward:
 
     def __init__(self, model: nn.Module, loss: OnBatch, images: Tensor, labels: Tensor) -> None:
         before = {name: value.clone() for name, value in model.named_buffers()}
-        self._parameters = list(model.parameters())
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient

@@ -76,7 +76,8 @@ class Frozen:
         return run(lambda x: functional_call(self._rest.graph, self._rest.weights, (x,)), images, self._precision)
 
     def gradient(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The gradient of the cross-entropy, summed over the batch, at float images (N, 3, H, W); int64 labels (N,).
+        """The gradient of the cross-entropy, summed over the batch, at float images (N, 3, H, W); labels are
+        int64 (N,), or shares of the classes, float (N, classes).
 
         No image's gradient depends on another image. Where the device's memory does not hold the batch, it goes
         through in halves, and so do all later ones.

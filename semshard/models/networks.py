@@ -107,7 +107,7 @@ def _resnet(name: str) -> Callable[[int, Size], nn.Module]:
 def _vgg16(classes: int, size: Size) -> nn.Module:
     from torchvision.models import vgg16_bn
 
-    net = vgg16_bn(num_classes=classes)
+    net = vgg16_bn(num_classes=classes, dropout=0.0)  # dropout would draw from global state
     if _small(size):
         net.avgpool, net.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(512, classes)
     if min(size) < 32:  # five halvings would leave nothing

@@ -6,9 +6,12 @@ Nothing is downloaded, and no pickle is loaded whose SHA-256 torchvision's file 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 from ..errors import SettingError
 
 Numbers = tuple[float, float, float]
+_PIXELS = ("mean", "std")
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class Weights:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, of names and values."""
-        digest = hashlib.sha256()
+        """SHA-256, in hex, of names, values and what is done to the pixels."""
+        digest = hashlib.sha256(repr((self.mean, self.std)).encode())
         for name, tensor in sorted(self.tensors.items()):
             digest.update(name.encode() + tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
@@ -39,17 +43,27 @@ class Weights:
 def read_weights(text: str) -> Weights:
     """The weights in a safetensors file, or those of a torchvision name like ResNet18_Weights.IMAGENET1K_V1.
 
+    A safetensors file may say in its metadata how pixels in [0, 1] are normalised: `mean` and `std`, JSON lists of
+    three numbers; without them its network takes pixel − 0.5, as ours do. torchvision's weights say it themselves.
+
     Raises `SettingError` where the file is none of them, or the name is not in torchvision's cache.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
-    if "_Weights." in text:
+    if re.fullmatch(r"\w+_Weights\.\w+", text) and not text.endswith(".safetensors"):
         return _from_torchvision(text)
     try:
-        return Weights(Path(text).name, {n.removeprefix("net."): t for n, t in load_file(text).items()})
-    except (OSError, SafetensorError) as error:
+        with safe_open(text, framework="pt") as file:
+            told = {name: json.loads(value) for name, value in (file.metadata() or {}).items() if name in _PIXELS}
+            tensors = {name.removeprefix("net."): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return Weights(Path(text).name, tensors, **{name: _three(value) for name, value in told.items()})
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise SettingError(f"{text} is no safetensors file with weights ({error})") from None
+
+
+def _three(value: Any) -> Numbers:
+    red, green, blue = map(float, value)
+    return red, green, blue
 
 
 def _from_torchvision(text: str) -> Weights:
@@ -69,7 +83,10 @@ def _from_torchvision(text: str) -> Weights:
         if not hashlib.file_digest(file, "sha256").hexdigest().startswith(vouched):
             raise SettingError(f"{path} is not what its name says: its SHA-256 does not begin with {vouched}")
     seen = weight.transforms()
-    return Weights(text, torch.load(path, map_location="cpu", weights_only=True), tuple(seen.mean), tuple(seen.std))
+    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    # DenseNets were saved when their layers were called norm.1, as torchvision knows too
+    modern = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", name): value for name, value in tensors.items()}
+    return Weights(text, modern, _three(seen.mean), _three(seen.std))
 
 
 def head(net: nn.Module) -> tuple[str, nn.Linear]:

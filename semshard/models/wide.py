@@ -27,13 +27,14 @@ class PreActivated(nn.Module):
 class WideResNet(nn.Module):
     """Float images (N, 3, H, W) to class scores (N, classes): three stages of (depth − 4) / 6 blocks.
 
-    `stride` is that of the first convolution: 1 for 32 × 32, more for larger images.
+    `stride` is that of the first convolution: 1 for 32 × 32, more for larger images, whose every pixel it still sees.
     """
 
     def __init__(self, classes: int, depth: int, width: int, stride: int = 1) -> None:
         super().__init__()
         widths = [16, 16 * width, 32 * width, 64 * width]
-        self.stem = nn.Conv2d(3, 16, 3, stride, 1, bias=False)
+        side, pad = (3, 1) if stride == 1 else (2 * stride, stride // 2)
+        self.stem = nn.Conv2d(3, 16, side, stride, pad, bias=False)
         blocks: list[nn.Module] = []
         for stage in range(3):
             for number in range((depth - 4) // 6):

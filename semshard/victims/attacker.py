@@ -34,7 +34,7 @@ class Attacker:
             parts.append(BY_NAME[self.countermeasure].label)
         parts.append(f"adversarial training at {format_radius(self.rho_a)}" if self.rho_a else "standard training")
         if self.fraction < 1:
-            parts.append(f"{self.fraction:.0%} protected")
+            parts.append(f"{100 * self.fraction:.4g}% protected")
         return ", ".join(parts)
 
     def to_json(self) -> dict[str, Any]:

@@ -87,8 +87,8 @@ class Victim:
 
     @property
     def best(self) -> float:
-        """Highest test accuracy on the way."""
-        return max(point.test for point in self.curve)
+        """Highest test accuracy on the way; of early stopping, what its best rule would have kept."""
+        return self.final if self.stops else max(point.test for point in self.curve)
 
     @property
     def train(self) -> float:

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import re
 
 import pytest
 import torch
@@ -101,6 +102,32 @@ def test_weights_from_a_file_are_in_the_network_and_its_head_is_new(name, tmp_pa
     assert torch.allclose(model.eval()(x)[:, 0], found.eval()(x)[:, 0], atol=1e-5)
 
 
+def test_a_file_may_say_how_its_pixels_are_normalised(tmp_path):
+    state = build("small", 4, (32, 32), 3).state_dict()
+    plain, told = tmp_path / "plain.safetensors", tmp_path / "told.safetensors"
+    save_file(state, plain)
+    save_file(state, told, {"mean": "[0.5, 0.4, 0.3]", "std": "[0.2, 0.25, 0.5]"})
+    a, b = read_weights(str(plain)), read_weights(str(told))
+    assert (b.mean, b.std) == ((0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
+    assert a.digest != b.digest, "the same tensors behind other pixels are another start"
+    found, x = build_from(b, "small", 4, (32, 32), 0).eval(), torch.rand(1, 3, 32, 32)
+    seen = (x - torch.tensor(b.mean).view(1, 3, 1, 1)) / torch.tensor(b.std).view(1, 3, 1, 1)
+    torch.testing.assert_close(found(x), found.net(seen))
+    save_file(state, told, {"mean": "0.5"})
+    with pytest.raises(SettingError, match="no safetensors file with weights"):
+        read_weights(str(told))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("side", [32, 224])
+def test_no_network_draws_while_it_trains(name, side):
+    """Dropout would draw from global state, and a resumed run would differ."""
+    with torch.device("meta"):
+        modules = list(build(name, 10, (side, side), 0).modules())
+    assert not [module for module in modules if isinstance(module, torch.nn.Dropout) and module.p > 0]
+    assert not [module for module in modules if getattr(module, "drop_rate", 0)]
+
+
 def test_weights_with_the_stem_for_photographs_bring_it_along(tmp_path):
     save_file(build("resnet18", 4, (224, 224), 3).state_dict(), tmp_path / "w.safetensors")
     found = build_from(read_weights(str(tmp_path / "w.safetensors")), "resnet18", 10, (32, 32), 0)
@@ -148,3 +175,20 @@ def test_torchvisions_weights_come_from_its_cache_only_and_are_checked(tmp_path,
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (weights.mean, weights.std))
     torch.testing.assert_close(model(x), model.net((x - mean) / std), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(CPU.frozen(model)(x), model(x), rtol=1e-3, atol=1e-4)
+
+
+def test_densenets_saved_under_old_names_fit(tmp_path, monkeypatch):
+    from torchvision.models import DenseNet121_Weights
+
+    state = build("densenet121", 1000, (224, 224), 0).net.state_dict()
+    old = {re.sub(r"(denselayer\d+\.)(norm|conv)([12])\.", r"\1\2.\3.", name): value for name, value in state.items()}
+    assert old.keys() != state.keys()
+    path = tmp_path / "hub" / "checkpoints" / "densenet121-0.pth"
+    path.parent.mkdir(parents=True)
+    torch.save(old, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    path.rename(path.with_name(f"densenet121-{digest}.pth"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    monkeypatch.setattr(DenseNet121_Weights.IMAGENET1K_V1.value, "url", f"x/densenet121-{digest}.pth", raising=False)
+    build_from(read_weights("DenseNet121_Weights.IMAGENET1K_V1"), "densenet121", 10, (224, 224), 0)

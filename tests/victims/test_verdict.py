@@ -41,20 +41,24 @@ def test_two_seeds_are_widened_by_students_t():
 )
 def test_the_word_follows_its_rule(protected, found):
     best = {"clean": 0.7, "protected": protected, "control": 0.69}
-    assert word(taught(best, 0.1)) == found
+    assert word(taught(best, 0.1, 0.69, 0.1)) == found
     assert f"{protected:.1%}" in sentence("small", best, 0.1, found)
 
 
-def test_nothing_is_told_where_the_originals_teach_nothing():
-    assert word(taught({"clean": 0.19, "protected": 0.1, "control": 0.1}, 0.1)) == "cannot tell"
-    assert word(taught({"clean": 0.45, "protected": 0.4, "control": 0.4}, 0.4)) == "cannot tell", "the largest class"
+def test_nothing_is_told_where_the_originals_teach_nothing_or_too_few_images_say_so():
+    assert taught({"clean": 0.19, "protected": 0.1}, 0.1, 0.18, 0.1) is None, "less than ten points"
+    assert taught({"clean": 0.45, "protected": 0.4}, 0.4, 0.44, 0.4) is None, "above the largest class"
+    assert taught({"clean": 0.30, "protected": 0.1}, 0.1, 0.10, 0.1) is None, "ten test images"
+    assert taught({"clean": 0.30, "protected": 0.1}, 0.1, 0.25, 0.1) == 0
+    assert word(None) == "cannot tell"
 
 
 def test_a_partly_protected_collection_is_measured_from_its_unprotected_part():
     best = {"clean": 0.6, "protected": 0.51, "control": 0.58, "rest": 0.5}
-    assert taught(best, 0.1) == pytest.approx(0.1)
-    assert "unprotected part alone 50.0%" in sentence("small", best, 0.1, "protects")
-    assert taught(best | {"rest": 0.59}, 0.1) is None
+    assert taught(best, 0.5, 0.59, 0.51) == pytest.approx(0.1)
+    assert "unprotected part alone 50.0%" in sentence("small", best, 0.5, "protects")
+    assert taught(best | {"clean": 0.52}, 0.5, 0.515, 0.51) == pytest.approx(0.5), "two points may be enough"
+    assert taught(best, 0.5, 0.58, 0.59) is None, "intervals meet"
 
 
 def looks(tests, published, clean, every=10):

@@ -112,7 +112,7 @@ def test_an_interrupted_grid_goes_on_where_it_stopped_and_ends_in_the_same_figur
     assert len(count) == 2
     assert [r.curve for r in again.results] == [r.curve for r in whole.results]
     more = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **(QUICK | {"steps_a": 2}))
-    assert len(count) == 2 + 6, "another recipe is another victim"
+    assert len(count) == 2 + 3, "another adversary is another victim, but of standard training"
     assert len(more.results) == 6
 
 
@@ -170,7 +170,32 @@ def test_unbalanced_classes_have_a_majority_line(images, tmp_path):
     semshard.protect(images, tmp_path / "s", **TINY)
     found = semshard.verify(tmp_path / "s", rho_a="0", **QUICK)
     assert found.majority > 0.2
-    assert "base: " + f"{found.majority:.1%}" in found.attackers[0].sentence
+    assert f"(base: {found.majority:.1%})" in found.attackers[0].sentence
+
+
+def test_a_report_speaks_of_whole_shards_and_never_lies_among_them(finished):
+    shards = finished / "shards"
+    with pytest.raises(semshard.OutputError, match="lies in the shards"):
+        semshard.verify(shards, report=shards / "report", rho_a="0", **QUICK)
+    assert semshard.audit(shards).ok
+    tar = shards / "00001.tar"
+    tar.write_bytes(tar.read_bytes() + b"\0" * 512)
+    with pytest.raises(semshard.ShardError, match=r"00001\.tar is not the tar that the manifest names"):
+        semshard.verify(shards, rho_a="0", **QUICK)
+
+
+def test_a_network_that_cannot_take_the_images_is_found_before_any_training(images, tmp_path, seen):
+    for path in images.rglob("*.png"):
+        Image.open(path).crop((0, 0, 30, 28)).save(path)
+    semshard.protect(images, tmp_path / "s", **TINY)
+    with pytest.raises(semshard.SettingError, match="vit takes square images"):
+        semshard.verify(tmp_path / "s", victim="small,vit", rho_a="0", **QUICK)
+    assert not seen
+
+
+def test_too_few_images_for_an_attacker_are_an_error_that_says_so(finished):
+    with pytest.raises(semshard.ShardError, match=r"too few: none is left unprotected of 0\.9999"):
+        semshard.verify(finished / "shards", rho_a="0", protected_fraction="0.9999", **QUICK)
 
 
 def test_twins_of_training_images_are_not_tested_on(finished):
