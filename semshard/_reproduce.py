@@ -102,66 +102,53 @@ def reproduce(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     out.chmod(0o700)
+    study = Study(source, out, scale, device, progress, settings, protection or {})
     if table in FIGURES:
         if seeds != 1 or list(cells) != ["*"]:
             raise SettingError(f"{table} has one seed and no cells to choose from")
-        study = Study(source, out, scale, device, progress, settings, protection or {})
-        cells_found, samples, victim = STUDIES[table](study, about)
+        found, samples, victim = STUDIES[table](study, about)
     else:
         wanted = _networks(_cells(about, block, cells), block, verify_config(scale, (32, 32), "float32", {}))
-        bench = _Bench(source, out, scale, seeds, device, progress, settings, protection or {})
-        cells_found, samples, victim = bench.fill(wanted)
+        found, samples, victim = _fill(study, wanted, seeds)
     result = ReproduceResult(
-        table, about["title"], block["dataset"], scale, seeds, cells_found, samples, victim, about["notes"], str(out)
+        table, about["title"], block["dataset"], scale, seeds, found, samples, victim, about["notes"], str(out)
     )
     _write(result, about)
     return result
 
 
-@dataclass(frozen=True)
-class _Bench:
-    """Where the cells of a table are made: source, folder, scale, seeds."""
+def _fill(
+    study: Study, wanted: Sequence[TableCell], seeds: int
+) -> tuple[list[TableCell], dict[str, int], dict[str, Any]]:
+    """The cells with our numbers; the split; the victims' settings."""
+    runtime = make_runtime(study.device, str(study.settings.get("precision", "auto")), remarks(study.progress))
+    found: dict[TableCell, list[tuple[float, float]]] = {}
+    kept, samples, victim = Kept(study.out / "victims.json"), {"train": 0, "test": 0}, {}
+    for seed, (made, group) in itertools.product(range(seeds), _grouped(wanted)):
+        split, examiner = _examination(study, made, group, seed, runtime)
+        samples = {"train": int(split.train.sum()), "test": int(split.test.sum())}
+        victim = to_json(examiner.config)
+        for cell in group:
+            found.setdefault(cell, []).append(_examined(cell, split, examiner, kept, seed))
+    return [_filled(cell, found[cell]) for cell in wanted], samples, victim
 
-    source: str | Path
-    out: Path
-    scale: str
-    seeds: int
-    device: str
-    progress: Progress
-    settings: Mapping[str, Any]
-    protection: Mapping[str, Any]
 
-    def fill(self, wanted: Sequence[TableCell]) -> tuple[list[TableCell], dict[str, int], dict[str, Any]]:
-        """The cells with our numbers; the split; the victims' settings."""
-        runtime = make_runtime(self.device, str(self.settings.get("precision", "auto")), remarks(self.progress))
-        found: dict[TableCell, list[tuple[float, float]]] = {}
-        kept, samples, victim = Kept(self.out / "victims.json"), {"train": 0, "test": 0}, {}
-        for seed, (made, group) in itertools.product(range(self.seeds), _grouped(wanted)):
-            split, examiner = self._examination(made, group, seed, runtime)
-            samples = {"train": int(split.train.sum()), "test": int(split.test.sum())}
-            victim = to_json(examiner.config)
-            for cell in group:
-                figures = _examined(cell, split, examiner, kept, seed)
-                found.setdefault(cell, []).append(figures)
-        return [_filled(cell, found[cell]) for cell in wanted], samples, victim
-
-    def _examination(
-        self, made: dict[str, Any], group: Sequence[TableCell], seed: int, runtime: Runtime
-    ) -> tuple[Split, Examiner]:
-        """The protected images of a group of cells, made where they are not there yet, and who examines them."""
-        fixed = sorted({*made, "preset", "seed"} & {*self.protection})
-        if fixed:
-            raise SettingError(f"the table sets {', '.join(fixed)} itself")
-        made = {**made, **self.protection}
-        name = f"{made.get('method', 'cell')}-{fingerprint(made, self.scale, seed)[:8]}"
-        told = under(name, self.progress)
-        folder = self.out / "protected" / name
-        protect(self.source, folder, preset=self.scale, device=self.device, progress=told, **made, seed=seed)
-        shards = open_shards(folder)
-        size = shards.manifest["image"]["height"], shards.manifest["image"]["width"]
-        config = _config(verify_config(self.scale, size, runtime.precision, self.settings), group)
-        split = load_split(shards, the_originals(shards, None), config, told)
-        return split, Examiner(runtime, config, len(shards.classes), self.progress)
+def _examination(
+    study: Study, made: dict[str, Any], group: Sequence[TableCell], seed: int, runtime: Runtime
+) -> tuple[Split, Examiner]:
+    """The protected images of a group of cells, made where they are not there yet, and who examines them."""
+    fixed = sorted({*made, "preset", "seed"} & {*study.protection})
+    if fixed:
+        raise SettingError(f"the table sets {', '.join(fixed)} itself")
+    made = {**made, **study.protection}
+    name = f"{made.get('method', 'cell')}-{fingerprint(made, study.scale, seed)[:8]}"
+    told, folder = under(name, study.progress), study.out / "protected" / name
+    protect(study.source, folder, preset=study.scale, device=study.device, progress=told, **made, seed=seed)
+    shards = open_shards(folder)
+    size = shards.manifest["image"]["height"], shards.manifest["image"]["width"]
+    config = _config(verify_config(study.scale, size, runtime.precision, study.settings), group)
+    split = load_split(shards, the_originals(shards, None), config, told)
+    return split, Examiner(runtime, config, len(shards.classes), study.progress)
 
 
 @functools.cache
