@@ -84,7 +84,7 @@ def _option(f: Any) -> Any:
     several = str(f.type).startswith("tuple")
     kind: Any = list[str] if several else str if f.metadata["radius"] else _TYPES.get(str(f.type), float)
     choices = f" One of: {', '.join(f.metadata['choices'])}." if f.metadata["choices"] else ""
-    metavar = "RADIUS" if f.metadata["radius"] else None
+    metavar = "RADIUS" if f.metadata["radius"] else "V,…" if several else None
     help = f.metadata["help"] + choices
     return Annotated[Optional[kind], typer.Option(help=help, metavar=metavar, rich_help_panel="Settings")]
 
