@@ -30,6 +30,9 @@ def verify(
             "or a torchvision name in its cache."
         ),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Victims trained at once, each in a process with its share of the cores.")
+    ] = 1,
     require_below: Annotated[
         Optional[str],
         typer.Option(help="Exit with 1 when the strongest attacker's best accuracy is above this, like 35% or 0.35."),
@@ -56,6 +59,7 @@ def verify(
             preset=preset,
             report=report,
             weights=weights,
+            jobs=jobs,
             device=device,
             progress=watch,
             **settings,

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -138,15 +138,13 @@ class Examiner:
         """The attacker of studies that have one network and no countermeasure."""
         return Attacker(self.config.victim[0], rho_a)
 
-    def train(
-        self, phase: str, material: Material, attacker: Attacker, seed: int, about: Mapping[str, float]
-    ) -> tuple[Victim, float]:
+    def train(self, phase: str, material: Material, attacker: Attacker, seed: int) -> tuple[Victim, float]:
         """A victim, and the seconds it took."""
         show = Now()
 
         def advance(step: int, loss: Tensor, point: Point | None) -> None:
             if show(point is not None):
-                figures = {"loss": float(loss), **about, **({"test": point.test} if point else {})}
+                figures = {"loss": float(loss), **({"test": point.test} if point else {})}
                 self.progress(Event(phase, step, self.config.steps, "steps", figures))
 
         start = time.perf_counter()
@@ -161,7 +159,7 @@ class Examiner:
         """Final, best and training accuracy of a victim, and its seconds; trained only where they are not kept."""
 
         def made() -> dict[str, float]:
-            victim, seconds = self.train(phase, material, attacker, self.config.seed, {})
+            victim, seconds = self.train(phase, material, attacker, self.config.seed)
             return {"final": victim.final, "best": victim.best, "train": victim.train, "seconds": seconds}
 
         return kept.get(self.key(material, attacker, self.config.seed), made)
@@ -216,6 +214,9 @@ class Kept:
     def __post_init__(self) -> None:
         if self.path.exists():
             self._known = json.loads(self.path.read_text())
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
 
     def get(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What is kept under `key`; made and kept now where there is nothing yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from .victims.stopping import Stop
 
 KINDS = ("clean", "protected", "control")
 REST = "rest"  # the unprotected part of a collection alone
+
+Cell = tuple[Attacker, str, int]  # who, on what data, with which seed
 
 
 @dataclass(frozen=True)
@@ -44,28 +46,30 @@ class VictimResult:
 
 def train_grid(split: Split, budget: int, examiner: Examiner, kept: Kept) -> list[VictimResult]:
     """A result for every attacker of the examiner's config, every data and seed. What is kept is not trained again."""
-    config = examiner.config
+    results: dict[Cell, VictimResult] = {}
+    for cell, material in cells(split, budget, examiner.config):
+        attacker, data, seed = cell
+        phase = f"{data}: {attacker.name}" + (f", seed {seed}" if examiner.config.seeds > 1 else "")
+        results[cell] = VictimResult(*cell, **victim_figures(examiner, kept, phase, material, attacker, seed))
+    return [results[cell] for cell in sorted(results, key=_order(examiner.config))]
+
+
+def cells(split: Split, budget: int, config: VerifyConfig) -> Iterator[tuple[Cell, Material]]:
+    """Every cell of the grid with what its victim learns from; those together that learn from the same pictures."""
     noisy = control(split.clean, budget, config.seed)
-    tasks = list(_tasks(examiner))
-    results: dict[tuple[Attacker, str, int], VictimResult] = {}
     known: tuple[Any, Material] | None = None
-    for number, (attacker, data) in enumerate(tasks, 1):
+    for attacker, data in _tasks(config):
         of = (attacker.countermeasure, data, attacker.fraction if data != "clean" else 1.0)
         if known is None or known[0] != of:
             known = None  # two of them may not fit into memory
             known = of, _material(split, noisy, attacker, data)
         for seed in range(config.seed, config.seed + config.seeds):
-            about = {"victim": float(number), "victims": float(len(tasks))}
-            phase = f"{data}: {attacker.name}" + (f", seed {seed}" if config.seeds > 1 else "")
-            figures = victim_figures(examiner, kept, phase, known[1], attacker, seed, about)
-            results[attacker, data, seed] = VictimResult(attacker, data, seed, **figures)
-    return [results[who, data, seed] for who, data, seed in sorted(results, key=_order(config))]
+            yield (attacker, data, seed), known[1]
 
 
-def _tasks(examiner: Examiner) -> Iterator[tuple[Attacker, str]]:
-    """Attackers and data, those together that learn from the same pictures."""
-    every = list(attackers(examiner.config))
-    every.sort(key=lambda attacker: examiner.config.countermeasure.index(attacker.countermeasure))
+def _tasks(config: VerifyConfig) -> Iterator[tuple[Attacker, str]]:
+    every = list(attackers(config))
+    every.sort(key=lambda attacker: config.countermeasure.index(attacker.countermeasure))
     groups = dict.fromkeys((attacker.countermeasure, attacker.fraction) for attacker in every)
     for countermeasure, fraction in groups:
         of_group = [a for a in every if (a.countermeasure, a.fraction) == (countermeasure, fraction)]
@@ -73,7 +77,7 @@ def _tasks(examiner: Examiner) -> Iterator[tuple[Attacker, str]]:
             yield from ((attacker, data) for attacker in of_group)
 
 
-def _order(config: VerifyConfig) -> Callable[[tuple[Attacker, str, int]], tuple[int, int, int]]:
+def _order(config: VerifyConfig) -> Callable[[Cell], tuple[int, int, int]]:
     """In the order of the grid, and of an attacker's data and seeds."""
     place = {attacker: number for number, attacker in enumerate(attackers(config))}
     return lambda cell: (place[cell[0]], (*KINDS, REST).index(cell[1]), cell[2])
@@ -92,19 +96,23 @@ def victim_figures(
     material: Material,
     attacker: Attacker,
     seed: int,
-    about: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """The figures of a `VictimResult`; the victim is trained where they are not kept."""
 
     def made() -> dict[str, Any]:
-        victim, seconds = examiner.train(phase, material, attacker, seed, about or {})
-        return _as_json(victim, material, examiner.classes) | {"seconds": seconds}
+        return trained(examiner, phase, material, attacker, seed)
 
     found = dict(kept.get(examiner.key(material, attacker, seed), made))
     found["curve"] = tuple(Point(**point) for point in found["curve"])
     found["stops"] = tuple(Stop(**stop) for stop in found["stops"])
     found["per_class"] = tuple(found["per_class"])
     return found
+
+
+def trained(examiner: Examiner, phase: str, material: Material, attacker: Attacker, seed: int) -> dict[str, Any]:
+    """A new victim's figures, as JSON values."""
+    victim, seconds = examiner.train(phase, material, attacker, seed)
+    return _as_json(victim, material, examiner.classes) | {"seconds": seconds}
 
 
 def _as_json(victim: Victim, material: Material, classes: int) -> dict[str, Any]:

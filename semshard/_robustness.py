@@ -151,7 +151,7 @@ def _noise(name: str, examiner: Examiner, material: Material, images: int) -> di
     """Definition 2 and F: the noise of the shards, a network trained anew, which is the victim."""
     config, rho = examiner.config, examiner.config.rho_a[0]
     phase = f"{name}: victim, {format_radius(rho)}"
-    victim, _ = examiner.train(phase, material, examiner.plain(rho), config.seed, {})
+    victim, _ = examiner.train(phase, material, examiner.plain(rho), config.seed)
     few, within = material.train[:images], Inner(rho, rho * config.step_share, config.steps_a)
     view, _ = make_view(config, (few.images.shape[2], few.images.shape[3]))
     found = of_noise(examiner.runtime, victim.model, few.images, few.labels, view, within, 1, config.seed)

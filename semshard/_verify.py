@@ -18,6 +18,7 @@ import torch
 from ._examine import Examiner, Kept, Split, load_split, the_originals
 from ._grid import KINDS, REST, VictimResult, train_grid
 from ._preview import preview_rows
+from ._side_by_side import train_ahead
 from ._version import __version__
 from .atomic import atomic_write, write_json
 from .config import COUNTERMEASURES, NETWORKS, VerifyConfig, to_json
@@ -132,6 +133,7 @@ def verify(
     preset: str = "auto",
     report: str | Path | None = None,
     weights: str | Path | None = None,
+    jobs: int = 1,
     device: str = "auto",
     progress: Progress = silent,
     **settings: Any,
@@ -142,7 +144,8 @@ def verify(
     `settings` are fields of `VerifyConfig`. `weights` to start from are a safetensors file, or the torchvision name of
     some that are in its cache. Writes report.json, report.html and an in-toto attestation into `report` (default:
     `<shards>.report` beside the shards; it shows clean pixels, so it is not for publication); finished victims are
-    kept there too, so that the same call goes on where it stopped.
+    kept there too, so that the same call goes on where it stopped. `jobs` victims are trained at once, each in a
+    process of its own.
 
     Raises `LedgerError` where the originals cannot be had, `ShardError`, `SourceError`, `SettingError`.
     """
@@ -159,7 +162,10 @@ def verify(
     folder = _report_folder(report, opened)
     examiner = Examiner(runtime, config, len(opened.classes), progress, given)
     examiner.check(split.clean.shape[1:3])
-    results = train_grid(split, opened.budget, examiner, Kept(folder / "victims.json"))
+    kept = Kept(folder / "victims.json")
+    if jobs > 1:
+        train_ahead(split, opened.budget, examiner, kept, jobs)
+    results = train_grid(split, opened.budget, examiner, kept)
     found = _judge(results, split, config, len(opened.classes), str(folder))
     rows = preview_rows(opened, SHOWN, originals)
     pictures = [Picture(name, clean, protected) for name, clean, protected in rows if clean is not None]

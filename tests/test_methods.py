@@ -119,11 +119,11 @@ def accuracies(images, home, methods, recipe, settings):
         semshard.protect(images, home / method, method=method, **(settings | OWN.get(method, {})))
         shards = open_shards(home / method)
         split = load_split(shards, the_originals(shards, None), config, lambda event: None)
-        examiner, exam = Examiner(runtime, config, len(shards.classes), lambda event: None), split.exam()
+        examiner = Examiner(runtime, config, len(shards.classes), lambda event: None)
         for name, pixels in {method: split.protected, **({} if found else {"clean": split.clean})}.items():
             for rho in config.rho_a:
-                victim, _ = examiner.train(name, split.lesson(pixels), exam, rho, {})
-                found[name, rho] = victim.curve[-1].test
+                victim, _ = examiner.train(name, split.material(pixels), examiner.plain(rho), config.seed)
+                found[name, rho] = victim.final
     return found
 
 

@@ -116,6 +116,26 @@ def test_an_interrupted_grid_goes_on_where_it_stopped_and_ends_in_the_same_figur
     assert len(more.results) == 6
 
 
+def test_victims_side_by_side_are_those_of_the_grid_and_are_trained_elsewhere(finished, tmp_path, monkeypatch):
+    grid = {"rho_a": "0,2/255", "protected_fraction": "1,0.5", **QUICK}
+    alone = semshard.verify(finished / "shards", report=tmp_path / "alone", **grid)
+
+    def here(*args):
+        raise AssertionError("trained in this process")
+
+    monkeypatch.setattr("semshard._examine.train_victim", here)
+    events = []
+    found = semshard.verify(finished / "shards", report=tmp_path / "two", jobs=2, progress=events.append, **grid)
+    assert [(r.attacker, r.data, r.seed) for r in found.results] == [
+        (r.attacker, r.data, r.seed) for r in alone.results
+    ]
+    for one, other in zip(alone.results, found.results, strict=True):
+        assert abs(one.final - other.final) < 0.5, "the number of threads may change the last bits, no more"
+        assert [point.step for point in one.curve] == [point.step for point in other.curve]
+    done = [event for event in events if event.phase == "victims"]
+    assert (done[-1].done, done[-1].total) == (12, 12), "clean victims serve both fractions"
+
+
 def test_a_filter_is_applied_once_for_all_victims_of_the_same_pictures(finished, monkeypatch):
     from semshard.victims import apply
 
