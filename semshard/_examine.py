@@ -150,9 +150,8 @@ class Examiner:
         start = time.perf_counter()
         if self.runtime.fits(material.train.images.numel()):
             material = replace(material, train=material.train.to(self.runtime.device))
-        victim = train_victim(
-            self.runtime, material, self.classes, self.config, attacker, seed, self.weights, advance
-        )  # fmt: skip
+        recipe = self.classes, self.config, attacker, seed, self.weights
+        victim = train_victim(self.runtime, material, *recipe, advance)
         return victim, round(time.perf_counter() - start, 1)
 
     def figures(self, kept: Kept, phase: str, material: Material, attacker: Attacker) -> dict[str, float]:
@@ -175,9 +174,9 @@ class Examiner:
         where = __version__, torch.__version__, self.runtime.device.type
         return fingerprint(*where, material.digest, self.classes, who, seed, recipe, weights, *more)
 
-    def check(self, size: tuple[int, ...]) -> None:
+    def check(self, size: tuple[int, int]) -> None:
         """Raises `SettingError` where a network cannot take images of `size`, or the weights do not fit it."""
-        _, (height, width) = make_view(self.config, (size[0], size[1]))
+        _, (height, width) = make_view(self.config, size)
         for name, start in itertools.product(self.config.victim, self.config.start):
             if start == "scratch":
                 with torch.device("meta"):

@@ -157,11 +157,11 @@ def verify(
     preset = choose_preset(preset, runtime)
     config = _starts(verify_config(preset, size, runtime.precision, settings), settings, weights)
     given = read_weights(str(weights)) if weights else None
+    examiner = Examiner(runtime, config, len(opened.classes), progress, given)
+    examiner.check(size)
     originals = the_originals(opened, clean)
     split = load_split(opened, originals, config, progress)
     folder = _report_folder(report, opened)
-    examiner = Examiner(runtime, config, len(opened.classes), progress, given)
-    examiner.check(split.clean.shape[1:3])
     kept = Kept(folder / "victims.json")
     if jobs > 1:
         train_ahead(split, opened.budget, examiner, kept, jobs)

@@ -56,3 +56,12 @@ class Now:
 
 def silent(event: Event) -> None:
     """The default: nobody is watching."""
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words a person would use."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import atomic_write
+from ..progress import duration
 from .figures import SERIES, amplified, curves_svg, data_url, histogram_svg, png, shade
 
 PANELS = 24  # curves shown; a page with more is not read
@@ -159,7 +160,7 @@ def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": _percent, "short": _short, "when": _when, "time": _time, "plain": _plain}
+    environment.filters |= {"percent": _percent, "short": _short, "when": _when, "time": duration, "plain": _plain}
     environment.filters["shade"] = shade
     return environment.from_string(resources.files(__package__).joinpath("report.html.j2").read_text("utf-8"))
 
@@ -175,15 +176,6 @@ def _short(share: float) -> str:
 
 def _when(stamp: str) -> str:
     return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M} UTC"
-
-
-def _time(seconds: float) -> str:
-    """1234.5 as 20 min 35 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"
 
 
 def _plain(value: Any) -> str:
