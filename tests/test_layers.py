@@ -13,13 +13,14 @@ LEVELS = {
     "threads": 0,
     "config": 0,
     "errors": 0,
+    "metadata": 0,
     "progress": 0,
     "_version": 0,
     "models": 0,
     "radii": 0,
     "presets": 0,
 }
-LEVELS |= {"engine": 1, "noise": 1, "sources": 1, "shards": 1, "victims": 1}
+LEVELS |= {"engine": 1, "grouping": 1, "noise": 1, "sources": 1, "shards": 1, "victims": 1}
 STORIES = 2
 FILES = sorted((ROOT / "semshard").rglob("*.py"))
 
