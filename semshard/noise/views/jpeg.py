@@ -1,0 +1,308 @@
+"""JPEG compression with a gradient (ISO/IEC 10918-1, baseline; Annex K's tables, libjpeg's quality scaling).
+
+The way forward is libjpeg's own arithmetic on float tensors: its 16-bit colour constants, its accurate integer DCT
+(Loeffler, Ligtenberg and Moschytz 1989) with 13-bit constants, its box average and triangle filter of the chroma,
+rounding wherever it rounds. So whole grey levels become what libjpeg-turbo decodes to: every pixel in float64, all but
+a few in a million in float32 (in full: TF32 products lack the bits).
+
+The way back is the transpose of the same products. Only the rounding of the quantised coefficients loses much; there
+the slope of Shin and Song (2017) stands in, and every other rounding counts as the identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...errors import SettingError
+
+SUBSAMPLINGS = ("4:4:4", "4:2:0")
+SLOPES = ("cubic", "straight")
+
+# Annex K.1 at quality 50, row by row.
+_LUMINANCE = """
+    16  11  10  16  24  40  51  61    12  12  14  19  26  58  60  55
+    14  13  16  24  40  57  69  56    14  17  22  29  51  87  80  62
+    18  22  37  56  68 109 103  77    24  35  55  64  81 104 113  92
+    49  64  78  87 103 121 120 101    72  92  95  98 112 100 103  99
+"""
+_CHROMINANCE = """
+    17  18  24  47  99  99  99  99    18  21  26  66  99  99  99  99
+    24  26  56  99  99  99  99  99    47  66  99  99  99  99  99  99
+    99  99  99  99  99  99  99  99    99  99  99  99  99  99  99  99
+    99  99  99  99  99  99  99  99    99  99  99  99  99  99  99  99
+"""
+_TO_YCC = ((19595, 38470, 7471), (-11059, -21709, 32768), (32768, -27439, -5329))  # of 2¹⁶
+_TO_RGB = ((0, 91881), (-22554, -46802), (116130, 0))  # of 2¹⁶: what Cb and Cr add to the luma
+# √8 · DCT, of 2¹³: the left half; the right one mirrors it, negated in odd rows. Where two entries that should be equal
+# differ by one, libjpeg adds up constants that were rounded each.
+_DCT = (
+    (8192, 8192, 8192, 8192),
+    (11363, 9633, 6437, 2260),
+    (10703, 4433, -4433, -10703),
+    (9633, -2259, -11362, -6436),
+    (8192, -8192, -8192, 8192),
+    (6437, -11362, 2261, 9633),
+    (4433, -10704, 10704, -4433),
+    (2260, -6436, 9633, -11363),
+)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """What the gradient needs of planes (N, C, H, W) that were coded and decoded."""
+
+    slope: Tensor | None  # of the rounding of each coefficient, (N, C, H, W) in whole blocks; None where all are 1
+    inside: Tensor  # bool (N, C, H, W): decoded samples that were not clamped
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What the gradient needs of the way forward."""
+
+    luma: Coded
+    chroma: Coded
+    inside: Tensor  # bool (N, 3, H, W): decoded pixels that were not clamped
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """What JPEG compression makes of pictures, with a gradient. Raises `SettingError` for values it does not know."""
+
+    quality: Tensor | int  # 1..100; an int, or int64 (N,), one for each picture, clamped to 1..100 as libjpeg does
+    subsampling: str  # "4:4:4" | "4:2:0"
+    slope: str = "cubic"  # of round(c): 3·(c − round(c))² (Shin and Song 2017), or "straight": 1 (straight-through)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.quality, int) and not 1 <= self.quality <= 100:
+            raise SettingError(f"JPEG quality is 1 to 100, not {self.quality}")
+        if self.subsampling not in SUBSAMPLINGS:
+            raise SettingError(f"chroma subsampling is {' or '.join(SUBSAMPLINGS)}, not {self.subsampling!r}")
+        if self.slope not in SLOPES:
+            raise SettingError(f"the slope of rounding is {' or '.join(SLOPES)}, not {self.slope!r}")
+
+    @torch.no_grad()
+    def apply(self, images: Tensor) -> tuple[Tensor, Saved]:
+        """The decoded pictures of float images (N, 3, H, W) in [0, 1], of the same shape, and what `adjoint` needs.
+
+        255 · x is the sample value, whole or not; the decoded ones are whole. float32 or float64: narrower types
+        cannot hold what libjpeg computes with.
+        """
+        luma_table, chroma_table = self._tables(images)
+        luma, chroma = _to_ycc(images)
+        if self.subsampling == "4:2:0":
+            chroma = _halve(chroma)
+        luma, coded_luma = self._code(luma, luma_table)
+        chroma, coded_chroma = self._code(chroma, chroma_table)
+        if self.subsampling == "4:2:0":
+            chroma = _double(chroma, *images.shape[2:])
+        samples = _to_rgb(luma, chroma)
+        inside = (samples >= 0) & (samples <= 255)
+        return samples.clamp_(0, 255).div_(255), Saved(coded_luma, coded_chroma, inside)
+
+    @torch.no_grad()
+    def adjoint(self, gradient: Tensor, saved: Saved) -> Tensor:
+        """The gradient at the images, (N, 3, H, W), of a gradient at the decoded pictures."""
+        luma, chroma = _to_rgb_adjoint(gradient * saved.inside)
+        if self.subsampling == "4:2:0":
+            chroma = _double_adjoint(chroma, saved.chroma.inside.shape[3])
+        luma = _code_adjoint(luma, saved.luma)
+        chroma = _code_adjoint(chroma, saved.chroma)
+        if self.subsampling == "4:2:0":
+            chroma = _halve_adjoint(chroma, *gradient.shape[2:])
+        return _to_ycc_adjoint(luma, chroma)
+
+    def _tables(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The steps for luma and chroma, each (N or 1, 1, 8, 8) in the dtype of the images."""
+        quality = torch.as_tensor(self.quality, device=images.device)
+        tables = quantisation_tables(quality).to(images.dtype)
+        return tables[:, :1], tables[:, 1:]
+
+    def _code(self, planes: Tensor, table: Tensor) -> tuple[Tensor, Coded]:
+        """Planes (N, C, H, W) of samples −128..127, coded with a table (N or 1, 1, 8, 8) and decoded."""
+        height, width = planes.shape[2:]
+        blocks = _extend(planes, _whole(height, 8), _whole(width, 8))
+        steps = table.repeat(1, 1, 1, blocks.shape[3] // 8)[:, :, None]  # (N or 1, 1, 1, 8, W)
+        by_block = (*blocks.shape[:2], -1, 8, blocks.shape[3])
+        exact = _dct(blocks).view(by_block).div_(8 * steps)  # (N, C, H/8, 8, W)
+        levels = exact.sign().mul_(0.5).add_(exact).trunc_()  # halves away from zero
+        slope = _slope(exact.sub_(levels), self.slope)
+        decoded = _inverse_dct(levels.mul_(steps).flatten(2, 3))[..., :height, :width]
+        inside = (decoded >= -128) & (decoded <= 127)
+        return decoded.clamp(-128, 127), Coded(None if slope is None else slope.flatten(2, 3), inside)
+
+
+def quantisation_tables(quality: Tensor) -> Tensor:
+    """libjpeg's tables for qualities int64 () or (N,): int64 (1 or N, 2, 8, 8), luminance and chrominance."""
+    steps = [int(step) for table in (_LUMINANCE, _CHROMINANCE) for step in table.split()]
+    quality = quality.clamp(1, 100).view(-1, 1, 1, 1)
+    percent = torch.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    return ((quality.new_tensor(steps).view(2, 8, 8) * percent + 50) // 100).clamp_(1, 255)
+
+
+def _slope(residual: Tensor, kind: str) -> Tensor | None:
+    """What stands in for the derivative of round(c), given c − round(c), which it may overwrite; None is 1."""
+    return residual.square_().mul_(3) if kind == "cubic" else None
+
+
+def _code_adjoint(gradient: Tensor, coded: Coded) -> Tensor:
+    height, width = gradient.shape[2:]
+    gradient = F.pad(gradient * coded.inside, (0, _whole(width, 8) - width, 0, _whole(height, 8) - height))
+    gradient = _inverse_dct_adjoint(gradient)  # the step that a coefficient is divided by, it is then multiplied by
+    if coded.slope is not None:
+        gradient *= coded.slope
+    return _extend_adjoint(_dct_adjoint(gradient), height, width)
+
+
+# The DCT of every 8 × 8 block of planes whose sides are multiples of 8. libjpeg's is 8 times the standard's, and both
+# directions keep two bits more between their two passes.
+
+
+def _dct(planes: Tensor) -> Tensor:
+    matrix = _matrix(planes)
+    return _down(_across(planes, matrix.mT * 2**-11).add_(0.5).floor_(), matrix * 2**-15).add_(0.5).floor_()
+
+
+def _dct_adjoint(gradient: Tensor) -> Tensor:
+    """Of the eighth of `_dct`: what quantisation sees."""
+    matrix = _matrix(gradient)
+    return _across(_down(gradient, matrix.mT * 2**-15), matrix * 2**-14)
+
+
+def _inverse_dct(planes: Tensor) -> Tensor:
+    matrix = _matrix(planes)
+    return _across(_down(planes, matrix.mT * 2**-11).add_(0.5).floor_(), matrix * 2**-18).add_(0.5).floor_()
+
+
+def _inverse_dct_adjoint(gradient: Tensor) -> Tensor:
+    matrix = _matrix(gradient)
+    return _down(_across(gradient, matrix.mT * 2**-18), matrix * 2**-11)
+
+
+def _matrix(like: Tensor) -> Tensor:
+    left = like.new_tensor(_DCT)
+    sign = like.new_tensor((1, -1) * 4)[:, None]
+    return torch.cat((left, sign * left.flip(1)), 1)
+
+
+def _across(planes: Tensor, matrix: Tensor) -> Tensor:
+    """Every eight samples of a row, times a matrix (8, 8) on their right."""
+    return (planes.reshape(-1, 8) @ matrix).view(planes.shape)
+
+
+def _down(planes: Tensor, matrix: Tensor) -> Tensor:
+    """Every eight samples of a column, times a matrix (8, 8) on their left."""
+    return (matrix @ planes.reshape(-1, 8, planes.shape[3])).view(planes.shape)
+
+
+# Colour. Planes of samples are 128 less than libjpeg stores them.
+
+
+def _to_ycc(images: Tensor) -> tuple[Tensor, Tensor]:
+    """JFIF's luma (N, 1, H, W) and chroma (N, 2, H, W), rounded, of images (N, 3, H, W) in [0, 1]."""
+    half = images.new_tensor((0.5 - 128, 0.5 - 2**-16, 0.5 - 2**-16))  # libjpeg rounds halves of the chroma down
+    planes = _mix(images * 255, _TO_YCC).add_(half[:, None, None]).floor_()
+    return planes[:, :1], planes[:, 1:]
+
+
+def _to_ycc_adjoint(luma: Tensor, chroma: Tensor) -> Tensor:
+    return _mix(torch.cat((luma, chroma), 1), tuple(zip(*_TO_YCC, strict=True)))  # 255 is in `_to_rgb_adjoint`
+
+
+def _to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
+    return _mix(chroma, _TO_RGB).add_(0.5).floor_().add_(luma).add_(128)
+
+
+def _to_rgb_adjoint(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    return gradient.sum(1, keepdim=True), _mix(gradient, tuple(zip(*_TO_RGB, strict=True)))
+
+
+def _mix(planes: Tensor, weights: tuple[tuple[int, ...], ...]) -> Tensor:
+    """Each pixel's channels times a matrix of 65536ths."""
+    matrix = planes.new_tensor(weights) * 2**-16
+    return (matrix @ planes.flatten(2)).view(len(planes), len(weights), *planes.shape[2:])
+
+
+# Chroma at half the size.
+
+
+def _halve(chroma: Tensor) -> Tensor:
+    """The average of 2 × 2 samples, of (N, 2, H, W): (N, 2, ⌈H/2⌉, W/2 up to whole blocks).
+
+    libjpeg fills the last block of a row before it halves, and the last block of a column after.
+    """
+    chroma = _extend(chroma, _whole(chroma.shape[2], 2), _whole(chroma.shape[3], 16))
+    total = chroma[..., ::2, :] + chroma[..., 1::2, :]  # (N, 2, ⌈H/2⌉, W)
+    total = total[..., ::2] + total[..., 1::2]
+    return total.add_(_alternating(total, 1, 2)).div_(4).floor_()  # halves up and down in turn
+
+
+def _halve_adjoint(gradient: Tensor, height: int, width: int) -> Tensor:
+    spread = (gradient / 4).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return _extend_adjoint(spread, height, width)
+
+
+def _double(chroma: Tensor, height: int, width: int) -> Tensor:
+    """The triangle filter: each pixel is 9, 3, 3 and 1 sixteenths of the four nearest samples; (N, 2, H, W)."""
+    far = _far(width)
+    total = _spread(chroma[..., : (width + 1) // 2], 2, far)
+    total = _spread(total, 3, far)[..., :height, :width]
+    return total.add(_alternating(total, 8, 7)).div_(16).floor_()
+
+
+def _double_adjoint(gradient: Tensor, blocks: int) -> Tensor:
+    """Back to planes that are `blocks` wide, as `_halve` made them."""
+    height, width = gradient.shape[2:]
+    gradient = F.pad(gradient / 16, (0, width % 2, 0, height % 2))
+    gradient = _spread_adjoint(_spread_adjoint(gradient, 3, _far(width)), 2, _far(width))
+    return F.pad(gradient, (0, blocks - gradient.shape[3]))
+
+
+def _far(width: int) -> int:
+    """How many quarters the farther sample counts: none in very narrow pictures, whose samples libjpeg repeats."""
+    return 1 if width > 4 else 0
+
+
+def _spread(planes: Tensor, dim: int, far: int) -> Tensor:
+    """Twice as many samples along `dim`, each 4 − far times the nearest and far times the next nearest."""
+    last = planes.shape[dim] - 1
+    before = torch.cat((planes.narrow(dim, 0, 1), planes.narrow(dim, 0, last)), dim)
+    after = torch.cat((planes.narrow(dim, 1, last), planes.narrow(dim, last, 1)), dim)
+    near = planes * (4 - far)
+    return torch.stack((near + far * before, near + far * after), dim + 1).flatten(dim, dim + 1)
+
+
+def _spread_adjoint(gradient: Tensor, dim: int, far: int) -> Tensor:
+    shape = gradient.shape
+    first, second = gradient.reshape(*shape[:dim], -1, 2, *shape[dim + 1 :]).unbind(dim + 1)
+    last = first.shape[dim] - 1
+    before = torch.cat((first.narrow(dim, 0, 1), second.narrow(dim, 0, last)), dim)
+    after = torch.cat((first.narrow(dim, 1, last), second.narrow(dim, last, 1)), dim)
+    return (4 - far) * (first + second) + far * (before + after)
+
+
+def _alternating(planes: Tensor, even: int, odd: int) -> Tensor:
+    """`even` and `odd` in turn, as wide as the planes: what libjpeg adds before it drops bits."""
+    step = torch.arange(planes.shape[3], device=planes.device).remainder_(2)
+    return step.mul_(odd - even).add_(even)
+
+
+def _extend(planes: Tensor, height: int, width: int) -> Tensor:
+    """The planes (N, C, H, W), their last row and column repeated up to height and width."""
+    return F.pad(planes, (0, width - planes.shape[3], 0, height - planes.shape[2]), mode="replicate")
+
+
+def _extend_adjoint(gradient: Tensor, height: int, width: int) -> Tensor:
+    """What flowed to the repeated rows and columns goes to the last ones. Overwrites its argument."""
+    gradient[..., height - 1, :] = gradient[..., height - 1 :, :].sum(2)
+    gradient = gradient[..., :height, :]
+    gradient[..., width - 1] = gradient[..., width - 1 :].sum(3)
+    return gradient[..., :width]
+
+
+def _whole(length: int, unit: int) -> int:
+    """The least multiple of `unit` that is not below `length`."""
+    return -(-length // unit) * unit
