@@ -17,7 +17,7 @@ from semshard.errors import SemshardError, SettingError
 
 Command = Callable[..., None]
 _HIDDEN = {"preset"}  # of the config's fields: an option of its own
-_TYPES: dict[str, type] = {"str": str, "int": int, "float": float}
+_TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
 Preset = Annotated[
@@ -78,6 +78,38 @@ def settings_of(config: type[Any], without: tuple[str, ...] = ()) -> Callable[[C
         return _with_options(run, command, {"config": (file, None), **options}, without="settings")
 
     return decorate
+
+
+def source_options(command: Command) -> Command:
+    """Give a command the options that say more of its source; it receives them as `options`."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        from semshard import SourceOptions
+
+        given: dict[str, Any] = {name: value for name in _SOURCE if (value := kwargs.pop(name)) is not None}
+        if "margin" in given:
+            given["margin"] = share(given["margin"])
+        command(*args, options=SourceOptions(**given), **kwargs)
+
+    return _with_options(run, command, {name: (option, None) for name, option in _SOURCE.items()}, without="options")
+
+
+_SOURCE: dict[str, Any] = {
+    "labels": Annotated[
+        Optional[str],
+        typer.Option(
+            help="The class of every file of a folder: a CSV, TSV, JSON Lines or Parquet table. Or auto "
+            "(experimental): group images without labels by their looks, and protect against these groups.",
+            metavar="FILE",
+        ),
+    ],
+    "path_column": Annotated[Optional[str], typer.Option(help="Column of --labels with the path of a file [path].")],
+    "label_column": Annotated[Optional[str], typer.Option(help="Column of --labels with its class [label].")],
+    "margin": Annotated[
+        Optional[str], typer.Option(help="Added around the boxes of facescrub:, as a share of their size, like 10%.")
+    ],
+}
 
 
 def _option(f: Any) -> Any:

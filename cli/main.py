@@ -14,6 +14,7 @@ from . import (
     protect,
     reproduce,
     robustness,
+    sources,
     sweep,
     train,
     verify,
@@ -28,7 +29,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    protect, verify, audit, preview, train, methods, countermeasures, sweep, robustness, reproduce, bench, demo,
+    protect, verify, audit, preview, train, sources, methods, countermeasures, sweep, robustness, reproduce, bench,
+    demo,
 ):  # fmt: skip
     module.register(app)
 

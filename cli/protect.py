@@ -10,11 +10,13 @@ import typer
 
 from semshard.config import ProtectConfig
 
-from .command import Device, Json, Preset, errors_in_one_line, settings_of, share
+from .command import Device, Json, Preset, errors_in_one_line, settings_of, share, source_options
 
 Source = Annotated[
     str,
-    typer.Argument(metavar="SOURCE", help="A folder whose subfolders are classes, or shapes:N for N drawn pictures."),
+    typer.Argument(
+        metavar="SOURCE", help="A folder whose subfolders are classes, or another kind: `semshard sources` lists them."
+    ),
 ]
 MaxRejects = Annotated[str, typer.Option(help="Stop when more than this share of the inputs is unusable.")]
 CheckpointSeconds = Annotated[float, typer.Option(help="Time between checkpoints of the surrogate's training.")]
@@ -24,6 +26,7 @@ def protect(
     source: Source,
     out: Annotated[Path, typer.Option(help="Folder for the shards; its private ledger is written beside it.")],
     settings: dict[str, Any],
+    options: Any,
     *,
     preset: Preset = "auto",
     surrogate: Annotated[
@@ -44,14 +47,17 @@ def protect(
     from . import show
     from .watch import Watch
 
-    common: dict[str, Any] = {"preset": preset, "device": device, "max_rejects": share(max_rejects), **settings}
+    common: dict[str, Any] = {
+        "preset": preset, "device": device, "max_rejects": share(max_rejects), "options": options, **settings
+    }  # fmt: skip
     if dry_run:
         with Watch() as watch:
             plan = semshard.plan(source, out, surrogate=surrogate, progress=watch, **common)
         if json:
             show.as_json(plan.to_json())
             return
-        what = f"{plan.width} × {plan.height} pixels, {plan.classes} classes"
+        size = f"{plan.width} × {plan.height} pixels" if plan.width else "each at its own resolution"
+        what = f"{size}, {plan.classes} classes"
         show.facts(
             "would be done",
             [
@@ -83,6 +89,7 @@ def protect(
         [
             ("samples", f"{result.samples:,} in {result.shards:,} shards, {show.size(result.bytes)}"),
             ("rejected", f"{result.rejected:,}" + (f", see {result.ledger}/rejects.jsonl" if result.rejected else "")),
+            *([("duplicates", f"{result.duplicates:,}")] if result.duplicates else []),
             ("largest noise", f"{result.linf_max}/255"),
             ("mean PSNR", f"{result.psnr_mean:.2f} dB"),
             ("time", ", ".join(f"{phase} {show.duration(seconds)}" for phase, seconds in result.seconds.items())),
@@ -94,4 +101,4 @@ def protect(
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command("protect")(errors_in_one_line(settings_of(ProtectConfig)(protect)))
+    app.command("protect")(errors_in_one_line(source_options(settings_of(ProtectConfig)(protect))))

@@ -9,7 +9,7 @@ import typer
 
 from semshard.config import ProtectConfig, VerifyConfig, read
 
-from .command import Device, Json, Preset, errors_in_one_line, pair, settings_of, share
+from .command import Device, Json, Preset, errors_in_one_line, pair, settings_of, share, source_options
 from .protect import CheckpointSeconds, MaxRejects, Source
 
 
@@ -20,6 +20,7 @@ def sweep(
         str, typer.Option(metavar="NAME=V,V,…", help="A setting and its values: steps=100,200 or method=sem,rem,em.")
     ],
     settings: dict[str, Any],
+    options: Any,
     *,
     victim: Annotated[
         Optional[list[str]],
@@ -51,6 +52,7 @@ def sweep(
             max_rejects=share(max_rejects),
             device=device,
             checkpoint_seconds=checkpoint_seconds,
+            options=options,
             progress=watch,
             **settings,
         )
@@ -85,4 +87,4 @@ def _cell(cell: Any) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command("sweep")(errors_in_one_line(settings_of(ProtectConfig)(sweep)))
+    app.command("sweep")(errors_in_one_line(source_options(settings_of(ProtectConfig)(sweep))))

@@ -9,7 +9,7 @@ import typer
 
 from semshard.config import ProtectConfig
 
-from .command import Device, Json, Preset, errors_in_one_line, settings_of, share
+from .command import Device, Json, Preset, errors_in_one_line, settings_of, share, source_options
 from .protect import CheckpointSeconds, MaxRejects, Source
 
 
@@ -17,6 +17,7 @@ def train(
     source: Source,
     out: Annotated[Path, typer.Option(help="File for the surrogate's weights (safetensors). Keep it private.")],
     settings: dict[str, Any],
+    options: Any,
     *,
     preset: Preset = "auto",
     max_rejects: MaxRejects = "1%",
@@ -38,6 +39,7 @@ def train(
             device=device,
             max_rejects=share(max_rejects),
             checkpoint_seconds=checkpoint_seconds,
+            options=options,
             progress=watch,
             **settings,
         )
@@ -49,4 +51,4 @@ def train(
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command("train")(errors_in_one_line(settings_of(ProtectConfig)(train)))
+    app.command("train")(errors_in_one_line(source_options(settings_of(ProtectConfig)(train))))

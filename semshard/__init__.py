@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from .progress import Event, Progress
     from .shards import Sample, Shards, open_shards
+    from .sources import SourceKind, SourceOptions, source_kinds
 
 _HOME = {
     "_audit": ("AuditResult", "Failure", "audit"),
@@ -68,6 +69,7 @@ _HOME = {
     ),
     "progress": ("Event", "Progress"),
     "shards": ("Sample", "Shards", "open_shards"),
+    "sources": ("SourceKind", "SourceOptions", "source_kinds"),
 }  # fmt: skip
 
 __all__ = [
@@ -95,6 +97,8 @@ __all__ = [
     "ShardError",
     "Shards",
     "SourceError",
+    "SourceKind",
+    "SourceOptions",
     "SweepResult",
     "TableCell",
     "TooManyRejects",
@@ -113,6 +117,7 @@ __all__ = [
     "protect",
     "reproduce",
     "robustness",
+    "source_kinds",
     "sweep",
     "train",
     "verify",

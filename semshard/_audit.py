@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,15 +21,15 @@ from numpy.typing import NDArray
 from ._originals import Originals, find_originals
 from .errors import LedgerError, ShardError
 from .progress import Event, Progress, silent
-from .shards import Ledger, Shards, decode_png, ledger_path, open_shards, read_tar
+from .shards import Fields, Ledger, Shards, decode_picture, ledger_path, open_shards, read_tar
 from .shards.attestation import problems
-from .shards.reader import FIELDS
 from .shards.writer import COLUMNS
 
 _PUBLIC = re.compile(r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest\.json")
 _ABOUT = {"class", "width", "height", "linf", "sha256"}
 _KEY = re.compile(r"[0-9]{10}")
 _PATH = re.compile(r"(^|[\s\"'=])(/[^/\s]+/|[A-Za-z]:\\)")
+_TOGETHER = 1 << 26  # values that are held against their originals at once
 _HEADER = {"uid": 0, "gid": 0, "uname": "", "gname": "", "mtime": 0, "mode": 0o644, "linkname": ""}
 
 
@@ -95,6 +96,12 @@ def audit(
             result.failures.append(Failure("manifest.json", "", f"counts {counts[name]} {name}, found {found}"))
     if counts["inputs"] != counts["samples"] + counts["rejected"]:
         result.failures.append(Failure("manifest.json", "", f"{counts['inputs']} inputs, but {counts}"))
+    stated, found = (
+        opened.manifest["noise"]["linf_max"],
+        max((s["linf_max"] for s in opened.manifest["shards"]), default=0),
+    )
+    if stated != found:
+        result.failures.append(Failure("manifest.json", "", f"says linf_max {stated}, its shards say {found}"))
     if ledger_path(opened.directory).exists():
         result.failures += _accounts(opened, seen)
     return result
@@ -143,24 +150,26 @@ def _audit_shard(shards: Shards, number: int, originals: Originals | None, seen:
 
     rows = _audit_files(shards, number, fail)
     pictures: dict[str, NDArray[np.uint8]] = {}
+    stated: dict[str, int | None] = {}
     try:
-        for key, parts in _samples(tar, fail):
+        for key, parts in _samples(tar, shards.fields, fail):
             if key in seen:
                 fail(tar.name, "the key occurs twice", key)
             seen.add(key)
             result.checked += 1
-            picture = _audit_sample(shards, parts, rows.pop(key, None), partial(fail, tar.name, key=key))
+            row = rows.pop(key, None)
+            picture = _audit_sample(shards, parts, row, partial(fail, tar.name, key=key))
             if picture is not None:
-                pictures[key] = picture
-            if originals and len(pictures) == 256:
-                _compare(shards, tar.name, originals, pictures, result)
+                pictures[key], stated[key] = picture, row["linf"] if row else None
+            if originals and sum(each.size for each in pictures.values()) > _TOGETHER:
+                _compare(shards, tar.name, originals, pictures, stated, result)
                 pictures = {}
     except ShardError as error:
         fail(tar.name, str(error))
     for key in rows:
         fail(tar.name, "stands in the parquet file only", key)
     if originals and pictures:
-        _compare(shards, tar.name, originals, pictures, result)
+        _compare(shards, tar.name, originals, pictures, stated, result)
     count = sum(1 for key in seen if key.startswith(tar.stem))
     if count != entry["samples"]:
         fail(tar.name, f"holds {count} samples, the manifest says {entry['samples']}")
@@ -198,15 +207,19 @@ def _audit_files(shards: Shards, number: int, fail: Any) -> dict[str, dict[str, 
     if table.schema.names != COLUMNS.names:
         fail(parquet.name, f"has columns {table.schema.names}, expected {COLUMNS.names}")
         return {}
-    return {row["key"]: row for row in table.to_pylist()}
+    rows = {row["key"]: row for row in table.to_pylist()}
+    largest = max((row["linf"] for row in rows.values()), default=0)
+    if largest != entry["linf_max"]:
+        fail(parquet.name, f"its largest linf is {largest}, the manifest says {entry['linf_max']}")
+    return rows
 
 
-def _samples(tar: Path, fail: Any) -> Iterator[tuple[str, dict[str, bytes]]]:
+def _samples(tar: Path, fields: Fields, fail: Any) -> Iterator[tuple[str, dict[str, bytes]]]:
     """The samples of a tar, whole ones only; everything odd about an entry is reported."""
     key, parts = "", dict[str, bytes]()
     for header, data in read_tar(tar):
         stem, _, extension = header.name.partition(".")
-        if not _KEY.fullmatch(stem) or not stem.startswith(tar.stem) or extension not in FIELDS:
+        if not _KEY.fullmatch(stem) or not stem.startswith(tar.stem) or extension not in (*fields.own, *fields.carried):
             fail(tar.name, f"entry {header.name!r} does not belong here")
             continue
         odd = [name for name, value in _HEADER.items() if getattr(header, name) != value]
@@ -215,47 +228,50 @@ def _samples(tar: Path, fail: Any) -> Iterator[tuple[str, dict[str, bytes]]]:
             fail(tar.name, f"the header of .{extension} tells more than it should: {what}", stem)
         if stem != key:
             if key:
-                yield from _whole(tar, key, parts, fail)
+                yield from _whole(tar, key, parts, fields, fail)
             key, parts = stem, {}
         if extension in parts:
             fail(tar.name, f"has .{extension} twice", stem)
         parts[extension] = data
     if key:
-        yield from _whole(tar, key, parts, fail)
+        yield from _whole(tar, key, parts, fields, fail)
 
 
-def _whole(tar: Path, key: str, parts: dict[str, bytes], fail: Any) -> Iterator[tuple[str, dict[str, bytes]]]:
-    if set(parts) == set(FIELDS):
-        yield key, parts
+def _whole(
+    tar: Path, key: str, parts: dict[str, bytes], fields: Fields, fail: Any
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    lacks = sorted(set(fields.own) - set(parts))
+    if lacks:
+        fail(tar.name, f"lacks {', '.join(lacks)}", key)
     else:
-        fail(tar.name, f"lacks {', '.join(sorted(set(FIELDS) - set(parts)))}", key)
+        yield key, parts
 
 
 def _audit_sample(
     shards: Shards, parts: dict[str, bytes], row: dict[str, Any] | None, fail: Any
 ) -> NDArray[np.uint8] | None:
     """One sample against itself, its parquet row and the manifest; its pixels where they decode."""
+    fields = shards.fields
     try:
-        picture = decode_png(parts["png"])
+        picture = decode_picture(parts[fields.image], fields.format, fields.keep)
     except ShardError as error:
         fail(str(error))
         return None
     try:
-        label, about = int(parts["cls"]), json.loads(parts["json"])
+        label, about = int(parts["cls"]), json.loads(parts[fields.about])
     except ValueError:
-        fail(".cls or .json cannot be read")
+        fail(f".cls or .{fields.about} cannot be read")
         return None
     if not isinstance(about, dict) or set(about) != _ABOUT:
         fail(f".json has other fields than {', '.join(sorted(_ABOUT))}")
         return picture
     if not 0 <= label < len(shards.classes) or about["class"] != shards.classes[label]:
         fail(f"label {label} and class {about['class']!r} are not those of the manifest")
-    image = shards.manifest["image"]
-    if (about["height"], about["width"]) != picture.shape[:2] or picture.shape[:2] != (image["height"], image["width"]):
+    if (about["height"], about["width"]) != picture.shape[:2] or shards.size not in (None, picture.shape[:2]):
         fail(f"is {picture.shape[1]} × {picture.shape[0]} pixels, not what .json or the manifest says")
     if about["sha256"] != hashlib.sha256(picture.tobytes()).hexdigest():
         fail("the pixels have another SHA-256 than .json says")
-    if about["linf"] > shards.budget:
+    if shards.lossless and about["linf"] > shards.budget:
         fail(f"its noise of {about['linf']}/255 is above the budget of {shards.budget}/255")
     if row is None:
         fail("is not in the parquet file")
@@ -265,17 +281,27 @@ def _audit_sample(
 
 
 def _compare(
-    shards: Shards, tar: str, originals: Originals, pictures: dict[str, NDArray[np.uint8]], result: AuditResult
+    shards: Shards,
+    tar: str,
+    originals: Originals,
+    pictures: dict[str, NDArray[np.uint8]],
+    stated: dict[str, int | None],
+    result: AuditResult,
 ) -> None:
     """Protected pixels against the clean ones: invariant 1."""
-    clean, keys, missing = originals.stack(list(pictures))
+    clean, keys, missing = originals.pictures(list(pictures))
     result.failures += [Failure(tar, key, reason) for key, reason in missing.items()]
     for key, original in zip(keys, clean, strict=True):
-        linf = int(np.abs(pictures[key].astype(np.int16) - original).max())
+        if pictures[key].shape != original.shape:
+            result.failures.append(Failure(tar, key, "has another size than its original"))
+            continue
+        linf = int(cv2.norm(pictures[key], original, cv2.NORM_INF))
         result.compared += 1
         result.linf_max = max(result.linf_max or 0, linf)
-        if linf > shards.budget:
+        if shards.lossless and linf > shards.budget:
             result.failures.append(Failure(tar, key, f"differs by {linf}/255, the budget is {shards.budget}/255"))
+        elif stated[key] not in (None, linf):
+            result.failures.append(Failure(tar, key, f"differs by {linf}/255, .json says {stated[key]}/255"))
         if linf == 0:
             result.failures.append(Failure(tar, key, "is the clean original: it carries no noise"))
 
@@ -293,20 +319,25 @@ def _accounts(shards: Shards, seen: set[str]) -> Iterator[Failure]:
     ledger = Ledger(ledger_path(shards.directory))
     if ledger.path.stat().st_mode & 0o077:
         yield Failure("ledger", "", f"{ledger.path} can be opened by others; chmod 700 it")
+    counted = shards.manifest["counts"]["inputs"]
+    fates = np.zeros(counted, np.int64)  # how often each input is accounted for
+    inputs, keys = 0, set[str]()
     try:
-        inputs = ledger.sources()
-        rows = [row for number in range(len(shards.tars)) for row in ledger.shard(number)]
-    except LedgerError as error:
+        for row in ledger.inputs():
+            fates[row.number] += bool(row.reason) if row.number < counted else 0
+            inputs += 1
+        for number in range(len(shards.tars)):
+            for fate in ledger.shard(number):
+                fates[fate.number] += 1 if fate.number < counted else 0
+                keys |= {fate.key} if fate.key else set()
+    except (LedgerError, IndexError) as error:
         yield Failure("ledger", "", str(error))
         return
-    fates = [row.number for row in inputs if row.reason] + [row.number for row in rows]
-    if sorted(fates) != list(range(len(inputs))):
-        rows_say = f"{len(set(fates))} are accounted for, in {len(fates)} rows"
-        yield Failure("ledger", "", f"{len(inputs)} inputs, but {rows_say}")
-    keys = {row.key for row in rows if row.key}
+    if (fates != 1).any():
+        once, often = int((fates == 1).sum()), int((fates > 1).sum())
+        yield Failure("ledger", "", f"{counted} inputs, but {once} are accounted for once, {often} more than once")
     for key in sorted(keys ^ seen):
         where = "only in the ledger" if key in keys else "only in the shards"
         yield Failure("ledger", key, f"is {where}")
-    counted = shards.manifest["counts"]["inputs"]
-    if len(inputs) != counted:
-        yield Failure("manifest.json", "", f"counts {counted} inputs, the ledger {len(inputs)}")
+    if inputs != counted:
+        yield Failure("manifest.json", "", f"counts {counted} inputs, the ledger {inputs}")

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ._train import Request, begin_config, limit_rejects, scan_source
+from ._train import Request, begin_config, decoding_of, limit_rejects, scan_source
 from ._version import __version__
 from .atomic import remove_leftovers
-from .config import ProtectConfig, fingerprint, to_json
+from .config import ProtectConfig, Size, fingerprint, to_json
 from .engine import Runtime, permutation
-from .errors import OutputError
-from .noise.methods import check_block
-from .shards import Ledger, LedgerRow
+from .errors import OutputError, SettingError
+from .noise.methods import ONE_SIZE, check_block
+from .shards import Fields, InputRow, Ledger, LedgerRow
 from .sources import Collection, Source
 
 
@@ -56,14 +56,27 @@ class Job:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return self.collection.source.classes
+        return self.collection.classes
 
     def shards(self) -> list[NDArray[np.int64]]:
-        """The inputs of each shard: the usable ones, shuffled by the seed, cut to size."""
-        usable = self.collection.usable
+        """The inputs of each shard: those of the source's own shards, or the usable ones, shuffled by the seed, cut."""
+        usable, given = self.collection.usable, self.collection.source.shards
+        if given is not None:
+            return [usable[(usable >= each.start) & (usable < each.stop)] for each in given]
         order = permutation(len(usable), self.config.seed, "shards").numpy()
         size = self.config.shard_size
         return [usable[order[at : at + size]] for at in range(0, len(usable), size)]
+
+    @property
+    def fields(self) -> Fields:
+        """What a published sample consists of."""
+        return fields_of(self.config, self.collection.source)
+
+
+def fields_of(config: ProtectConfig, source: Source) -> Fields:
+    """What a published sample of a source consists of."""
+    plain = Fields(config.format, config.keep_metadata)
+    return replace(plain, carried=tuple(sorted(map(plain.published, source.fields))))
 
 
 def begin(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request, clock: Clock) -> Job:
@@ -80,9 +93,9 @@ def _go_on(
     known: Mapping[str, Any], source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request
 ) -> Job | None:
     """The run that the ledger knows, if it is this one; None where it is not and may be overwritten."""
-    size = (known["size"][0], known["size"][1])
+    size = (known["size"][0], known["size"][1]) if known["size"] else None
     config = begin_config(request, size, runtime)
-    run = _describe(source, config, size, runtime, request.surrogate)
+    run = _describe(source, config, size, runtime, request)
     differences = _differences(out, known, run)
     if differences and request.overwrite:
         return None
@@ -91,52 +104,87 @@ def _go_on(
             f"{out} belongs to another run: {'; '.join(differences)}. "
             "Give --overwrite to make it anew, or choose another --out"
         )
-    rows = ledger.sources()
-    rejects = {row.number: row.reason for row in rows if row.reason}
-    collection = Collection(source, config.resolution, size, [row.sha256 for row in rows], rejects)
+    collection = known_collection(source, ledger, config, known)
     return Job(runtime, collection, config, out, ledger, run["fingerprint"])
+
+
+def known_collection(source: Source, ledger: Ledger, config: ProtectConfig, run: Mapping[str, Any]) -> Collection:
+    """What the scan of a run found, as its ledger says."""
+    columns = ledger.scanned()
+    sizes = np.stack([columns["height"], columns["width"]], 1).astype(np.int32)
+    reasons = columns["reason"]
+    rejects = {int(number): str(reasons[number]) for number in np.flatnonzero(reasons != "")}
+    labels, decoding = columns["label"].astype(np.int32), decoding_of(to_json(config))
+    return Collection(
+        source, decoding, config.resolution, columns["sha256"], sizes, labels, rejects, tuple(run["classes"]),
+        duplicates=run["duplicates"],
+    )  # fmt: skip
 
 
 def _start(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request, clock: Clock) -> Job:
     """A fresh run: scan the source, decide the settings, take possession of the output."""
     _refuse_foreign(out, ledger, request.overwrite)
     with clock("scan"):
-        collection = scan_source(source, request.settings, request.progress)
-    rows = [
-        LedgerRow(number, source.entry(number).name, sha256, reason=collection.rejects.get(number))
-        for number, sha256 in enumerate(collection.sha256)
-    ]
-    ledger.write_rejects(row for row in rows if row.reason)
+        collection = scan_source(source, request, runtime)
+    ledger.write_rejects(rejects_of(collection))
     where = f"; see {ledger.path / 'rejects.jsonl'}"
     limit_rejects(len(collection.rejects), len(source), request.max_rejects, where)
     config = begin_config(request, collection.size, runtime)
     check_method(runtime, collection, config)
-    run = _describe(source, config, collection.size, runtime, request.surrogate)
+    run = _describe(source, config, collection.size, runtime, request) | {
+        "classes": list(collection.classes), "duplicates": collection.duplicates
+    }  # fmt: skip
     _clear(out, ledger)
-    ledger.write_sources(rows)
+    ledger.write_sources(_inputs(collection))
     ledger.begin(run)
     return Job(runtime, collection, config, out, ledger, run["fingerprint"])
+
+
+def rejects_of(collection: Collection) -> Iterator[LedgerRow]:
+    """The inputs that the scan found unusable."""
+    for number, reason in collection.rejects.items():
+        yield LedgerRow(number, collection.source.entry(number).name, collection.digest(number), reason=reason)
+
+
+def _inputs(collection: Collection) -> Iterator[InputRow]:
+    for number in range(len(collection.source)):
+        yield InputRow(
+            number,
+            collection.source.entry(number).name,
+            collection.sha256[number].tobytes() if collection.sha256[number].any() else None,
+            collection.label(number),
+            int(collection.sizes[number, 0]),
+            int(collection.sizes[number, 1]),
+            collection.rejects.get(number, ""),
+            collection.notes.get(number, ""),
+        )
 
 
 def check_method(runtime: Runtime, collection: Collection, config: ProtectConfig) -> None:
     """Raise `SettingError` where the method cannot do with these images or this memory."""
     if config.method == "ntga":
+        if collection.size is None:
+            raise SettingError(ONE_SIZE)
         check_block(runtime, config, len(collection.usable), 3 * math.prod(collection.size))
+    if config.keep_metadata != "none" and collection.size is not None:
+        raise SettingError("keep_metadata is for photographs at their own resolution")
+    given, most = collection.source.shards, 100_000
+    if given is not None and max(map(len, given)) > most:
+        raise SettingError(f"a tar of {collection.source.spec} holds more than {most:,} samples, the most a key counts")
 
 
-def _describe(
-    source: Source, config: ProtectConfig, size: tuple[int, int], runtime: Runtime, surrogate: str | Path | None
-) -> dict[str, Any]:
-    """What run.json says. All of it but `source` and `software` decides whether an output belongs to a command."""
+def _describe(source: Source, config: ProtectConfig, size: Size, runtime: Runtime, request: Request) -> dict[str, Any]:
+    """What run.json says. All of it but place, options and software decides whether an output belongs to a command."""
     own = "trained" if config.has_surrogate else "none"
-    given = hashlib.sha256(Path(surrogate).read_bytes()).hexdigest() if surrogate else own
+    given = hashlib.sha256(Path(request.surrogate).read_bytes()).hexdigest() if request.surrogate else own
     run: dict[str, Any] = {
         "schema_version": 1,
         "source": source.spec,
+        "source_options": request.options.to_json(),
         "source_digest": source.digest,
         "inputs": len(source),
         "classes": list(source.classes),
-        "size": list(size),
+        "size": list(size) if size else None,
         "settings": to_json(config),
         "surrogate": given,
         "software": {"semshard": __version__, "torch": torch.__version__, "device": runtime.device.type},
@@ -183,8 +231,11 @@ def _clear(out: Path, ledger: Ledger) -> None:
 
 def refuse_nesting(source: Source, out: Path) -> None:
     """Raise `OutputError` where one of source and output lies inside the other."""
-    root, target = os.path.realpath(source.spec), os.path.realpath(out)
-    if os.path.isdir(root) and os.path.commonpath([root, target]) == root:
-        raise OutputError(f"--out {out} lies inside the source; the shards would become its images")
-    if os.path.isdir(root) and os.path.commonpath([root, target]) == target:
-        raise OutputError(f"--out {out} contains the source, which must not be published")
+    target = os.path.realpath(out)
+    for folder in map(os.path.realpath, source.folders):
+        if source.shards is not None and folder != target:
+            continue  # its tars are named one by one: others beside them do not become its images
+        if os.path.commonpath([folder, target]) == folder:
+            raise OutputError(f"--out {out} lies inside the source; the shards would become its images")
+        if os.path.commonpath([folder, target]) == target:
+            raise OutputError(f"--out {out} contains the source, which must not be published")

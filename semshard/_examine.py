@@ -1,11 +1,10 @@
-"""An examination: some samples to train victims on, others, clean, to test them; and victims that sit it.
+"""An examination: victims that sit it, on the samples of a split.
 
 Verify, sweep and robustness share it. A trained victim's figures are kept, so that none is trained twice.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import time
@@ -14,114 +13,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ._originals import Originals, find_originals
 from ._version import __version__
 from .atomic import write_json
-from .config import VerifyConfig, fingerprint, to_json
+from .config import Size, VerifyConfig, fingerprint, to_json
 from .engine import Runtime
-from .errors import LedgerError, SettingError, ShardError
+from .errors import SettingError
 from .models import Weights, build, build_from
 from .noise.views import make_view
 from .progress import Event, Now, Progress
-from .shards import Shards, ledger_path
-from .victims import BY_NAME, Attacker, Labelled, Material, Point, Victim, apply, train_victim
-
-VALIDATION = 0.1  # of the training images, for early stopping
-
-
-@dataclass(frozen=True)
-class Split:
-    """The chosen samples: keys, labels, clean and protected pixels uint8 (N, H, W, 3), and which are for what."""
-
-    keys: list[str]
-    labels: NDArray[np.int64]
-    clean: NDArray[np.uint8]
-    protected: NDArray[np.uint8]
-    train: NDArray[np.bool_]
-    test: NDArray[np.bool_]  # held out; a twin of a training image is in neither
-
-    def exam(self) -> Labelled:
-        """The clean images that no victim sees in any form."""
-        return self._labelled(self.clean, self.test)
-
-    def material(
-        self, pixels: NDArray[np.uint8], countermeasure: str = "none", fraction: float = 1.0, rest: bool = False
-    ) -> Material:
-        """What a victim learns from `pixels`, like those of this split, and what it is tested on, both through the
-        countermeasure's filter. Only a `fraction` of the training images is of `pixels`, the others are clean;
-        with `rest` only those others are there.
-        """
-        chosen = self._drawn("fraction", fraction)
-        mixed = pixels if fraction == 1 else np.where(chosen[:, None, None, None], pixels, self.clean)
-        train = self.train & ~chosen if rest else self.train
-        held_back = self._drawn("validation", VALIDATION if countermeasure == "early-stop" else 0)
-        lesson, exam = self._labelled(mixed, train & ~held_back), self.exam()
-        validation = None
-        if not len(lesson.labels):
-            raise ShardError(
-                f"{self.train.sum()} training images are too few: none is left unprotected of {fraction:.4g}"
-            )
-        if countermeasure == "early-stop" and not (train & held_back).any():
-            raise ShardError(f"{train.sum()} training images are too few to hold some back for early stopping")
-        if countermeasure == "early-stop":
-            validation = self._labelled(mixed, train & held_back), self._labelled(self.clean, train & held_back)
-        filter = BY_NAME[countermeasure].filter
-        if filter:
-            lesson, exam = (Labelled(apply(filter, each.images), each.labels) for each in (lesson, exam))
-        return Material(lesson, exam, validation)
-
-    def _drawn(self, purpose: str, share: float) -> NDArray[np.bool_]:
-        """Whether each sample is in a share of them, by a hash of its key."""
-        return np.array([_share(f"{purpose}/{key}") < share for key in self.keys], bool)
-
-    def _labelled(self, pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Labelled:
-        planes = torch.from_numpy(pixels[mask]).permute(0, 3, 1, 2).contiguous()
-        return Labelled(planes, torch.from_numpy(self.labels[mask]))
-
-
-def the_originals(shards: Shards, clean: str | Path | None) -> Originals:
-    """The originals of `shards`. Raises `LedgerError` where they cannot be had."""
-    originals = find_originals(shards, clean)
-    if originals is None:
-        raise LedgerError(
-            f"the clean originals are missing: {ledger_path(shards.directory)} does not exist; "
-            "give --clean SOURCE with the images that the shards were made from"
-        )
-    return originals
-
-
-def load_split(shards: Shards, originals: Originals, config: VerifyConfig, progress: Progress) -> Split:
-    """Samples chosen and held out by hashes of their keys. Raises `ShardError` where they are too few."""
-    wanted = config.max_samples / len(shards) if config.max_samples else 1
-    chosen = [shards[number] for number, key in enumerate(shards.keys()) if _share(key) < wanted]
-    pixels, keys, missing = originals.stack([sample.key for sample in chosen])
-    progress(Event("load", len(shards), len(shards), "samples"))
-    if missing:
-        key, reason = next(iter(missing.items()))
-        left_out = f"{len(missing)} of {len(chosen)} samples are left out: their originals cannot be had"
-        progress(Event("load", message=f"{left_out} ({key}: {reason})"))
-    by_key = {sample.key: sample for sample in chosen}
-    labels = np.array([by_key[key].label for key in keys], np.int64)
-    held_out = np.array([_share(f"holdout/{key}") < config.holdout for key in keys], bool)
-    digests = np.array([hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels])
-    test = held_out & ~np.isin(digests, digests[~held_out])
-    if not test.any() or held_out.all():
-        raise ShardError(
-            f"{len(keys)} samples are too few to hold out {config.holdout:.0%} for testing; "
-            "protect more, or set --holdout"
-        )
-    protected = np.stack([by_key[key].image for key in keys])
-    return Split(keys, labels, pixels, protected, ~held_out, test)
-
-
-def _share(text: str) -> float:
-    """A number in [0, 1), uniform over texts: the first bytes of its SHA-256."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+from .victims import Attacker, Material, Point, Victim, train_victim
 
 
 @dataclass(frozen=True)
@@ -174,7 +77,7 @@ class Examiner:
         where = __version__, torch.__version__, self.runtime.device.type
         return fingerprint(*where, material.digest, self.classes, who, seed, recipe, weights, *more)
 
-    def check(self, size: tuple[int, int]) -> None:
+    def check(self, size: Size) -> None:
         """Raises `SettingError` where a network cannot take images of `size`, or the weights do not fit it."""
         _, (height, width) = make_view(self.config, size)
         for name, start in itertools.product(self.config.victim, self.config.start):

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ._examine import Examiner, Kept, Split
+from ._examine import Examiner, Kept
+from ._split import Split
 from .config import VerifyConfig
 from .victims import Attacker, Material, Point, Victim, attackers
 from .victims.stopping import Stop
@@ -44,25 +42,24 @@ class VictimResult:
         return {name: about[name] for name in about if name not in ("attacker", "data")}
 
 
-def train_grid(split: Split, budget: int, examiner: Examiner, kept: Kept) -> list[VictimResult]:
+def train_grid(split: Split, examiner: Examiner, kept: Kept) -> list[VictimResult]:
     """A result for every attacker of the examiner's config, every data and seed. What is kept is not trained again."""
     results: dict[Cell, VictimResult] = {}
-    for cell, material in cells(split, budget, examiner.config):
+    for cell, material in cells(split, examiner.config):
         attacker, data, seed = cell
         phase = f"{data}: {attacker.name}" + (f", seed {seed}" if examiner.config.seeds > 1 else "")
         results[cell] = VictimResult(*cell, **victim_figures(examiner, kept, phase, material, attacker, seed))
     return [results[cell] for cell in sorted(results, key=_order(examiner.config))]
 
 
-def cells(split: Split, budget: int, config: VerifyConfig) -> Iterator[tuple[Cell, Material]]:
+def cells(split: Split, config: VerifyConfig) -> Iterator[tuple[Cell, Material]]:
     """Every cell of the grid with what its victim learns from; those together that learn from the same pictures."""
-    noisy = control(split.clean, budget, config.seed)
     known: tuple[Any, Material] | None = None
     for attacker, data in _tasks(config):
         of = (attacker.countermeasure, data, attacker.fraction if data != "clean" else 1.0)
         if known is None or known[0] != of:
             known = None  # two of them may not fit into memory
-            known = of, _material(split, noisy, attacker, data)
+            known = of, _material(split, attacker, data)
         for seed in range(config.seed, config.seed + config.seeds):
             yield (attacker, data, seed), known[1]
 
@@ -83,10 +80,10 @@ def _order(config: VerifyConfig) -> Callable[[Cell], tuple[int, int, int]]:
     return lambda cell: (place[cell[0]], (*KINDS, REST).index(cell[1]), cell[2])
 
 
-def _material(split: Split, noisy: NDArray[np.uint8], attacker: Attacker, data: str) -> Material:
-    pixels = {"clean": split.clean, "protected": split.protected, "control": noisy, REST: split.clean}[data]
+def _material(split: Split, attacker: Attacker, data: str) -> Material:
     fraction = 1.0 if data == "clean" else attacker.fraction
-    return split.material(pixels, attacker.countermeasure, fraction, rest=data == REST)
+    kind = "clean" if data == REST else data
+    return split.material(kind, attacker.countermeasure, fraction, rest=data == REST)
 
 
 def victim_figures(
@@ -126,11 +123,3 @@ def _as_json(victim: Victim, material: Material, classes: int) -> dict[str, Any]
         "stops": [asdict(stop) for stop in victim.stops],
         "per_class": [None if share is None else round(float(share), 4) for share in shares],
     }
-
-
-def control(clean: NDArray[np.uint8], budget: int, seed: int) -> NDArray[np.uint8]:
-    """The originals with noise that is as large as the budget allows and means nothing: uniform in ±budget."""
-    random = np.random.Generator(np.random.PCG64([seed, 0xC0]))
-    noise = random.integers(-budget, budget, clean.shape, np.int16, endpoint=True)
-    noisy: NDArray[np.uint8] = np.clip(clean + noise, 0, 255).astype(np.uint8)
-    return noisy

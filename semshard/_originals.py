@@ -5,17 +5,20 @@ Verifying, auditing and previewing all need them, and none of them may take them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import LedgerError, SourceError
+from ._train import decoding_of
+from .errors import LedgerError, RejectedImage, SourceError
 from .shards import Ledger, Shards, ledger_path
-from .sources import Collection, open_source, scan
+from .sources import Collection, SourceOptions, open_source, scan, unscanned
+from .threads import ordered_map
 
 _SKETCH = 8  # sketches for matching are 8 × 8 means
 
@@ -27,16 +30,27 @@ class Originals:
     collection: Collection
     numbers: dict[str, int]  # key → number in the collection
 
-    def stack(self, keys: Sequence[str]) -> tuple[NDArray[np.uint8], list[str], dict[str, str]]:
-        """uint8 (n, H, W, 3) of those `keys` whose originals can be had, which these are, why not the others."""
-        known = [key for key in keys if key in self.numbers]
-        wanted = np.unique(np.array([self.numbers[key] for key in known], np.int64))  # twins share an original
-        pixels, kept, rejects = self.collection.stack(wanted)
-        place = {number: index for index, number in enumerate(kept.tolist())}
-        found = [key for key in known if self.numbers[key] in place]
-        missing = {key: "no original is known for it" for key in keys if key not in self.numbers}
-        missing |= {key: f"its original {rejects[n]}" for key in known if (n := self.numbers[key]) in rejects}
-        return pixels[[place[self.numbers[key]] for key in found]], found, missing
+    def pixels(self, key: str) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3). Raises `RejectedImage` where it cannot be had."""
+        if key not in self.numbers:
+            raise RejectedImage("no original is known for it")
+        try:
+            return self.collection.pixels(self.numbers[key])
+        except RejectedImage as reason:
+            raise RejectedImage(f"its original {reason}") from None
+
+    def pictures(self, keys: Sequence[str]) -> tuple[list[NDArray[np.uint8]], list[str], dict[str, str]]:
+        """The originals of those `keys` that can be had, which these are, why not the others."""
+
+        def one(key: str) -> NDArray[np.uint8] | str:
+            try:
+                return self.pixels(key)
+            except RejectedImage as reason:
+                return str(reason)
+
+        tried = dict(zip(keys, ordered_map(one, keys), strict=True))
+        found = {key: pixels for key, pixels in tried.items() if not isinstance(pixels, str)}
+        return list(found.values()), list(found), {key: why for key, why in tried.items() if isinstance(why, str)}
 
 
 def find_originals(shards: Shards, clean: str | Path | None) -> Originals | None:
@@ -48,38 +62,42 @@ def find_originals(shards: Shards, clean: str | Path | None) -> Originals | None
     ledger = Ledger(ledger_path(shards.directory))
     run = ledger.run()
     if run:
-        return _by_ledger(shards, ledger, str(clean or run["source"]))
+        return _by_ledger(shards, ledger, run, clean)
     return _by_pixels(shards, clean) if clean else None
 
 
-def _by_ledger(shards: Shards, ledger: Ledger, spec: str) -> Originals:
-    source = open_source(spec)
+def _by_ledger(shards: Shards, ledger: Ledger, run: Mapping[str, Any], clean: str | Path | None) -> Originals:
+    spec, options = clean or run["source"], SourceOptions(**run["source_options"])
+    source = open_source(spec, options)
     found = {source.entry(number).name: number for number in range(len(source))}
     numbers: dict[str, int] = {}
-    sha256: list[str | None] = [None] * len(source)
+    collection = unscanned(source, decoding_of(run["settings"]), run["settings"]["resolution"])
     for row in ledger.samples(len(shards.tars)):
         if row.key and row.source in found:
-            numbers[row.key] = found[row.source]
-            sha256[numbers[row.key]] = row.sha256
+            number = numbers[row.key] = found[row.source]
+            collection.sha256[number] = np.frombuffer(bytes.fromhex(row.sha256 or ""), np.uint8)
     if not numbers:
         raise LedgerError(f"{spec} holds none of the files that {ledger.path} names; say with --clean where they are")
-    return Originals(Collection(source, shards.manifest["settings"]["resolution"], _size(shards), sha256, {}), numbers)
+    return Originals(collection, numbers)
 
 
 def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
     """Nearest neighbours of small sketches, each candidate checked pixel by pixel."""
-    source = open_source(spec)
-    collection = scan(source, shards.manifest["settings"]["resolution"])
-    if collection.size != _size(shards):
+    source, settings = open_source(spec), shards.manifest["settings"]
+    collection = scan(source, decoding_of(settings), settings["resolution"])
+    if shards.size and collection.size != shards.size:
         raise SourceError(f"{source.spec} holds images of another size than the shards")
     usable = collection.usable
-    clean, _, _ = collection.stack(usable)
-    sketches = np.stack([_sketch(picture) for picture in clean])
+    sketches = np.stack([_sketch(collection.pixels(number)) for number in usable.tolist()])
     numbers = {}
     for sample in shards:
         near = np.argsort(((sketches - _sketch(sample.image)) ** 2).sum(1))[:8]
         for candidate in near.tolist():
-            if np.abs(clean[candidate].astype(np.int16) - sample.image).max() <= shards.budget:
+            clean = collection.pixels(int(usable[candidate]))
+            if (
+                clean.shape == sample.image.shape
+                and cv2.norm(clean, sample.image, cv2.NORM_INF) <= sample.about["linf"]
+            ):
                 numbers[sample.key] = int(usable[candidate])
                 break
     if not numbers:
@@ -89,8 +107,3 @@ def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
 
 def _sketch(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return cv2.resize(picture, (_SKETCH, _SKETCH), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
-
-
-def _size(shards: Shards) -> tuple[int, int]:
-    image = shards.manifest["image"]
-    return image["height"], image["width"]

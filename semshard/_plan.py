@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ._begin import refuse_nesting
-from ._protect import craft_batch, encode_pieces, load_batch, noise_of
-from ._train import Request, TrainingImages, begin_config
+from ._begin import fields_of, refuse_nesting
+from ._protect import batches, craft_batch, encode_pieces, load_batch, noise_of
+from ._train import GROUPS, SQUASHED, Request, TrainingImages, begin_config, decoding_of
 from .benchmark.timing import medians
 from .config import ProtectConfig, to_json
 from .engine import Runtime, make_runtime, sgd
@@ -23,7 +23,7 @@ from .noise import new_surrogate, surrogate_step
 from .noise.views import make_view
 from .progress import Progress, remarks, silent
 from .shards import ShardWriter
-from .sources import open_source, scan
+from .sources import SourceOptions, open_source, scan, with_groups
 
 _SAMPLE = 256  # inputs that are really read
 _REPEATS = 3
@@ -36,7 +36,7 @@ class Plan:
     inputs: int
     images: int
     classes: int
-    width: int
+    width: int  # 0 where each image has its own size, which it keeps
     height: int
     shards: int
     bytes: int
@@ -56,6 +56,7 @@ def plan(
     surrogate: str | Path | None = None,
     max_rejects: float = 0.01,
     device: str = "auto",
+    options: SourceOptions | None = None,
     progress: Progress = silent,
     **settings: Any,
 ) -> Plan:
@@ -64,34 +65,40 @@ def plan(
     Reads an evenly spread sample of the inputs, takes a few surrogate steps and crafts a batch or two. Raises as
     `protect` does, as far as the sample shows it.
     """
-    opened = open_source(source)
+    request = Request(preset, surrogate, False, max_rejects, settings, options or SourceOptions(), progress)
+    opened = open_source(source, request.options)
     refuse_nesting(opened, Path(out))
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     inputs = len(opened)
     numbers = np.unique(np.linspace(0, inputs - 1, min(inputs, _SAMPLE)).astype(np.int64))
     start = time.perf_counter()
-    collection = scan(opened, settings.get("resolution", 0), numbers.tolist())
+    pictures = request.pictures()
+    collection = scan(opened, decoding_of(pictures), pictures["resolution"], numbers.tolist())
+    if not opened.classes:  # as good as any groups to take the time with
+        groups = pictures["groups"] or GROUPS
+        with_groups(collection, {n: n % groups for n in numbers.tolist()}, tuple(map(str, range(groups))))
     scan_seconds = (time.perf_counter() - start) / len(numbers) * inputs
-    request = Request(preset, surrogate, False, max_rejects, settings, progress)
     config = begin_config(request, collection.size, runtime)
     usable = np.setdiff1d(numbers, np.fromiter(collection.rejects, np.int64, len(collection.rejects)))
     images = round(inputs * len(usable) / len(numbers))
 
-    model = new_surrogate(config, len(opened.classes), collection.size, runtime) if config.has_surrogate else None
+    model = new_surrogate(config, len(collection.classes), collection.size, runtime) if config.has_surrogate else None
     noise = noise_of(runtime, collection, config, model)
-    part = usable[: config.craft_batch]
+    part = next(batches(collection, config, usable))
+    fields = fields_of(config, opened)
     with tempfile.TemporaryDirectory() as folder:
 
         def craft() -> int:
             batch = craft_batch(noise, load_batch(collection, part, 0, 0))
             with ShardWriter(Path(folder), 0) as writer:
-                for piece in encode_pieces(iter([batch]), opened.classes):
+                for piece in encode_pieces(iter([batch]), collection.classes, fields, config.quality):
                     writer.add(piece.samples)
             return writer.stats.bytes
 
+        side = 0 if collection.size else SQUASHED * config.crop
         actions: dict[str, Callable[[], object]] = {"craft": craft}
         if model is not None and not surrogate:
-            actions["surrogate"] = _step(runtime, model, TrainingImages(collection, usable), config)
+            actions["surrogate"] = _step(runtime, model, TrainingImages(collection, usable, side), config)
         times = medians(actions, _REPEATS, runtime.device)
         seconds = {
             "scan": round(scan_seconds, 1),
@@ -102,10 +109,10 @@ def plan(
     return Plan(
         inputs=inputs,
         images=images,
-        classes=len(opened.classes),
-        width=collection.size[1],
-        height=collection.size[0],
-        shards=-(-images // config.shard_size),
+        classes=len(collection.classes),
+        width=(collection.size or (0, 0))[1],
+        height=(collection.size or (0, 0))[0],
+        shards=len(opened.shards) if opened.shards else -(-images // config.shard_size),
         bytes=round(bytes_each * images),
         seconds=seconds,
         settings=to_json(config),
@@ -119,7 +126,7 @@ def _step(runtime: Runtime, model: nn.Module, data: TrainingImages, config: Prot
     optimiser = sgd(model, config)
 
     def step() -> None:
-        batch = data.batch(batch_numbers(len(data), config.batch, config.seed, 0))
-        surrogate_step(runtime, model, optimiser, *batch, view, config, 0)
+        images, labels, sizes = data.batch(batch_numbers(len(data), config.batch, config.seed, 0))
+        surrogate_step(runtime, model, optimiser, images, labels, view.on(sizes), config, 0)
 
     return step

@@ -39,7 +39,7 @@ def preview_rows(shards: Shards, samples: int, originals: Originals | None) -> l
     chosen = _spread(shards, samples)
     found: dict[str, NDArray[np.uint8]] = {}
     if originals:
-        pixels, keys, _ = originals.stack([sample.key for sample in chosen])
+        pixels, keys, _ = originals.pictures([sample.key for sample in chosen])
         found = dict(zip(keys, pixels, strict=True))
     return [(shards.classes[sample.label], found.get(sample.key), sample.image) for sample in chosen]
 

@@ -14,17 +14,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ._begin import Clock, Job, begin, check_method, refuse_nesting
-from ._train import Request, check_settings, limit_rejects, load_surrogate, tensors, train_to
+from ._begin import Clock, Job, begin, check_method, refuse_nesting, rejects_of
+from ._train import (
+    Request,
+    check_settings,
+    check_surrogate,
+    labels_of,
+    limit_rejects,
+    load_surrogate,
+    tensors,
+    train_to,
+)
 from ._version import __version__
 from .config import ProtectConfig
 from .engine import Runtime, deterministic, make_runtime, permutation
 from .engine.weights import load_tensors, save_tensors
+from .metadata import Metadata
 from .noise import add
 from .noise.methods import HELD_OUT, HeldOut, Noise, make_noise
 from .progress import Event, Progress, remarks, silent
 from .shards import (
     Encoded,
+    Extra,
+    Fields,
     Ledger,
     LedgerRow,
     ShardWriter,
@@ -35,9 +47,11 @@ from .shards import (
     read_manifest,
     write_manifest,
 )
-from .sources import Collection, open_source
+from .sources import Collection, SourceOptions, open_source
 from .threads import ahead, behind, ordered_map
 
+Pixels = NDArray[np.uint8]
+PNG = Fields()
 PIECE_PIXELS = 1 << 15  # that a thread encodes at a time
 PIECES = 16  # a thread: work for as long as a finished shard takes to reach the disk
 
@@ -52,6 +66,7 @@ class ProtectResult:
     bytes: int  # of all tars
     linf_max: int  # grey levels
     psnr_mean: float  # dB
+    duplicates: int  # usable inputs that have the pixels of an earlier one
     seconds: dict[str, float]  # by phase, of this call
     out: str
     ledger: str
@@ -69,24 +84,26 @@ def protect(
     max_rejects: float = 0.01,
     device: str = "auto",
     checkpoint_seconds: float = 20,
+    options: SourceOptions | None = None,
     progress: Progress = silent,
     **settings: Any,
 ) -> ProtectResult:
     """Write protected WebDataset shards of the images at `source` into the folder `out`, its ledger beside it.
 
-    `settings` are fields of `ProtectConfig`; radii may be written "8/255". A run that was interrupted goes on from
-    where it stopped and ends in the same bytes; a finished one is left alone.
+    `settings` are fields of `ProtectConfig`; radii may be written "8/255"; `options` tell more of the source. A run
+    that was interrupted goes on from where it stopped and ends in the same bytes; a finished one is left alone.
 
     Raises `SourceError`, `SettingError`, `OutputError` (made with other settings, and no `overwrite`),
     `TooManyRejects` (more than the share `max_rejects` of the inputs; the ledger says which).
     """
     clock = Clock()
-    request = Request(preset, surrogate, overwrite, max_rejects, settings, progress)
+    request = Request(preset, surrogate, overwrite, max_rejects, settings, options or SourceOptions(), progress)
     out = Path(out)
-    opened = open_source(source)
+    opened = open_source(source, request.options)
     refuse_nesting(opened, out)
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     check_settings(request, runtime)
+    check_surrogate(request, opened)
     ledger = Ledger(ledger_path(out))
     with ledger.held():
         job = begin(opened, out, ledger, runtime, request, clock)
@@ -111,7 +128,7 @@ def noise_of(runtime: Runtime, collection: Collection, config: ProtectConfig, mo
     """The noise of a method for the images of a collection. Raises `SettingError` where they do not suit it."""
     check_method(runtime, collection, config)
     others = held_out(collection, config)
-    return make_noise(runtime, config, len(collection.source.classes), collection.size, model=model, held_out=others)
+    return make_noise(runtime, config, len(collection.classes), collection.size, model=model, held_out=others)
 
 
 def held_out(collection: Collection, config: ProtectConfig) -> HeldOut:
@@ -144,17 +161,24 @@ def _surrogate(job: Job, given: str | Path | None, checkpoint_seconds: float, pr
 # A thread reads ahead, the device crafts here, and behind it threads encode and write, in the order of the plan.
 
 
+BATCH_PIXELS = 1 << 25  # of photographs that are crafted together
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Inputs that are crafted together: uint8 (N, 3, H, W), labels, numbers; and why other inputs are missing."""
+    """Inputs that are crafted together, pixels uint8 (H, W, 3) RGB; and why other inputs are missing.
+
+    Where all images have one size they lie in one array (N, H, W, 3), otherwise in a list.
+    """
 
     shard: int
     at: int  # place of the first in the shard
-    images: Tensor
-    labels: Tensor
+    images: Pixels | list[Pixels]
+    labels: Tensor  # int64 (N,)
     inputs: list[tuple[int, int, int]]  # of each image: its place in the shard, its number, its label
     rejects: dict[int, str]
-    protected: Tensor | None = None
+    extras: list[Extra] | None = None
+    protected: Pixels | list[Pixels] | None = None
 
 
 def make_shards(
@@ -181,25 +205,61 @@ def _load(
     collection: Collection, config: ProtectConfig, plan: list[NDArray[np.int64]], shards: list[int]
 ) -> Iterator[Batch]:
     for shard in shards:
-        for at in range(0, len(plan[shard]), config.craft_batch):
-            yield load_batch(collection, plan[shard][at : at + config.craft_batch], shard, at)
+        at = 0
+        for numbers in batches(collection, config, plan[shard]):
+            yield load_batch(collection, numbers, shard, at)
+            at += len(numbers)
+        if not len(plan[shard]):
+            yield load_batch(collection, plan[shard], shard, 0)  # a tar without a usable sample is an empty one
+
+
+def batches(collection: Collection, config: ProtectConfig, numbers: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """The inputs of a shard cut into batches: by count, and of photographs by their pixels, too."""
+    pixels = collection.sizes[numbers].astype(np.int64).prod(1)
+    first, total = 0, 0
+    for place, of_it in enumerate(pixels.tolist()):
+        if place > first and (place - first == config.craft_batch or total + of_it > BATCH_PIXELS):
+            yield numbers[first:place]
+            first, total = place, 0
+        total += of_it
+    if first < len(numbers):
+        yield numbers[first:]
 
 
 def load_batch(collection: Collection, numbers: NDArray[np.int64], shard: int, at: int) -> Batch:
     """The inputs `numbers`, which stand at place `at` of a shard."""
-    images, labels, kept, rejects = tensors(collection, numbers)
+    metadata, carried = dict[int, Metadata](), dict[int, dict[str, bytes]]()
+
+    def one(number: int) -> Pixels:
+        if collection.source.fields:
+            carried[number] = collection.source.carried(number)
+        if collection.decoding.keep_metadata == "none":
+            return collection.pixels(number)
+        picture = collection.decoded(number)
+        metadata[number] = picture.metadata
+        return picture.pixels
+
+    pixels, kept, rejects = collection.several_of(numbers, one)
     places = [place for place, number in enumerate(numbers.tolist(), at) if number not in rejects]
+    labels = labels_of(collection, kept)
     inputs = list(zip(places, kept.tolist(), labels.tolist(), strict=True))
-    return Batch(shard, at, images, labels, inputs, rejects)
+    extras = None
+    if metadata or carried:
+        extras = [Extra(metadata.get(number, Metadata()), carried.get(number, {})) for number in kept.tolist()]
+    images = np.stack(pixels) if collection.size and pixels else pixels
+    return Batch(shard, at, images, labels, inputs, rejects, extras)
 
 
 def craft_batch(noise: Noise, batch: Batch) -> Batch:
     """The batch with its protected images."""
     if not len(batch.images):
         return replace(batch, protected=batch.images)
+    if isinstance(batch.images, list):
+        return replace(batch, protected=noise.photos(batch.images, batch.labels, batch.shard, batch.at))
     numbers = np.array([number for _, number, _ in batch.inputs], np.int64)
-    delta = noise(batch.images, batch.labels, numbers, batch.shard, batch.at)
-    return replace(batch, protected=add(batch.images, delta))
+    planes = torch.from_numpy(np.ascontiguousarray(batch.images.transpose(0, 3, 1, 2)))
+    delta = noise(planes, batch.labels, numbers, batch.shard, batch.at)
+    return replace(batch, protected=np.ascontiguousarray(add(planes, delta).numpy().transpose(0, 2, 3, 1)))
 
 
 @dataclass(frozen=True)
@@ -212,43 +272,55 @@ class Piece:
     rejects: dict[int, str]
 
 
-def encode_pieces(batches: Iterator[Batch], classes: tuple[str, ...]) -> Iterator[Piece]:
+def encode_pieces(
+    batches: Iterator[Batch], classes: tuple[str, ...], fields: Fields = PNG, quality: int = 95
+) -> Iterator[Piece]:
     """The batches as encoded samples, in order, by a few threads."""
-    return ordered_map(lambda work: work(), _pieces(batches, classes), each=PIECES)
+    recipe = classes, fields, quality
+    return ordered_map(lambda work: work(), _pieces(batches, recipe), each=PIECES)
 
 
-def _pieces(batches: Iterator[Batch], classes: tuple[str, ...]) -> Iterator[Callable[[], Piece]]:
+Recipe = tuple[tuple[str, ...], Fields, int]
+
+
+def _pieces(batches: Iterator[Batch], recipe: Recipe) -> Iterator[Callable[[], Piece]]:
     for batch in batches:
-        if batch.rejects:
+        if batch.rejects or not len(batch.images):
             yield functools.partial(Piece, batch.shard, [], (), batch.rejects)
-        each = max(1, PIECE_PIXELS // (batch.images.shape[2] * batch.images.shape[3]))
+        whole = not isinstance(batch.images, list)
+        each = max(1, PIECE_PIXELS // (batch.images[0].size // 3)) if whole and len(batch.images) else 1
         for first in range(0, len(batch.images), each):
-            yield functools.partial(_encode_piece, batch, range(first, min(first + each, len(batch.images))), classes)
+            yield functools.partial(_encode_piece, batch, range(first, min(first + each, len(batch.images))), recipe)
 
 
-def _encode_piece(batch: Batch, which: range, classes: tuple[str, ...]) -> Piece:
+def _encode_piece(batch: Batch, which: range, recipe: Recipe) -> Piece:
     assert batch.protected is not None
     here = slice(which.start, which.stop)
-    both = (images.numpy()[here].transpose(0, 2, 3, 1) for images in (batch.images, batch.protected))
-    clean, protected = (np.ascontiguousarray(images) for images in both)
     places, numbers, labels = zip(*batch.inputs[here], strict=True)
-    return Piece(batch.shard, encode(batch.shard, places, clean, protected, labels, classes), numbers, {})
+    clean, protected = (np.asarray(images[here]) for images in (batch.images, batch.protected))
+    classes, fields, quality = recipe
+    extras = batch.extras[here] if batch.extras else None
+    samples = encode(batch.shard, places, clean, protected, labels, classes, fields, quality, extras)
+    return Piece(batch.shard, samples, numbers, {})
 
 
 def _write_shards(job: Job, batches: Iterator[Batch]) -> None:
-    source, sha256 = job.collection.source, job.collection.sha256
-    for shard, pieces in itertools.groupby(encode_pieces(batches, job.classes), lambda piece: piece.shard):
+    pieces_of_all = encode_pieces(batches, job.classes, job.fields, job.config.quality)
+    for shard, pieces in itertools.groupby(pieces_of_all, lambda piece: piece.shard):
         rows: list[LedgerRow] = []
         with ShardWriter(job.out, shard) as writer:
             for piece in pieces:
                 writer.add(piece.samples)
                 for number, sample in zip(piece.numbers, piece.samples, strict=True):
-                    rows.append(LedgerRow(number, source.entry(number).name, sha256[number], sample.key))
-                for number, reason in piece.rejects.items():
-                    rows.append(LedgerRow(number, source.entry(number).name, sha256[number], None, reason))
+                    rows.append(_row(job.collection, number, key=sample.key))
+                rows += [_row(job.collection, number, reason=reason) for number, reason in piece.rejects.items()]
                 writer.rejected += len(piece.rejects)
         job.ledger.write_shard(shard, rows)
         mark_done(job.out, writer.stats)
+
+
+def _row(collection: Collection, number: int, key: str | None = None, reason: str | None = None) -> LedgerRow:
+    return LedgerRow(number, collection.source.entry(number).name, collection.digest(number), key, reason)
 
 
 # --- the end ------------------------------------------------------------------------------------------------------
@@ -260,9 +332,9 @@ def _finish(job: Job, shards: int, made: int, clock: Clock) -> ProtectResult:
     rejected = len(job.collection.rejects) + sum(shard.rejected for shard in stats)
     if made or not (job.out / "manifest.json").exists():
         late = (row for shard in range(shards) for row in job.ledger.shard(shard) if row.reason)
-        early = (row for row in job.ledger.sources() if row.reason)
-        job.ledger.write_rejects([*early, *late])
-        write_manifest(job.out, job.config, job.classes, job.collection.size, stats, rejected, __version__)
+        job.ledger.write_rejects(itertools.chain(rejects_of(job.collection), late))
+        size, duplicates = job.collection.size, job.collection.duplicates
+        write_manifest(job.out, job.config, job.classes, size, job.fields, stats, rejected, duplicates, __version__)
     manifest = read_manifest(job.out)
     return ProtectResult(
         samples=manifest["counts"]["samples"],
@@ -271,6 +343,7 @@ def _finish(job: Job, shards: int, made: int, clock: Clock) -> ProtectResult:
         bytes=sum(shard.bytes for shard in stats),
         linf_max=manifest["noise"]["linf_max"],
         psnr_mean=manifest["noise"]["psnr_mean"],
+        duplicates=manifest["counts"]["duplicates"],
         seconds=clock.seconds,
         out=str(job.out),
         ledger=str(job.ledger.path),

@@ -16,9 +16,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ._examine import Examiner, Kept, Split, load_split, the_originals
+from ._examine import Examiner, Kept
 from ._grid import victim_figures
 from ._protect import protect
+from ._split import Split, load_split, the_originals
 from ._studies import STUDIES, Study, TableCell
 from ._version import __version__
 from .atomic import atomic_write, write_json
@@ -145,8 +146,7 @@ def _examination(
     told, folder = under(name, study.progress), study.out / "protected" / name
     protect(study.source, folder, preset=study.scale, device=study.device, progress=told, **made, seed=seed)
     shards = open_shards(folder)
-    size = shards.manifest["image"]["height"], shards.manifest["image"]["width"]
-    config = _config(verify_config(study.scale, size, runtime.precision, study.settings), group)
+    config = _config(verify_config(study.scale, shards.size, runtime.precision, study.settings), group)
     split = load_split(shards, the_originals(shards, None), config, told)
     return split, Examiner(runtime, config, len(shards.classes), study.progress)
 
@@ -234,7 +234,7 @@ def _examined(cell: TableCell, split: Split, examiner: Examiner, kept: Kept, see
     """Final and best test accuracy of a cell's victim."""
     config, asked = examiner.config, cell.victim
     attacker = Attacker(asked["network"], parse_radius(asked["rho_a"]), asked["countermeasure"])
-    material = split.material(split.clean if cell.protect is None else split.protected, attacker.countermeasure)
+    material = split.material("clean" if cell.protect is None else "protected", attacker.countermeasure)
     phase = f"{cell.row}, {cell.column}: {attacker.name}"
     figures = victim_figures(examiner, kept, phase, material, attacker, seed)
     if "patience" not in asked:

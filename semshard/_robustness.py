@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from ._examine import Examiner, Kept, Split, load_split, one_attacker, the_originals
+from ._examine import Examiner, Kept, one_attacker
+from ._split import Split, load_split, the_originals
 from ._version import __version__
 from .atomic import atomic_write, write_json
 from .config import ProtectConfig, VerifyConfig, from_json, to_json
@@ -83,7 +84,7 @@ def robustness(
     if images < 1 or not shards:
         raise SettingError("robustness wants at least one folder of shards and one image")
     opened = [open_shards(folder) for folder in shards]
-    size = opened[0].manifest["image"]["height"], opened[0].manifest["image"]["width"]
+    size = opened[0].size
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     preset = choose_preset(preset, runtime)
     config = verify_config(preset, size, runtime.precision, settings)
@@ -122,7 +123,7 @@ def _point(
             of_network = _surrogate(shards, ledger, runtime, made, config, split, images)
         return {"surrogate": of_network, **_noise(name, examiner, material, images)}
 
-    examiner, material = Examiner(runtime, config, len(shards.classes), progress), split.material(split.protected)
+    examiner, material = Examiner(runtime, config, len(shards.classes), progress), split.material("protected")
     key = examiner.key(material, examiner.plain(rho), config.seed, images, run["fingerprint"])
     return RobustnessPoint(name, made.method, made.steps, **kept.get(key, measured))
 
@@ -137,13 +138,12 @@ def _surrogate(
     images: int,
 ) -> float:
     """Definition 1: the network of the ledger, noise made anew, δᵃ of the victims' radius."""
-    size = split.clean.shape[1], split.clean.shape[2]
-    model = new_surrogate(made, len(shards.classes), size, runtime)
+    model = new_surrogate(made, len(shards.classes), shards.size, runtime)
     model.load_state_dict(load_tensors(ledger.surrogate)[0])
     rho = config.rho_a[0]
     against = replace(made, method="cell", rho_a=rho, alpha_a=rho * config.step_share, steps_a=config.steps_a)
-    lesson = split.material(split.clean).train[:images]
-    view, _ = make_view(made, size)
+    lesson = split.material("clean").train[:images]
+    view = make_view(made, shards.size)[0].on(lesson.sizes)
     return of_surrogate(runtime, model, lesson.images, lesson.labels, view, against, config.seed)
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ._examine import Examiner, Kept, Split
+from ._examine import Examiner, Kept
 from ._grid import Cell, cells, trained
+from ._split import Split
 from .engine import Runtime
 from .progress import Event, silent
 
@@ -22,7 +23,6 @@ class _Work:
     """All that a process needs; it travels there once."""
 
     split: Split
-    budget: int
     examiner: Examiner
     threads: int
 
@@ -30,10 +30,10 @@ class _Work:
 _work: _Work | None = None  # of a process that trains
 
 
-def train_ahead(split: Split, budget: int, examiner: Examiner, kept: Kept, jobs: int) -> None:
+def train_ahead(split: Split, examiner: Examiner, kept: Kept, jobs: int) -> None:
     """Train what `kept` lacks of the grid, `jobs` victims at once, fewer where memory does not hold as many."""
     wanted: dict[str, Cell] = {}
-    for (attacker, data, seed), material in cells(split, budget, examiner.config):
+    for (attacker, data, seed), material in cells(split, examiner.config):
         key = examiner.key(material, attacker, seed)
         if key not in kept:
             wanted.setdefault(key, (attacker, data, seed))
@@ -41,7 +41,7 @@ def train_ahead(split: Split, budget: int, examiner: Examiner, kept: Kept, jobs:
     if jobs < 2:
         return
     runtime = Runtime(examiner.runtime.device, examiner.runtime.precision, fold=examiner.runtime.fold)
-    work = _Work(split, budget, replace(examiner, runtime=runtime, progress=silent), torch.get_num_threads() // jobs)
+    work = _Work(split, replace(examiner, runtime=runtime, progress=silent), torch.get_num_threads() // jobs)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, _begin, (work,)) as pool:
         futures = {pool.submit(_train, cell): key for key, cell in wanted.items()}
@@ -77,5 +77,5 @@ def _train(cell: Cell) -> dict[str, object]:
         wanted, victim=(attacker.network,), rho_a=(attacker.rho_a,), countermeasure=(attacker.countermeasure,),
         start=(attacker.start,), protected_fraction=(attacker.fraction,),
     )  # fmt: skip
-    material = next(material for of, material in cells(_work.split, _work.budget, config) if of == cell)
+    material = next(material for of, material in cells(_work.split, config) if of == cell)
     return trained(_work.examiner, f"{data}: {attacker.name}", material, attacker, seed)

@@ -7,20 +7,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ._examine import Examiner, Kept, load_split, one_attacker, the_originals
+from ._examine import Examiner, Kept, one_attacker
 from ._protect import protect
+from ._split import load_split, the_originals
 from ._train import TRAINED_WITH, Request, begin_config, limit_rejects, scan_source, train_to
 from .atomic import atomic_write, write_json
 from .config import ProtectConfig, VerifyConfig, fingerprint, to_json, typed
 from .engine import Runtime, choose_preset, make_runtime
 from .errors import SettingError
-from .presets import verify_config
+from .presets import PICTURES, verify_config
 from .progress import Progress, remarks, silent, under
 from .radii import format_radius
 from .shards import open_shards
-from .sources import Collection, open_source
+from .sources import Collection, SourceOptions, open_source
 
-_FIXED = ("preset", "precision", "resolution")  # the collection and the victims are made with them
+_FIXED = ("preset", "precision", *PICTURES)  # the collection and the victims are made with them
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def sweep(
     max_rejects: float = 0.01,
     device: str = "auto",
     checkpoint_seconds: float = 20,
+    options: SourceOptions | None = None,
     progress: Progress = silent,
     **settings: Any,
 ) -> SweepResult:
@@ -83,9 +85,11 @@ def sweep(
         raise SettingError(f"no values of {setting} are given")
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     preset = choose_preset(preset, runtime)
-    collection = scan_source(open_source(source), known, progress)
+    options = options or SourceOptions()
+    first = Request(preset, None, False, max_rejects, known, options, progress)
+    collection = scan_source(open_source(source, options), first, runtime)
     limit_rejects(len(collection.rejects), len(collection.source), max_rejects, "")
-    requests = [Request(preset, None, False, max_rejects, given, silent) for given in several]
+    requests = [replace(first, settings=given, progress=silent) for given in several]
     configs = [begin_config(request, collection.size, runtime) for request in requests]
     recipe = verify_config(preset, collection.size, runtime.precision, victim or {})
     one_attacker(recipe, "sweep")
@@ -99,7 +103,7 @@ def sweep(
         surrogate = surrogates.get(_key(config))
         protect(
             source, folder, preset=preset, surrogate=surrogate, max_rejects=max_rejects, device=device,
-            checkpoint_seconds=checkpoint_seconds, progress=under(folder.name, progress), **given,
+            checkpoint_seconds=checkpoint_seconds, options=options, progress=under(folder.name, progress), **given,
         )  # fmt: skip
     shown = [to_json(config)[setting] for config in configs]
     cells, samples, classes = _cells(folders, shown, runtime, recipe, Kept(out / "victims.json"), progress)
@@ -164,8 +168,8 @@ def _cells(
         split = load_split(shards, the_originals(shards, None), config, under(folder.name, progress))
         samples = {"train": int(split.train.sum()), "test": int(split.test.sum())}
         examiner = Examiner(runtime, config, classes, progress)
-        for name, of, pixels in (("clean", None, split.clean), (folder.name, value, split.protected)):
-            material = split.material(pixels)
+        for name, of, kind in (("clean", None, "clean"), (folder.name, value, "protected")):
+            material = split.material(kind)
             for rho in config.rho_a:
                 text, attacker = format_radius(rho), examiner.plain(rho)
                 figures = examiner.figures(kept, f"victim on {name}, {text}", material, attacker)

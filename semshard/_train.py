@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +15,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .config import CELL_SETTINGS, ProtectConfig, to_json
+from .config import CELL_SETTINGS, ProtectConfig, Size, to_json, typed
 from .engine import Runtime, choose_preset, make_runtime
 from .engine.weights import load_tensors, save_tensors
 from .errors import OutputError, RunError, SettingError, TooManyRejects
 from .noise import Checkpoint, new_surrogate, train_surrogate
 from .noise.views import make_view
-from .presets import protect_config
+from .presets import PICTURES, protect_config
 from .progress import Event, Now, Progress, remarks, silent
-from .sources import Collection, Source, open_source, scan
+from .shards.pixels import LONGEST
+from .sources import (
+    AUTO,
+    Collection,
+    Decoding,
+    Source,
+    SourceOptions,
+    check_classes,
+    open_source,
+    parse_colour,
+    scan,
+    with_groups,
+)
 
 
 def train(
@@ -33,6 +46,7 @@ def train(
     max_rejects: float = 0.01,
     device: str = "auto",
     checkpoint_seconds: float = 20,
+    options: SourceOptions | None = None,
     progress: Progress = silent,
     **settings: Any,
 ) -> Path:
@@ -45,9 +59,9 @@ def train(
     if out.exists():
         raise OutputError(f"{out} exists; delete it, or choose another name")
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
-    request = Request(preset, None, False, max_rejects, settings, progress)
+    request = Request(preset, None, False, max_rejects, settings, options or SourceOptions(), progress)
     check_settings(request, runtime)
-    collection = scan_source(open_source(source), settings, progress)
+    collection = scan_source(open_source(source, request.options), request, runtime)
     limit_rejects(len(collection.rejects), len(collection.source), max_rejects, "")
     config = begin_config(request, collection.size, runtime)
     if not config.has_surrogate:
@@ -60,7 +74,8 @@ def train(
 
 TRAINED_WITH = (
     "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "draws", "steps_u", "alpha_u",
-    "rho_a", "steps_a", "alpha_a", "rho_r", "views", "pad", "crop", "method", "noise_step", "model_step", "noise_views",
+    "rho_a", "steps_a", "alpha_a", "rho_r", "views", "pad", "crop", "jpeg_safe", "quality", "method",
+    "noise_step", "model_step", "noise_views",
 )  # fmt: skip
 
 
@@ -73,20 +88,70 @@ class Request:
     overwrite: bool
     max_rejects: float
     settings: Mapping[str, Any]
+    options: SourceOptions
     progress: Progress
 
+    def pictures(self) -> dict[str, Any]:
+        """The settings of how pictures are read and written, those not given as they are by default."""
+        return PICTURES | typed(
+            ProtectConfig, {name: self.settings[name] for name in PICTURES if name in self.settings}
+        )
 
-def scan_source(source: Source, settings: Mapping[str, Any], progress: Progress) -> Collection:
-    """Decode every input once."""
+
+def decoding_of(pictures: Mapping[str, Any]) -> Decoding:
+    """How pictures are decoded by these settings. Raises `SettingError` for a colour that is none."""
+    names = ("truncated", "max_pixels", "too_large", "keep_metadata")
+    return Decoding(background=parse_colour(pictures["background"]), **{name: pictures[name] for name in names})
+
+
+def scan_source(source: Source, request: Request, runtime: Runtime) -> Collection:
+    """Decode every input once; where they have no labels, group them by their looks."""
+    progress, pictures = request.progress, request.pictures()
+    for sentence in source.remarks:
+        progress(Event("scan", message=sentence))
 
     def advance(done: int, rejected: int) -> None:
         if done % 64 == 0 or done == len(source):
             progress(Event("scan", done, len(source), "images", {"rejected": rejected}))
 
-    resolution = settings.get("resolution", 0)
-    if not isinstance(resolution, int) or resolution < 0:
-        raise SettingError(f"resolution = {resolution!r} is no whole number of pixels")
-    return scan(source, resolution, advance=advance)
+    collection = scan(
+        source, decoding_of(pictures), pictures["resolution"], duplicates=pictures["duplicates"],
+        longest=LONGEST[pictures["format"]], advance=advance,
+    )  # fmt: skip
+    if collection.duplicates:
+        what = "rejected" if pictures["duplicates"] == "reject" else "kept"
+        progress(Event("scan", message=f"{collection.duplicates:,} images have the pixels of an earlier one: {what}"))
+    for note, count in Counter(note.split(";")[0] for note in collection.notes.values()).most_common(5):
+        progress(Event("scan", message=f"{count:,} images: {note}"))
+    if not source.classes:
+        _group(collection, pictures["groups"] or GROUPS, request, runtime)
+    return collection
+
+
+GROUPS = 10  # that --labels auto makes where --groups is not given
+GROUP_STEPS, GROUP_EPOCHS = 400, 8  # batches of 128 that features are learnt from, at most
+GROUP_SIDE = 64  # pixels a side of the copies that photographs are grouped by
+
+
+def _group(collection: Collection, groups: int, request: Request, runtime: Runtime) -> None:
+    """Labels for images that have none: groups of images that look alike."""
+    from .grouping import group_images
+
+    size = collection.size
+    pixels, kept, _ = collection.stack(collection.usable, 0 if size and size[0] == size[1] else GROUP_SIDE)
+    images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+    steps = min(GROUP_STEPS, max(20, GROUP_EPOCHS * len(images) // 128))
+    seed = int(request.settings.get("seed", 0))
+    found = group_images(runtime, images, groups, seed, steps=steps, progress=request.progress)
+    names = tuple(f"group-{number:0{len(str(groups - 1))}d}" for number in range(groups))
+    with_groups(collection, dict(zip(kept.tolist(), found.labels.tolist(), strict=True)), names)
+    request.progress(
+        Event(
+            "groups",
+            message=f"experimental: {groups} groups of images that look alike stand for classes ({found.features})",
+        )
+    )
+    check_classes(collection)
 
 
 def check_settings(request: Request, runtime: Runtime) -> None:
@@ -103,9 +168,23 @@ def check_settings(request: Request, runtime: Runtime) -> None:
         raise problem
 
 
-def begin_config(request: Request, size: tuple[int, int], runtime: Runtime) -> ProtectConfig:
+def check_surrogate(request: Request, source: Source) -> None:
+    """Raise `SettingError` where a given surrogate knows other classes than the source has, before the long scan."""
+    if request.surrogate and source.classes:
+        known = load_tensors(Path(request.surrogate))[1].get("classes")
+        if known != list(source.classes):
+            raise SettingError(
+                f"{request.surrogate} was trained for classes {_few(known)}, here it is {_few(list(source.classes))}"
+            )
+
+
+def begin_config(request: Request, size: Size, runtime: Runtime) -> ProtectConfig:
     """The settings of a run: those given, those that a given surrogate was trained with, those of the preset."""
     preset, given = request.preset, dict(request.settings)
+    if request.options.labels == AUTO:
+        given = {"groups": GROUPS} | given
+    elif given.get("groups"):
+        raise SettingError("groups is for images without labels; say --labels auto")
     trained: dict[str, Any] = {}
     if request.surrogate:
         about = load_tensors(Path(request.surrogate))[1]
@@ -116,7 +195,13 @@ def begin_config(request: Request, size: tuple[int, int], runtime: Runtime) -> P
     asked = any(name in given for name in cell)  # then it is held against the trained one below
     base = {name: value for name, value in trained.items() if not (asked and name in cell)}
     config = protect_config(preset, size, runtime.precision, base | given)
+    make_view(config, size)
+    decoding_of(to_json(config))
+    if config.grey == "keep" and not config.has_surrogate:
+        raise SettingError(f"method {config.method} has no grey noise; leave --grey keep out")
     for name, value in trained.items():
+        if name == "quality" and not config.jpeg_safe:
+            continue
         if to_json(config)[name] != value:
             raise SettingError(f"{request.surrogate} was trained with {name} = {value}, not {to_json(config)[name]}")
     return config
@@ -130,56 +215,70 @@ def limit_rejects(rejected: int, inputs: int, max_rejects: float, where: str) ->
         )
 
 
+SQUASHED = 2  # sides of a view: that many pixels a side have the copies of photographs that a network is trained on
+
+
 @dataclass(frozen=True)
 class TrainingImages:
-    """The usable images of a collection, as the training wants them."""
+    """The usable images of a collection, as the training wants them: photographs squashed to `side` pixels a side."""
 
     collection: Collection
     numbers: NDArray[np.int64]
+    side: int = 0
 
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        images, labels, kept, rejects = tensors(self.collection, self.numbers[numbers.numpy()])
+    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        images, labels, kept, rejects = tensors(self.collection, self.numbers[numbers.numpy()], self.side)
         if not len(kept):
             raise RunError(f"every image of a training batch is gone; the first: {next(iter(rejects.values()))}")
-        return images, labels
+        return images, labels, torch.from_numpy(self.collection.sizes[kept]) if self.side else None
 
 
 @dataclass(frozen=True)
 class OnDevice:
-    """All training images where the network is: uint8 (N, 3, H, W) and int64 labels (N,)."""
+    """All training images where the network is: uint8 (N, 3, H, W), labels (N,), sizes (N, 2) of squashed ones."""
 
     images: Tensor
     labels: Tensor
+    sizes: Tensor | None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         there = numbers.to(self.labels.device, non_blocking=True)
-        return self.images[there], self.labels[there]
+        return self.images[there], self.labels[there], None if self.sizes is None else self.sizes[there]
 
 
-def training_images(runtime: Runtime, collection: Collection) -> TrainingImages | OnDevice:
-    """The usable images, on the device where they are in memory anyway and fit there, too."""
-    numbers = collection.usable
-    height, width = collection.size
-    if runtime.device.type == "cpu" or not collection.in_memory or not runtime.fits(len(numbers) * height * width * 3):
-        return TrainingImages(collection, numbers)
-    images, labels, _, _ = tensors(collection, numbers)
-    return OnDevice(images.to(runtime.device), labels.to(runtime.device))
+def training_images(runtime: Runtime, collection: Collection, config: ProtectConfig) -> TrainingImages | OnDevice:
+    """The usable images, on the device where they fit there and in memory."""
+    numbers, size = collection.usable, collection.size
+    side = 0 if size else SQUASHED * config.crop
+    height, width = size or (side, side)
+    data = TrainingImages(collection, numbers, side)
+    needed = len(numbers) * height * width * 3
+    there = collection.in_memory if size else needed <= collection.cache.most
+    if runtime.device.type == "cpu" or not there or not runtime.fits(needed):
+        return data
+    images, labels, sizes = data.batch(torch.arange(len(numbers)))
+    device = runtime.device
+    return OnDevice(images.to(device), labels.to(device), None if sizes is None else sizes.to(device))
 
 
 def tensors(
-    collection: Collection, numbers: NDArray[np.int64]
+    collection: Collection, numbers: NDArray[np.int64], squashed: int = 0
 ) -> tuple[Tensor, Tensor, NDArray[np.int64], dict[int, str]]:
     """uint8 (n, 3, H, W) and int64 labels of those inputs that can be had; which these are; why not the others."""
-    pixels, kept, rejects = collection.stack(numbers)
-    labels = torch.tensor([collection.label(int(number)) for number in kept], dtype=torch.int64)
+    pixels, kept, rejects = collection.stack(numbers, squashed)
     planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))  # torch would start threads here, and they spin
-    return torch.from_numpy(planes), labels, kept, rejects
+    return torch.from_numpy(planes), labels_of(collection, kept), kept, rejects
+
+
+def labels_of(collection: Collection, numbers: NDArray[np.int64]) -> Tensor:
+    """int64 labels of inputs."""
+    return torch.from_numpy(collection.labels[numbers].astype(np.int64))
 
 
 def load_surrogate(
@@ -190,17 +289,24 @@ def load_surrogate(
     wanted = about_surrogate(config, collection)
     for name in ("network", "classes", "seen"):
         if about.get(name) != wanted[name]:
-            raise SettingError(f"{named} was trained for {name} {about.get(name)}, here it is {wanted[name]}")
-    model = new_surrogate(config, len(collection.source.classes), collection.size, runtime)
+            raise SettingError(
+                f"{named} was trained for {name} {_few(about.get(name))}, here it is {_few(wanted[name])}"
+            )
+    model = new_surrogate(config, len(collection.classes), collection.size, runtime)
     model.load_state_dict(weights)
     return model
+
+
+def _few(value: Any) -> str:
+    """A value in an error message: of a long list its first items."""
+    return f"{value[:5]} and {len(value) - 5} more" if isinstance(value, list) and len(value) > 5 else str(value)
 
 
 def about_surrogate(config: ProtectConfig, collection: Collection) -> dict[str, Any]:
     """What a file of weights says of itself."""
     seen = list(make_view(config, collection.size)[1])
     return {
-        "network": config.network, "classes": list(collection.source.classes), "seen": seen,
+        "network": config.network, "classes": list(collection.classes), "seen": seen,
         "settings": to_json(config),
     }  # fmt: skip
 
@@ -219,7 +325,7 @@ def train_to(
 
     After the steps in `keep` it is written to the path there, too, as if its training had ended then.
     """
-    data = training_images(runtime, collection)
+    data = training_images(runtime, collection, config)
     about = about_surrogate(config, collection) | {"images": collection.source.digest}
     begin = Checkpoint()
     if checkpoint.exists():
@@ -243,7 +349,7 @@ def train_to(
             figures = {"loss": float(loss), "batch": config.batch}
             progress(Event("surrogate", done, config.steps, "steps", figures))
 
-    model = new_surrogate(config, len(collection.source.classes), collection.size, runtime)
+    model = new_surrogate(config, len(collection.classes), collection.size, runtime)
     view, _ = make_view(config, collection.size)
     progress(Event("surrogate", begin.step, config.steps, "steps"))
     train_surrogate(runtime, model, data, view, config, begin=begin, after_step=after_step)

@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from ._examine import Examiner, Kept, Split, load_split, the_originals
+from ._examine import Examiner, Kept
 from ._grid import KINDS, REST, VictimResult, train_grid
 from ._preview import preview_rows
 from ._side_by_side import train_ahead
+from ._split import Split, load_split, the_originals
 from ._version import __version__
 from .atomic import atomic_write, write_json
 from .config import COUNTERMEASURES, NETWORKS, VerifyConfig, to_json
@@ -36,6 +38,7 @@ from .victims.report import Picture, write_report
 from .victims.verdict import RULE, interval, sentence, taught, word
 
 SHOWN, MEASURED = 8, 2000  # samples in the report's pictures and in its histograms
+WINDOW = 384  # pixels a side of a report's pictures, at most
 _UNBALANCED = 1.2  # the largest class beside the mean one, from which its share is told
 
 
@@ -152,25 +155,30 @@ def verify(
     begun = time.monotonic()
     opened = open_shards(shards)
     digest = _digest(opened)
-    size = opened.manifest["image"]["height"], opened.manifest["image"]["width"]
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     preset = choose_preset(preset, runtime)
-    config = _starts(verify_config(preset, size, runtime.precision, settings), settings, weights)
+    config = _starts(verify_config(preset, opened.size, runtime.precision, settings), settings, weights)
     given = read_weights(str(weights)) if weights else None
     examiner = Examiner(runtime, config, len(opened.classes), progress, given)
-    examiner.check(size)
+    examiner.check(opened.size)
     originals = the_originals(opened, clean)
     split = load_split(opened, originals, config, progress)
     folder = _report_folder(report, opened)
     kept = Kept(folder / "victims.json")
     if jobs > 1:
-        train_ahead(split, opened.budget, examiner, kept, jobs)
-    results = train_grid(split, opened.budget, examiner, kept)
+        train_ahead(split, examiner, kept, jobs)
+    results = train_grid(split, examiner, kept)
     found = _judge(results, split, config, len(opened.classes), str(folder))
     rows = preview_rows(opened, SHOWN, originals)
-    pictures = [Picture(name, clean, protected) for name, clean, protected in rows if clean is not None]
+    pictures = [Picture(name, _middle(clean), _middle(each)) for name, clean, each in rows if clean is not None]
     _write(folder, found, config, opened, digest, split, runtime, pictures, time.monotonic() - begun)
     return found
+
+
+def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle of a picture, at most `WINDOW` pixels a side: what a page shows of a photograph."""
+    top, left = (max(0, (side - WINDOW) // 2) for side in pixels.shape[:2])
+    return pixels[top : top + WINDOW, left : left + WINDOW]
 
 
 def _digest(shards: Shards) -> str:
@@ -293,9 +301,8 @@ def _write(
 
 def _noise(split: Split) -> dict[str, Any]:
     """How far the protected samples are from their originals; null for a PSNR that is infinite."""
-    pairs = list(zip(split.clean[:MEASURED], split.protected[:MEASURED], strict=True))
-    found = {}
-    for name, measure in {"linf": linf, "psnr": psnr, "ssim": ssim}.items():
-        values = [measure(*pair) for pair in pairs]
+    found, measures = {}, {"linf": linf, "psnr": psnr, "ssim": ssim}
+    rows = [[measure(*pair) for measure in measures.values()] for pair in split.pairs(MEASURED)]
+    for name, values in zip(measures, zip(*rows, strict=True), strict=True):
         found[name] = {"values": [round(value, 4) if np.isfinite(value) else None for value in values]}
     return found

@@ -10,14 +10,16 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from .errors import SettingError
+from .metadata import KEEP
 from .radii import format_radius, levels, parse_radius
 
 LARGE = 64  # pixels: a collection whose longer side is above this is treated like photographs
+Size = tuple[int, int] | None  # (height, width) of every image; None for photographs, each of its own
 
 # The grid of the paper's Table 7. Per method: what perturbs a view in the noise step, what perturbs it in the model
 # step, and whose views the noise step takes.
@@ -32,6 +34,7 @@ ANY_CELL = "cell"  # the method's name where --noise-step and --model-step ask f
 METHODS = (*CELLS, ANY_CELL, "tap", "ntga", "sc")
 CELL_SETTINGS = ("noise_step", "model_step", "noise_views")
 _INNER = ("none", "random", "pgd")
+FORMATS = ("png", "jpeg", "webp")
 
 
 NETWORKS = ("resnet18", "resnet50", "vgg16", "densenet121", "wrn34-10", "vit", "small")
@@ -88,6 +91,25 @@ class ProtectConfig:
     crop: int = setting("Side of the resized crop, in pixels.")
     patch: int = setting("Side of a patch of shortcut noise (sc), in pixels.")
     resolution: int = setting("Resize the short side to this and crop the centre square; 0 keeps every pixel.")
+    background: str = setting("Colour under transparent pixels: a name, or #rrggbb.")
+    grey: str = setting(
+        "Noise of a greyscale image: coloured like any other, or keep it grey, equal on the three channels.",
+        choices=("colour", "keep"),
+    )
+    truncated: str = setting("What to do with a file that was cut short.", choices=("reject", "accept"))
+    max_pixels: int = setting("Pixels of an image above which it counts as too large.")
+    too_large: str = setting("What to do with an image above --max-pixels.", choices=("reject", "shrink"))
+    duplicates: str = setting(
+        "What to do with an image that has the pixels of an earlier one.", choices=("keep", "reject")
+    )
+    keep_metadata: str = setting(
+        "What of a file's metadata is published: nothing, its ICC profile (then unconverted), or also EXIF and XMP.",
+        choices=KEEP,
+    )
+    format: str = setting("File format of the published images; jpeg is not lossless.", choices=FORMATS)
+    quality: int = setting("Quality of JPEG: of --format jpeg, and of --jpeg-safe.")
+    jpeg_safe: bool = setting("Craft the noise through JPEG compression, so that it survives being recompressed.")
+    groups: int = setting("Groups that --labels auto makes of images without labels; 0 where they have labels.")
     shard_size: int = setting("Samples a shard.")
     craft_batch: int = setting("Images crafted together; a batch never crosses a shard.")
     seed: int = setting("Seed of every random draw; choose your own. It is kept in the private ledger only.")
@@ -109,6 +131,8 @@ class ProtectConfig:
     def used(self) -> dict[str, Any]:
         """The settings that this method reads, as JSON values."""
         unused = _UNUSED.get(self.method, ("patch",))
+        if self.format != "jpeg" and not self.jpeg_safe:
+            unused = (*unused, "quality")
         return {name: value for name, value in to_json(self).items() if name not in unused}
 
 
@@ -242,8 +266,13 @@ def _number(kind: str, text: Any) -> Any:
     """The number that a text means; what is none comes back as it is."""
     if isinstance(text, str):
         with contextlib.suppress(ValueError):
-            return {"int": int, "float": float}.get(kind, str)(text.strip())
+            kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _truth}
+            return kinds.get(kind, str)(text.strip())
     return text
+
+
+def _truth(text: str) -> bool:
+    return {"true": True, "false": False}[text] if text in ("true", "false") else bool(int(text))
 
 
 def read(cls: type[Any], name: str, text: str) -> Any:
@@ -253,6 +282,8 @@ def read(cls: type[Any], name: str, text: str) -> Any:
 
 
 def _as(name: str, kind: str, value: Any) -> Any:
+    if kind == "bool" and isinstance(value, bool):
+        return value
     if kind == "str" and isinstance(value, str):
         return value
     if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
@@ -264,11 +295,12 @@ def _as(name: str, kind: str, value: Any) -> Any:
 
 _AT_LEAST_ONE = (
     "steps", "batch", "lr_every", "steps_u", "draws", "final_steps", "final_draws", "patch", "shard_size",
-    "craft_batch", "evaluations", "seeds", "patience",
+    "craft_batch", "evaluations", "seeds", "patience", "quality", "max_pixels",
 )  # fmt: skip
 _AT_LEAST_ZERO = (
     "pad",
     "crop",
+    "groups",
     "resolution",
     "seed",
     "momentum",
@@ -304,6 +336,12 @@ def _check(config: ProtectConfig | VerifyConfig) -> None:
             raise SettingError(f"method {config.method} is {words}; leave --method out to ask for another cell")
         if levels(config.rho_u) < 1:
             raise SettingError(f"rho_u = {format_radius(config.rho_u)} is below one grey level (1/255)")
+        if config.quality > 100:
+            raise SettingError(f"quality = {config.quality} is above 100")
+        if config.groups == 1:
+            raise SettingError("groups = 1 tells nothing apart; give at least 2")
+        if config.keep_metadata != "none" and config.resolution:
+            raise SettingError("keep_metadata is for photographs at their own resolution; leave --resolution out")
         if config.shard_size > 100_000:
             raise SettingError(f"shard_size = {config.shard_size} is above 100000, the most a key can count")
     else:

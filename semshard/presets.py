@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .config import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, ProtectConfig, VerifyConfig, typed
+from .config import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, ProtectConfig, Size, VerifyConfig, typed
 from .errors import SettingError
 from .radii import snap
 
@@ -84,8 +84,16 @@ _VERIFY: dict[tuple[str, str], dict[str, Any]] = {
 }  # fmt: skip
 
 
-def protect_config(preset: str, size: tuple[int, int], precision: str, given: Mapping[str, Any]) -> ProtectConfig:
-    """The settings of a protect run: the preset for images of `size` (height, width), then what was `given`.
+# How pictures are read and written, whatever the preset.
+PICTURES: dict[str, Any] = {
+    "resolution": 0, "background": "white", "grey": "colour", "truncated": "reject", "max_pixels": 178_956_970,
+    "too_large": "reject", "duplicates": "keep", "keep_metadata": "none", "format": "png", "quality": 95,
+    "jpeg_safe": False, "groups": 0,
+}  # fmt: skip
+
+
+def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, Any]) -> ProtectConfig:
+    """The settings of a protect run: the preset for images of `size`, then what was `given`.
 
     A step size or `rho_r` that was not given keeps its share of the radius it belongs to.
     Raises `SettingError` for an unknown name or an impossible value.
@@ -93,8 +101,8 @@ def protect_config(preset: str, size: tuple[int, int], precision: str, given: Ma
     given = typed(ProtectConfig, given)
     method, cell = _method(given)
     base = _preset(_PROTECT, preset, size) | {
-        "preset": preset, "patch": 32 if max(size) > LARGE else 8, "resolution": 0, "shard_size": 1000, "seed": 0,
-        "precision": precision, "method": method, **cell,
+        "preset": preset, "patch": 32 if _large(size) else 8, "shard_size": 1000, "seed": 0,
+        "precision": precision, "method": method, **cell, **PICTURES,
     }  # fmt: skip
     base |= _METHOD.get(method, {}) | _METHOD_IN.get((preset, method), {})
     for radius, follower in (("rho_u", "alpha_u"), ("rho_u", "final_alpha"), ("rho_a", "alpha_a"), ("rho_a", "rho_r")):
@@ -114,8 +122,8 @@ def _method(given: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     return (given.get("method") or (named or [ANY_CELL])[0]), cell
 
 
-def verify_config(preset: str, size: tuple[int, int], precision: str, given: Mapping[str, Any]) -> VerifyConfig:
-    """The settings of a verify run: the preset for images of `size` (height, width), then what was `given`.
+def verify_config(preset: str, size: Size, precision: str, given: Mapping[str, Any]) -> VerifyConfig:
+    """The settings of a verify run: the preset for images of `size`, then what was `given`.
 
     Raises `SettingError` for an unknown name or an impossible value.
     """
@@ -127,10 +135,14 @@ def verify_config(preset: str, size: tuple[int, int], precision: str, given: Map
     return VerifyConfig(**(base | typed(VerifyConfig, given)))
 
 
-def _preset(table: dict[tuple[str, str], dict[str, Any]], preset: str, size: tuple[int, int]) -> dict[str, Any]:
-    kind = "large" if max(size) > LARGE else "small"
+def _preset(table: dict[tuple[str, str], dict[str, Any]], preset: str, size: Size) -> dict[str, Any]:
+    kind = "large" if _large(size) else "small"
     try:
         return dict(table[preset, kind])
     except KeyError:
         known = ", ".join(sorted({name for name, _ in table}))
         raise SettingError(f"preset {preset!r} is unknown; choose one of: {known}") from None
+
+
+def _large(size: Size) -> bool:
+    return size is None or max(size) > LARGE

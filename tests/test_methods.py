@@ -11,7 +11,8 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 import semshard
-from semshard._examine import Examiner, load_split, the_originals
+from semshard._examine import Examiner
+from semshard._split import load_split, the_originals
 from semshard.config import METHODS
 from semshard.engine import make_runtime
 from semshard.noise.methods.ntga import learn, predict
@@ -120,9 +121,9 @@ def accuracies(images, home, methods, recipe, settings):
         shards = open_shards(home / method)
         split = load_split(shards, the_originals(shards, None), config, lambda event: None)
         examiner = Examiner(runtime, config, len(shards.classes), lambda event: None)
-        for name, pixels in {method: split.protected, **({} if found else {"clean": split.clean})}.items():
+        for name, kind in {method: "protected", **({} if found else {"clean": "clean"})}.items():
             for rho in config.rho_a:
-                victim, _ = examiner.train(name, split.material(pixels), examiner.plain(rho), config.seed)
+                victim, _ = examiner.train(name, split.material(kind), examiner.plain(rho), config.seed)
                 found[name, rho] = victim.final
     return found
 
@@ -164,10 +165,10 @@ def victims_of(method, home, features, fit, **drawn):
     semshard.protect(home / "images", home / "out", method=method, **given)
     opened = open_shards(home / "out")
     samples = [opened[number] for number in range(300)]
-    pixels, keys, _ = the_originals(opened, None).stack([sample.key for sample in samples])
+    pixels, keys, _ = the_originals(opened, None).pictures([sample.key for sample in samples])
     assert keys == [sample.key for sample in samples]
     labels, (unseen, answers) = np.array([sample.label for sample in samples]), faint(1000, 2, **drawn)
-    both = {"clean": pixels, "protected": np.stack([sample.image for sample in samples])}
+    both = {"clean": np.stack(pixels), "protected": np.stack([sample.image for sample in samples])}
     return {
         name: float((fit(features(seen / 255.0), labels)(features(unseen / 255.0)) == answers).mean())
         for name, seen in both.items()

@@ -16,7 +16,9 @@ from PIL import Image, PngImagePlugin
 import semshard
 from semshard._train import OnDevice, tensors, training_images
 from semshard.engine import Runtime
+from semshard.presets import protect_config
 from semshard.sources import open_source, scan
+from semshard.sources.collection import Cache
 from semshard.sources.shapes import draw_shape
 from tests.conftest import TINY, public_bytes
 
@@ -30,7 +32,7 @@ def ledger_rows(home):
 
     ledger = Ledger(ledger_path(home / "shards"))
     shards = len(list((home / "shards").glob("*.tar")))
-    return ledger.sources(), [row for shard in range(shards) for row in ledger.shard(shard)]
+    return list(ledger.inputs()), [row for shard in range(shards) for row in ledger.shard(shard)]
 
 
 def originals(home):
@@ -72,7 +74,7 @@ def test_every_input_is_protected_or_rejected_once(tmp_path, images):
         "stray.txt": "not in a class folder",
     }
     manifest = json.loads((tmp_path / "shards/manifest.json").read_text())
-    assert manifest["counts"] == {"inputs": 42, "samples": 40, "rejected": 2, "shards": 3}
+    assert manifest["counts"] == {"inputs": 42, "duplicates": 0, "samples": 40, "rejected": 2, "shards": 3}
     assert semshard.audit(tmp_path / "shards").ok
 
 
@@ -86,7 +88,7 @@ def test_too_many_rejects_stop_the_run_before_the_work_and_say_where_to_look(tmp
 
 
 def test_an_input_that_vanishes_during_the_run_is_a_late_reject(tmp_path, images, monkeypatch):
-    monkeypatch.setattr("semshard.sources.collection.CACHE_SHARE", 0)
+    monkeypatch.setattr("semshard.sources.collection.CACHE_BYTES", 0)
     victim = images / "ring" / "0000005.png"
 
     def vanish(event):
@@ -117,7 +119,7 @@ def test_a_shard_does_not_depend_on_the_others(finished):
 
 
 def test_memory_or_disk_makes_no_difference_to_the_bytes(finished, monkeypatch):
-    monkeypatch.setattr("semshard.sources.collection.CACHE_SHARE", 0)
+    monkeypatch.setattr("semshard.sources.collection.CACHE_BYTES", 0)
     semshard.protect(finished / "images", finished / "again", **TINY)
     assert public_bytes(finished / "again") == public_bytes(finished / "shards")
 
@@ -233,7 +235,9 @@ def test_the_manifest_fits_its_published_schema(finished):
     jsonschema.Draft202012Validator.check_schema(schema)
     manifest = json.loads((finished / "shards" / "manifest.json").read_text())
     jsonschema.validate(manifest, schema)
-    assert set(schema["properties"]["settings"]["properties"]) == {*manifest["settings"], "patch"}, "patch is for sc"
+    assert set(schema["properties"]["settings"]["properties"]) == {*manifest["settings"], "patch", "quality"}, (
+        "for sc, and for JPEG"
+    )
 
 
 def test_a_surrogate_can_be_trained_first_and_used_later(finished):
@@ -271,10 +275,8 @@ def test_no_pickle_is_ever_loaded_as_weights(finished):
         semshard.protect(finished / "images", finished / "again", surrogate=finished / "evil.pt", **TINY)
 
 
-def test_mixed_sizes_need_a_resolution(tmp_path, images):
+def test_a_resolution_brings_mixed_sizes_to_one(tmp_path, images):
     Image.new("RGB", (48, 40), "red").save(images / "disc" / "wide.png")
-    with pytest.raises(semshard.SourceError, match="--resolution N"):
-        protect(tmp_path)
     assert protect(tmp_path, resolution=24).samples == 41
     assert all(pixels.shape == (24, 24, 3) for pixels in published(tmp_path).values())
     assert semshard.audit(tmp_path / "shards").compared == 41
@@ -317,12 +319,13 @@ def test_the_number_of_threads_changes_no_byte(images, tmp_path, monkeypatch):
 def test_training_images_on_the_device_are_those_of_the_loader(images):
     collection = scan(open_source(images))
     assert collection.in_memory
-    loader = training_images(Runtime(torch.device("cpu"), "float32"), collection)
-    device = OnDevice(*tensors(collection, collection.usable)[:2])
+    config = protect_config("quick", (32, 32), "float32", {})
+    loader = training_images(Runtime(torch.device("cpu"), "float32"), collection, config)
+    device = OnDevice(*tensors(collection, collection.usable)[:2], None)
     numbers = torch.tensor([7, 3, 3, 39])
     assert len(loader) == len(device) == 40
-    for one, other in zip(loader.batch(numbers), device.batch(numbers), strict=True):
+    for one, other in zip(loader.batch(numbers)[:2], device.batch(numbers)[:2], strict=True):
         assert torch.equal(one, other)
-    collection.keep, collection._cache = False, None
+    collection.cache = Cache(0)
     assert not collection.in_memory
     assert torch.equal(loader.batch(numbers)[0], device.batch(numbers)[0])

@@ -10,10 +10,10 @@ PUBLIC = {
     "AttackerResult", "AuditResult", "BenchResult", "CountermeasureInfo", "Event", "Failure", "Figures",
     "LedgerError", "MethodInfo", "OutputError", "Plan", "Progress", "ProtectConfig", "ProtectResult",
     "ReproduceResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
-    "SettingError", "ShardError", "Shards", "SourceError", "SweepResult", "TableCell", "TooManyRejects",
-    "UsageError", "VerifyConfig", "VerifyResult", "VictimResult", "__version__", "audit", "bench",
-    "countermeasures", "methods", "open_shards", "plan", "preview", "protect", "reproduce", "robustness",
-    "sweep", "train", "verify",
+    "SettingError", "ShardError", "Shards", "SourceError", "SourceKind", "SourceOptions", "SweepResult",
+    "TableCell", "TooManyRejects", "UsageError", "VerifyConfig", "VerifyResult", "VictimResult", "__version__",
+    "audit", "bench", "countermeasures", "methods", "open_shards", "plan", "preview", "protect", "reproduce",
+    "robustness", "source_kinds", "sweep", "train", "verify",
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from ..progress import silent
 from ..shards import Ledger, ShardWriter, encode, ledger_path
 from ..shards.pixels import encode_png
 from ..sources import open_source, scan
+from ..sources.collection import Cache
 from ..sources.decode import decode
 from ..threads import ordered_map
 from .memory import peak
@@ -97,16 +98,17 @@ def pipeline(folder: Path, *, keep: bool, name: str) -> float:
     source = open_source(folder / "images")
     collection = scan(source)
     if not keep:
-        collection = dataclasses.replace(collection, keep=False, _cache=None)
+        collection = dataclasses.replace(collection, cache=Cache(0))
     out = folder / name
     out.mkdir()
     ledger = Ledger(ledger_path(out))
     config = protect_config("quick", collection.size, "float32", {})
-    noise = np.random.default_rng(0).integers(-8, 9, (3, *collection.size), np.int16)
+    height, width = collection.size or (0, 0)
+    noise = np.random.default_rng(0).integers(-8, 9, (height, width, 3), np.int8)
 
     def free(batch: Batch) -> Batch:
-        protected = np.clip(batch.images.numpy() + noise, 0, 255).astype(np.uint8)
-        return dataclasses.replace(batch, protected=torch.from_numpy(protected))
+        protected = np.clip(np.add(batch.images, noise, dtype=np.int16), 0, 255).astype(np.uint8)
+        return dataclasses.replace(batch, protected=protected)
 
     with ledger.held():
         job = Job(Runtime(torch.device("cpu"), "float32"), collection, config, out, ledger, "")

@@ -42,9 +42,12 @@ def pgd(
     the shape of x. Returns δ with |δ| ≤ rho and x + δ in [0, 1].
     """
     signed = alpha if towards == "more" else -alpha
-    delta = project(start, x, rho)
+    black, white = -x, 1 - x
+    low = torch.minimum(black.clamp(min=-rho), white)  # what `project` clamps to, found once
+    high = torch.maximum(white.clamp(max=rho), black)
+    delta = torch.clamp(start, low, high)
     for _ in range(steps):
-        delta = project(delta + signed * gradient(delta).sign(), x, rho)
+        delta = torch.add(delta, gradient(delta).sign(), alpha=signed).clamp_(low, high)
     return delta
 
 

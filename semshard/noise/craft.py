@@ -20,16 +20,21 @@ def craft(
     view: View,
     config: ProtectConfig,
     generator: torch.Generator,
+    grey: Tensor | None = None,
 ) -> Tensor:
     """δᵘ for float images (N, 3, H, W) in [0, 1] and int64 labels (N,): float, the same shape, |δᵘ| ≤ rho_u.
 
-    K_u signed steps down the expected gradient.
+    K_u signed steps down the expected gradient. Where bool `grey` (N, 1, 1, 1) is true, the same in all channels.
     """
     frozen = runtime.frozen(model)
+
+    def gradient(delta: Tensor) -> Tensor:
+        return _equal(expected_gradient(runtime, frozen, images + delta, labels, view, config, generator), grey)
+
     return pgd(
-        lambda delta: expected_gradient(runtime, frozen, images + delta, labels, view, config, generator),
+        gradient,
         images,
-        uniform(images, config.rho_u, generator),
+        _equal(uniform(images, config.rho_u, generator), grey),
         rho=config.rho_u,
         alpha=config.alpha_u,
         steps=config.steps_u,
@@ -65,6 +70,15 @@ def expected_gradient(
         for each, part in zip(views, torch.split(gradient, len(images)), strict=True):
             total += view.adjoint(part, each)
     return total
+
+
+def grey_images(images: Tensor) -> Tensor:
+    """Which of images (N, 3, H, W) have three equal channels: bool (N, 1, 1, 1)."""
+    return (images == images[:, :1]).all(3, keepdim=True).all(2, keepdim=True).all(1, keepdim=True)
+
+
+def _equal(values: Tensor, grey: Tensor | None) -> Tensor:
+    return values if grey is None else torch.where(grey, values.mean(1, keepdim=True), values)
 
 
 def add(images: Tensor, noise: Tensor) -> Tensor:

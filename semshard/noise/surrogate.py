@@ -9,22 +9,24 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..config import ProtectConfig
+from ..config import ProtectConfig, Size
 from ..engine import Runtime, batch_numbers, deterministic, set_learning_rate, sgd
 from ..models import build
 from ..threads import ahead
 from .adversary import inner, model_step
 from .ball import to_levels
-from .craft import add, craft
+from .craft import add, craft, grey_images
 from .views import View, make_view, noise_view
 
 
 class Batches(Protocol):
-    """Training images by number: uint8 (n, 3, H, W) and int64 labels (n,)."""
+    """Training images by number: uint8 (n, 3, H, W), int64 labels (n,), and the heights and widths (n, 2) of images
+    that were squashed to one size; None for those that were not.
+    """
 
     def __len__(self) -> int: ...
 
-    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor]: ...
+    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor | None]: ...
 
 
 @dataclass
@@ -35,8 +37,8 @@ class Checkpoint:
     tensors: dict[str, Tensor] = field(default_factory=dict)  # model.* and momentum.*
 
 
-def new_surrogate(config: ProtectConfig, classes: int, size: tuple[int, int], runtime: Runtime) -> nn.Module:
-    """An untrained surrogate for images of `size` (height, width), on the device."""
+def new_surrogate(config: ProtectConfig, classes: int, size: Size, runtime: Runtime) -> nn.Module:
+    """An untrained surrogate for images of `size`, on the device."""
     _, seen = make_view(config, size)
     return runtime.place(build(config.network, classes, seen, config.seed))
 
@@ -65,9 +67,9 @@ def train_surrogate(
     with deterministic():
         steps = range(begin.step, until or config.steps)
         batches = (data.batch(batch_numbers(len(data), config.batch, config.seed, step)) for step in steps)
-        for step, (images, labels) in zip(steps, ahead(batches), strict=True):
+        for step, (images, labels, sizes) in zip(steps, ahead(batches), strict=True):
             set_learning_rate(optimiser, config, step)
-            loss = surrogate_step(runtime, model, optimiser, images, labels, view, config, step)
+            loss = surrogate_step(runtime, model, optimiser, images, labels, view.on(sizes), config, step)
             after_step(step + 1, loss, lambda done=step + 1: _snapshot(model, optimiser, done))  # type: ignore[misc]
     return model
 
@@ -87,7 +89,8 @@ def surrogate_step(
     images, labels = images.to(runtime.device), labels.to(runtime.device)
     if config.method != "tap":  # whose network learns from clean images
         x = images.float() / 255
-        delta_u = craft(runtime, model, x, labels, noise_view(view, config), config, generator)  # lines 2–9
+        grey = grey_images(x) if config.grey == "keep" else None
+        delta_u = craft(runtime, model, x, labels, noise_view(view, config), config, generator, grey)  # lines 2–9
         images = add(images, to_levels(delta_u, config.rho_u))
     within = inner(config.model_step, config)
     return model_step(runtime, model, optimiser, images.float() / 255, labels, view, within, generator)  # lines 10–12

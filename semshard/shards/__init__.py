@@ -1,10 +1,11 @@
 """What lies on disk: pixel codec, tar, manifest, private ledger."""
 
-from .ledger import Ledger, LedgerRow, ledger_path
+from .fields import Fields
+from .ledger import InputRow, Ledger, LedgerRow, ledger_path
 from .manifest import check_manifest, read_manifest, write_manifest
-from .pixels import decode_png, encode_png, png_problem
+from .pixels import decode_picture, encode_pictures, picture_problem
 from .reader import Sample, Shards, open_shards, read_tar
-from .writer import Encoded, ShardStats, ShardWriter, done_stats, encode, mark_done, shard_name
+from .writer import Encoded, Extra, ShardStats, ShardWriter, done_stats, encode, mark_done, shard_name
 
 __all__ = [
     "Ledger",
@@ -16,13 +17,16 @@ __all__ = [
     "encode",
     "Shards",
     "check_manifest",
-    "decode_png",
+    "decode_picture",
     "done_stats",
-    "encode_png",
+    "encode_pictures",
+    "Extra",
+    "Fields",
+    "InputRow",
     "ledger_path",
     "mark_done",
     "open_shards",
-    "png_problem",
+    "picture_problem",
     "read_manifest",
     "read_tar",
     "shard_name",

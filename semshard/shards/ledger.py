@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -21,13 +22,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from ..atomic import atomic_write, remove_leftovers, write_json
 from ..errors import LedgerError, OutputError
 from .writer import shard_name
 
+_INPUT = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("source", pa.string()),
+        ("sha256", pa.binary(32)),
+        ("label", pa.int32()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("reason", pa.string()),
+        ("note", pa.string()),
+    ]
+)
+_GROUP = 1 << 16  # rows that are in memory at once
 _ROW = pa.schema(
     [
         ("number", pa.int64()),
@@ -48,6 +64,20 @@ class LedgerRow:
     sha256: str | None  # of the source's bytes; None where they could not be read
     key: str | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class InputRow:
+    """What the scan found of one input."""
+
+    number: int  # in the source's order
+    source: str  # relative to the source's root
+    sha256: bytes | None  # of the source's bytes; None where they could not be read
+    label: int  # −1 where there is none
+    height: int  # of the pixels that are protected; 0 for rejects
+    width: int
+    reason: str  # empty where it is usable
+    note: str  # what was done that its owner might not expect
 
 
 def ledger_path(out: Path) -> Path:
@@ -91,12 +121,34 @@ class Ledger:
         """Write run.json: from now on the output belongs to this run."""
         write_json(self.path / "run.json", run)
 
-    def write_sources(self, rows: Iterable[LedgerRow]) -> None:
-        _write(self.path / "sources.parquet", rows)
+    def write_sources(self, rows: Iterable[InputRow]) -> None:
+        every = iter(rows)
+        with atomic_write(self.path / "sources.parquet") as file, pq.ParquetWriter(file, _INPUT) as writer:
+            while some := list(itertools.islice(every, _GROUP)):
+                columns = {name: [getattr(row, name) for row in some] for name in _INPUT.names}
+                writer.write_table(pa.table(columns, _INPUT))
 
-    def sources(self) -> list[LedgerRow]:
-        """Every input, in the source's order, as the scan found it."""
-        return _read(self.path / "sources.parquet")
+    def inputs(self) -> Iterator[InputRow]:
+        """Every input, in the source's order, as the scan found it; a part of them in memory at a time."""
+        path = self.path / "sources.parquet"
+        with _damage(path), pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_GROUP):
+                yield from (InputRow(**row) for row in batch.to_pylist())
+
+    def scanned(self) -> dict[str, NDArray[Any]]:
+        """What the scan found of all inputs, in the source's order, a column each: sha256 as uint8 (N, 32), zero where
+        it is unknown; label, height, width as int32; reason as text, empty where the input is usable.
+        """
+        columns: dict[str, list[NDArray[Any]]] = {"sha256": [], "label": [], "height": [], "width": [], "reason": []}
+        path = self.path / "sources.parquet"
+        with _damage(path), pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_GROUP):
+                digests = b"".join(value or bytes(32) for value in batch["sha256"].to_pylist())
+                columns["sha256"].append(np.frombuffer(digests, np.uint8).reshape(-1, 32))
+                for name in ("label", "height", "width"):
+                    columns[name].append(batch[name].to_numpy())
+                columns["reason"].append(np.array(batch["reason"].to_pylist(), object))
+        return {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in columns.items()}
 
     def write_shard(self, shard: int, rows: Iterable[LedgerRow]) -> None:
         _write(self.path / f"{shard_name(shard)}.parquet", rows)
@@ -124,9 +176,16 @@ def _write(path: Path, rows: Iterable[LedgerRow]) -> None:
 
 
 def _read(path: Path) -> list[LedgerRow]:
-    try:
+    with _damage(path):
         return [LedgerRow(**row) for row in pq.read_table(path).to_pylist()]
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """What goes wrong with a file of the ledger, as a `LedgerError`."""
+    try:
+        yield
     except FileNotFoundError:
         raise LedgerError(f"{path} is missing") from None
-    except (pa.ArrowException, OSError, TypeError) as error:
+    except (pa.ArrowException, OSError, TypeError, KeyError) as error:
         raise LedgerError(f"{path} is damaged ({error})") from None

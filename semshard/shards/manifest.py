@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_json
-from ..config import ProtectConfig
+from ..config import ProtectConfig, Size
 from ..errors import ShardError
+from .fields import Fields
 from .writer import ShardStats, shard_name
 
 FILE = "manifest.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _PRIVATE = ("seed",)
 
 
@@ -23,20 +24,29 @@ def write_manifest(
     directory: Path,
     config: ProtectConfig,
     classes: tuple[str, ...],
-    size: tuple[int, int],
+    size: Size,
+    fields: Fields,
     shards: list[ShardStats],
     rejected: int,
+    duplicates: int,
     tool_version: str,
 ) -> dict[str, Any]:
     """Write the manifest of finished shards and return it. Holds no time and no place: equal runs, equal bytes."""
     samples = sum(stats.samples for stats in shards)
+    one = {"height": size[0], "width": size[1]} if size else {}
+    labels = {"from": "groups", "groups": config.groups, "experimental": True} if config.groups else {"from": "source"}
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "semshard", "version": tool_version},
         "settings": {name: value for name, value in config.used().items() if name not in _PRIVATE},
         "classes": list(classes),
-        "image": {"height": size[0], "width": size[1], "channels": "RGB", "bits": 8},
-        "counts": {"inputs": samples + rejected, "samples": samples, "rejected": rejected, "shards": len(shards)},
+        "labels": labels,
+        "image": {"sizes": "one" if size else "own", **one, "channels": "RGB", "bits": 8},
+        "fields": fields.to_json(),
+        "counts": {
+            "inputs": samples + rejected, "samples": samples, "rejected": rejected, "duplicates": duplicates,
+            "shards": len(shards),
+        },
         "noise": {
             "linf_max": max((stats.linf_max for stats in shards), default=0),
             "psnr_mean": _weighted_mean([(stats.psnr_mean, stats.samples) for stats in shards]),
@@ -48,7 +58,7 @@ def write_manifest(
             }
             for stats in shards
         ],
-    }
+    }  # fmt: skip
     write_json(directory / FILE, manifest)
     return manifest
 

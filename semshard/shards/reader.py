@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import Size
 from ..errors import ShardError
 from ..radii import levels, parse_radius
+from .fields import Fields
 from .manifest import read_manifest
-from .pixels import decode_png
-
-FIELDS = ("cls", "json", "png")
+from .pixels import decode_picture
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Sample:
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     label: int  # index into the classes
     about: dict[str, Any]  # class, width, height, linf in grey levels, sha256 of the pixels
+    carried: dict[str, bytes] = field(default_factory=dict)  # fields of the source's sample, by extension
 
 
 def read_tar(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
@@ -67,6 +68,22 @@ class Shards:
         return levels(parse_radius(self.manifest["settings"]["rho_u"]))
 
     @property
+    def fields(self) -> Fields:
+        """What a sample consists of."""
+        return Fields.of(self.manifest)
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of every image; None for photographs, each of its own."""
+        image = self.manifest["image"]
+        return (image["height"], image["width"]) if image["sizes"] == "one" else None
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the images hold the protected pixels to the letter; JPEGs exceed the budget by what they add."""
+        return self.fields.format != "jpeg"
+
+    @property
     def tars(self) -> list[Path]:
         """The shards, in order."""
         return [self.directory / shard["name"] for shard in self.manifest["shards"]]
@@ -88,7 +105,7 @@ class Shards:
         try:
             key, parts = self._index(shard)[place]
             with open(self.directory / self.manifest["shards"][shard]["name"], "rb") as file:
-                return _sample(key, {name: _read(file, *part) for name, part in parts.items()})
+                return _sample(key, {name: _read(file, *part) for name, part in parts.items()}, self.fields)
         except (IndexError, KeyError, ValueError, ShardError) as error:
             raise ShardError(f"{self.tars[shard]}, sample {place}: {error}") from None
 
@@ -124,5 +141,7 @@ def _read(file: Any, offset: int, size: int) -> bytes:
     return bytes(file.read(size))
 
 
-def _sample(key: str, parts: dict[str, bytes]) -> Sample:
-    return Sample(key, decode_png(parts["png"]), int(parts["cls"]), json.loads(parts["json"]))
+def _sample(key: str, parts: dict[str, bytes], fields: Fields) -> Sample:
+    image = decode_picture(parts[fields.image], fields.format, fields.keep)
+    carried = {extension: data for extension, data in parts.items() if extension not in fields.own}
+    return Sample(key, image, int(parts["cls"]), json.loads(parts[fields.about]), carried)

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,9 +23,13 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_write, write_json
 from ..errors import ShardError
+from ..metadata import Metadata
 from . import tar
-from .pixels import encode_pngs
+from .fields import Fields
+from .pixels import decode_picture, encode_pictures
 
+PNG = Fields()
+_BAND = 1 << 24  # values that are compared at a time
 COLUMNS = pa.schema(
     [
         ("key", pa.string()),
@@ -77,6 +81,14 @@ class Encoded:
         return str(self.row["key"])
 
 
+@dataclass(frozen=True)
+class Extra:
+    """What a sample gets besides its image: metadata of the file, and fields of the source's sample."""
+
+    metadata: Metadata
+    carried: Mapping[str, bytes]
+
+
 def encode(
     shard: int,
     places: Sequence[int],
@@ -84,29 +96,50 @@ def encode(
     protected: NDArray[np.uint8],
     labels: Sequence[int],
     classes: Sequence[str],
+    fields: Fields = PNG,
+    quality: int = 95,
+    extras: Sequence[Extra] | None = None,
 ) -> list[Encoded]:
     """Samples from pixels uint8 (N, H, W, 3) RGB, twice; `clean` is measured against, never written.
 
-    Good for any thread; most of the time goes into PNG, where other threads can run.
+    What is measured are the pixels that come out of the file: those of a JPEG are not `protected` to the letter.
+    Good for any thread; most of the time goes into encoding the image, where other threads can run.
     """
-    count, height, width = protected.shape[:3]
-    noise = np.subtract(protected, clean, dtype=np.int16).reshape(count, -1)
-    linf = np.abs(noise).max(1).tolist()
-    errors = (np.square(noise, dtype=np.int32).sum(1, dtype=np.int64) / noise.shape[1]).tolist()
-    samples, pngs = [], encode_pngs(protected)
+    height, width = protected.shape[1:3]
+    metadata = [extra.metadata for extra in extras] if extras and fields.keep != "none" else None
+    files = encode_pictures(protected, fields.format, quality, metadata)
+    if fields.format == "jpeg":
+        protected = np.stack([decode_picture(data, "jpeg", fields.keep) for data in files])
+    linf, errors = _difference(clean, protected)
+    samples = []
     for i, (place, label) in enumerate(zip(places, labels, strict=True)):
         key, name, sha256 = sample_key(shard, place), classes[label], hashlib.sha256(protected[i].data).hexdigest()
         words = f'"width":{width},"height":{height},"linf":{linf[i]},"sha256":"{sha256}"'
         about = f'{{"class":{json.dumps(name, ensure_ascii=False)},{words}}}'.encode()
+        carried = {fields.published(name): data for name, data in extras[i].carried.items()} if extras else {}
         parts = (
             tar.entry(f"{key}.cls", b"%d" % label),
-            tar.entry(f"{key}.json", about),
-            tar.entry(f"{key}.png", pngs[i]),
+            tar.entry(f"{key}.{fields.about}", about),
+            tar.entry(f"{key}.{fields.image}", files[i]),
+            *(tar.entry(f"{key}.{extension}", carried[extension]) for extension in sorted(carried)),
         )
         psnr = 10 * math.log10(255**2 / errors[i]) if errors[i] else math.inf
         row = {"key": key, "label": label, "class": name, "width": width, "height": height, "linf": linf[i]}
         samples.append(Encoded(b"".join(parts), row | {"sha256": sha256}, psnr))
     return samples
+
+
+def _difference(clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> tuple[list[int], list[float]]:
+    """Per image the largest change of a channel, in grey levels, and the mean of its square; bands at a time."""
+    count, height = clean.shape[:2]
+    linf, squares = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    rows = max(1, _BAND // max(1, clean[0, 0].size))
+    for top in range(0, height, rows):
+        here = slice(top, top + rows)
+        noise = np.subtract(protected[:, here], clean[:, here], dtype=np.int16).reshape(count, -1)
+        linf = np.maximum(linf, np.abs(noise).max(1))
+        squares += np.square(noise, dtype=np.int32).sum(1, dtype=np.int64)
+    return linf.tolist(), (squares / clean[0].size).tolist()
 
 
 class ShardWriter:

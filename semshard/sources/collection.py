@@ -1,27 +1,50 @@
 """A source that was scanned: which inputs are usable, what they are, and their pixels on demand.
 
-The scan decodes every input once, before any expensive work, so that bad files and mixed sizes are known in a minute
-and not at four in the morning. Pixels stay in memory while they fit into `CACHE_SHARE` of what is free; otherwise
-they are decoded again when they are asked for, and an input whose bytes changed meanwhile is refused.
+The scan decodes every input once, before any expensive work, so that bad files are known in a minute and not at four in
+the morning. Of each it keeps a hundred bytes: hashes, size, label. Pixels stay in memory up to a bound that does not
+depend on the collection; the others are decoded again when they are asked for, and an input whose bytes changed
+meanwhile is refused.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import LARGE, Size
 from ..errors import RejectedImage, SourceError
+from ..metadata import Metadata
 from ..threads import ordered_map
-from .decode import resize
-from .source import Loaded, Source
+from .decode import Decoded, Decoding, decode, resize
+from .source import Source
 
-CACHE_SHARE = 0.25
+CACHE_BYTES = 1 << 30  # of decoded pixels that are kept, at most
+Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
+
+
+@dataclass
+class Cache:
+    """Pictures by a key, up to a number of bytes; what came first stays."""
+
+    most: int = field(default_factory=lambda: CACHE_BYTES)
+    _kept: dict[tuple[int, int], Pixels] = field(default_factory=dict)
+    _bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, key: tuple[int, int]) -> Pixels | None:
+        return self._kept.get(key)
+
+    def put(self, key: tuple[int, int], pixels: Pixels) -> None:
+        with self._lock:
+            if key not in self._kept and self._bytes + pixels.nbytes <= self.most:
+                self._kept[key] = pixels
+                self._bytes += pixels.nbytes
 
 
 @dataclass
@@ -29,14 +52,16 @@ class Collection:
     """Scanned inputs of a source, numbered as in the source."""
 
     source: Source
+    decoding: Decoding
     resolution: int  # 0 keeps every pixel
-    size: tuple[int, int]  # (height, width), of every usable input
-    sha256: list[str | None]  # per input; None where it could not be read
+    sha256: NDArray[np.uint8]  # (inputs, 32), of what was read; zero where nothing could be
+    sizes: NDArray[np.int32]  # (inputs, 2), height and width of the pixels; zero for rejects
+    labels: NDArray[np.int32]  # (inputs,); −1 where there is none
     rejects: dict[int, str]  # number → reason
-    keep: bool = True  # pixels in memory, where they fit
-    _cache: NDArray[np.uint8] | None = None  # (inputs, H, W, 3)
-    _cached: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
-    _making: threading.Lock = field(default_factory=threading.Lock)  # one thread makes the cache that all fill
+    classes: tuple[str, ...]
+    notes: dict[int, str] = field(default_factory=dict)  # number → what was done that its owner might not expect
+    duplicates: int = 0  # usable inputs with the pixels of an earlier one
+    cache: Cache = field(default_factory=Cache)
 
     @property
     def usable(self) -> NDArray[np.int64]:
@@ -44,110 +69,213 @@ class Collection:
         return np.setdiff1d(np.arange(len(self.source)), np.fromiter(self.rejects, np.int64, len(self.rejects)))
 
     @property
+    def size(self) -> Size:
+        """(height, width) of every usable image; None where they are photographs, each at its own resolution."""
+        sizes = self.sizes[self.sizes[:, 0] > 0]
+        same = len(sizes) and (sizes == sizes[0]).all() and (self.resolution or sizes[0].max() <= LARGE)
+        return (int(sizes[0, 0]), int(sizes[0, 1])) if same else None
+
+    @property
     def in_memory(self) -> bool:
         """Whether the pixels of all usable inputs are kept."""
-        return self._cache is not None and bool(self._cached[self.usable].all())
+        return all(self.cache.get((number, 0)) is not None for number in self.usable.tolist())
 
     def label(self, number: int) -> int:
-        label = self.source.entry(number).label
-        assert label is not None, "inputs without a class are rejected by the scan"
-        return label
+        return int(self.labels[number])
 
-    def pixels(self, number: int) -> NDArray[np.uint8]:
-        """uint8 (H, W, 3) RGB. Raises `RejectedImage` where the input is no longer what was scanned."""
-        if self._cache is not None and self._cached[number]:
-            return cast(NDArray[np.uint8], self._cache[number])
-        loaded = self.source.load(number)
-        if loaded.sha256 != self.sha256[number]:
+    def digest(self, number: int) -> str | None:
+        """SHA-256, in hex, of what was read; None where nothing could be."""
+        return self.sha256[number].tobytes().hex() if self.sha256[number].any() else None
+
+    def decoded(self, number: int) -> Decoded:
+        """The picture as it is published. Raises `RejectedImage` where the input is no longer what was scanned."""
+        found, sha256 = read(self.source, number, self.decoding, self.resolution)
+        if sha256 != self.sha256[number].tobytes():
             raise RejectedImage("changed since it was scanned")
-        pixels = resize(loaded.pixels, self.resolution) if self.resolution else loaded.pixels
-        self._keep(number, pixels)
-        return pixels
+        return found
 
-    def stack(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64], dict[int, str]]:
-        """Pixels (n, H, W, 3) of those `numbers` that can be had, which these are, and why the others cannot."""
-        if self._cache is not None and self._cached[numbers].all():
-            return self._cache[numbers], numbers, {}
+    def pixels(self, number: int, squashed: int = 0) -> Pixels:
+        """uint8 (H, W, 3) RGB; with `squashed` > 0 that many pixels a side. Raises as `decoded` does."""
+        key = number, squashed
+        kept = self.cache.get(key)
+        if kept is None:
+            kept = self.cache.get((number, 0))
+            kept = self.decoded(number).pixels if kept is None else kept
+            kept = squash(kept, squashed) if squashed else kept
+            if squashed or max(kept.shape) <= LARGE or self.resolution:
+                self.cache.put(key, kept)
+        return kept
 
-        def one(number: np.int64) -> NDArray[np.uint8] | RejectedImage:
+    def several(
+        self, numbers: NDArray[np.int64], squashed: int = 0
+    ) -> tuple[list[Pixels], NDArray[np.int64], dict[int, str]]:
+        """Pixels of those `numbers` that can be had, which these are, and why the others cannot."""
+        kept = [found for number in numbers.tolist() if (found := self.cache.get((number, squashed))) is not None]
+        if len(kept) == len(numbers):
+            return kept, numbers, {}  # no thread is asked for what lies there
+        return self.several_of(numbers, lambda number: self.pixels(number, squashed))
+
+    def several_of(
+        self, numbers: NDArray[np.int64], one: Callable[[int], Pixels]
+    ) -> tuple[list[Pixels], NDArray[np.int64], dict[int, str]]:
+        """The same of what `one` makes of a number."""
+
+        def tried(number: np.int64) -> Pixels | RejectedImage:
             try:
-                return self.pixels(int(number))
+                return one(int(number))
             except RejectedImage as reason:
                 return reason
 
-        found = list(ordered_map(one, numbers))
+        found = list(ordered_map(tried, numbers))
         rejects = {int(n): str(f) for n, f in zip(numbers, found, strict=True) if isinstance(f, RejectedImage)}
         kept = [int(n) for n in numbers if int(n) not in rejects]
-        pixels = [f for f in found if not isinstance(f, RejectedImage)]
-        empty = np.zeros((0, *self.size, 3), np.uint8)
-        return np.stack(pixels) if pixels else empty, np.array(kept, np.int64), rejects
+        return [f for f in found if not isinstance(f, RejectedImage)], np.array(kept, np.int64), rejects
 
-    def _keep(self, number: int, pixels: NDArray[np.uint8]) -> None:
-        if not self.keep:
-            return
-        with self._making:
-            if self._cache is None:
-                total = len(self.source) * pixels.nbytes
-                if total > CACHE_SHARE * free_memory():
-                    return
-                self._cached = np.zeros(len(self.source), bool)
-                self._cache = np.zeros((len(self.source), *pixels.shape), np.uint8)
-        self._cache[number] = pixels
-        self._cached[number] = True
+    def stack(self, numbers: NDArray[np.int64], squashed: int = 0) -> tuple[Pixels, NDArray[np.int64], dict[int, str]]:
+        """`several` of one size as one array (n, H, W, 3)."""
+        pixels, kept, rejects = self.several(numbers, squashed)
+        height, width = (squashed, squashed) if squashed else self.size or (0, 0)
+        return np.stack(pixels) if pixels else np.zeros((0, height, width, 3), np.uint8), kept, rejects
+
+
+def read(source: Source, number: int, decoding: Decoding, resolution: int) -> tuple[Decoded, bytes]:
+    """A picture of a source and the SHA-256 of what was read. Raises `RejectedImage`."""
+    found, box = source.read(number), source.entry(number).box
+    if isinstance(found, bytes):
+        picture, sha256 = decode(found, decoding, box), hashlib.sha256(found).digest()
+    else:
+        picture, sha256 = Decoded(found, "", Metadata()), hashlib.sha256(found.tobytes()).digest()
+    if resolution:
+        picture = Decoded(resize(picture.pixels, resolution), picture.note, Metadata())
+    return picture, sha256
+
+
+def squash(pixels: Pixels, side: int) -> Pixels:
+    """`pixels` at side × side: area means where it shrinks, bilinear where it grows."""
+    height, width = pixels.shape[:2]
+    small = min(width, side), min(height, side)
+    if small != (width, height):
+        pixels = np.asarray(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA), np.uint8)
+    if small != (side, side):
+        pixels = np.asarray(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return pixels
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What is kept of one input."""
+
+    reason: str = ""
+    sha256: bytes = bytes(32)
+    size: tuple[int, int] = (0, 0)
+    digest: bytes = bytes(16)  # of the pixels
+    note: str = ""
+
+
+def unscanned(source: Source, decoding: Decoding, resolution: int) -> Collection:
+    """A collection of which nothing is known yet."""
+    count = len(source)
+    sha256, sizes = np.zeros((count, 32), np.uint8), np.zeros((count, 2), np.int32)
+    labels = np.full(count, -1, np.int32)
+    return Collection(source, decoding, resolution, sha256, sizes, labels, {}, source.classes)
 
 
 def scan(
     source: Source,
+    decoding: Decoding | None = None,
     resolution: int = 0,
     numbers: Sequence[int] | None = None,
+    *,
+    duplicates: str = "keep",
+    longest: int | None = None,
     advance: Callable[[int, int], None] = lambda done, rejected: None,
 ) -> Collection:
     """Decode every input once, or those with the given `numbers`. `advance(inputs done, rejects)` follows each.
 
-    Raises `SourceError` where usable inputs differ in size and no resolution is given, or where none is usable.
+    Images with a side above `longest` are rejected, those with the pixels of an earlier one where `duplicates` is
+    "reject".
+
+    Raises `SourceError` where no input is usable, or what is left is no collection that can be protected: one class
+    only, or a class with a single image.
     """
-    collection = Collection(source, resolution, (0, 0), [None] * len(source), {})
-    first = -1
-
-    def load(number: int) -> Loaded | RejectedImage:
-        if source.entry(number).label is None:
-            return RejectedImage("not in a class folder")
-        try:
-            return source.load(number)
-        except RejectedImage as reason:
-            return reason
-
-    numbers = range(len(source)) if numbers is None else numbers
-    for done, (number, loaded) in enumerate(zip(numbers, ordered_map(load, numbers), strict=True), 1):
-        if isinstance(loaded, RejectedImage):
-            collection.rejects[number] = str(loaded)
-        else:
-            pixels = resize(loaded.pixels, resolution) if resolution else loaded.pixels
-            size = (pixels.shape[0], pixels.shape[1])
-            if first < 0:
-                first, collection.size = number, size
-            if size != collection.size:
-                raise SourceError(
-                    f"images differ in size: {_size(collection.size)} ({source.entry(first).name}) and "
-                    f"{_size(size)} ({source.entry(number).name}); give --resolution N to bring all to N × N"
-                )
-            collection.sha256[number] = loaded.sha256
-            collection._keep(number, pixels)
+    count, collection = len(source), unscanned(source, decoding or Decoding(), resolution)
+    digests = np.zeros((count, 2), np.uint64)
+    chosen = range(count) if numbers is None else numbers
+    every = ordered_map(lambda number: _scan_one(collection, number, longest), chosen)
+    for done, (number, found) in enumerate(zip(chosen, every, strict=True), 1):
+        label = source.entry(number).label
+        collection.labels[number] = -1 if label is None else label
+        collection.sha256[number] = np.frombuffer(found.sha256, np.uint8)
+        collection.sizes[number] = found.size
+        digests[number] = np.frombuffer(found.digest, np.uint64)
+        if found.reason:
+            collection.rejects[number] = found.reason
+        if found.note:
+            collection.notes[number] = found.note
         advance(done, len(collection.rejects))
-    if first < 0:
-        reason = next(iter(collection.rejects.values()))
+    _find_duplicates(collection, digests, duplicates)
+    usable = collection.usable if numbers is None else np.setdiff1d(chosen, list(collection.rejects))
+    if not len(usable):
+        reason = next(iter(collection.rejects.values()), "there are none")
         raise SourceError(f"{source.spec} holds no usable image; the first is rejected because: {reason}")
+    if numbers is None and source.classes:
+        check_classes(collection)
     return collection
 
 
-def free_memory() -> int:
-    """Bytes that can be taken without swapping."""
+def _scan_one(collection: Collection, number: int, longest: int | None) -> Scanned:
+    source, entry = collection.source, collection.source.entry(number)
+    if entry.reason or (entry.label is None and source.classes):
+        return Scanned(entry.reason or "has no label")
     try:
-        with open("/proc/meminfo") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        picture, sha256 = read(source, number, collection.decoding, collection.resolution)
+    except RejectedImage as reason:
+        return Scanned(str(reason))
+    pixels = picture.pixels
+    if longest and max(pixels.shape) > longest:
+        return Scanned(f"{pixels.shape[1]} × {pixels.shape[0]} pixels, above {longest} a side, the most of the format")
+    if max(pixels.shape) <= LARGE or collection.resolution:  # of photographs the training keeps small copies
+        collection.cache.put((number, 0), pixels)
+    shape = np.array(pixels.shape[:2], np.int32)
+    digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=shape.tobytes()).digest()
+    return Scanned("", sha256, (int(shape[0]), int(shape[1])), digest, picture.note)
 
 
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[1]} × {size[0]}"
+def _find_duplicates(collection: Collection, digests: NDArray[np.uint64], what: str) -> None:
+    """Count the usable inputs with the pixels of an earlier one; with "reject" they are rejected."""
+    usable = np.flatnonzero(collection.sizes[:, 0])
+    order = usable[np.lexsort((usable, digests[usable, 0], digests[usable, 1]))]
+    first = -1
+    for number in order.tolist():
+        if first < 0 or (digests[number] != digests[first]).any():
+            first = number
+            continue
+        collection.duplicates += 1
+        if what == "reject":
+            collection.rejects[number] = f"has the pixels of {collection.source.entry(first).name}"
+            collection.sizes[number] = 0
+    if what == "reject":
+        collection.rejects = dict(sorted(collection.rejects.items()))
+
+
+def check_classes(collection: Collection) -> None:
+    """Raise `SourceError` where the usable images are of one class only, or a class has fewer than two of them."""
+    found = np.bincount(collection.labels[collection.usable], minlength=len(collection.classes))
+    names, where = collection.classes, collection.source.spec
+    if (found > 0).sum() < 2:
+        name = names[int(found.argmax())]
+        raise SourceError(f"{where} holds usable images of one class only ({name}); noise needs at least two")
+    few = [names[label] for label in np.flatnonzero(found < 2)]
+    if few:
+        more = f" and {len(few) - 3} more" if len(few) > 3 else ""
+        raise SourceError(
+            f"{where}: fewer than two usable images in class {', '.join(few[:3])}{more}; "
+            "add images, or merge the class with another"
+        )
+
+
+def with_groups(collection: Collection, labels: Mapping[int, int], names: tuple[str, ...]) -> None:
+    """Give images without labels those of groups: number → label."""
+    for number, label in labels.items():
+        collection.labels[number] = label
+    collection.classes = names

@@ -1,84 +1,132 @@
-"""A folder whose subfolders are classes; every file below a class folder, however deep, belongs to it."""
+"""A folder of picture files, local or remote: subfolders are classes, or a table names the class of each file."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from pathlib import Path
+import posixpath
+from collections.abc import Callable, Iterable
 
-from ..errors import RejectedImage, SourceError
-from .decode import decode
-from .source import Entry, Loaded
+import numpy as np
 
-_IGNORED = {"Thumbs.db", "desktop.ini", "__MACOSX"}
+from ..errors import SourceError
+from .files import below, local_path, open_files, printable
+from .labels import class_order, read_labels
+from .source import Entry, Source
+
+AUTO = "auto"
+_SHOWN = 3  # classes in an error message
 
 
-class Folder:
-    """The files below `root`, sorted by path. Hidden files and the droppings of file managers do not count."""
+class Folder(Source):
+    """The files below a place, sorted by the bytes of their names.
 
-    def __init__(self, root: Path) -> None:
-        if not root.is_dir():
-            raise SourceError(f"{root} is no folder" if root.exists() else f"there is no folder {root}")
-        self.root = root.resolve()
-        self._names = sorted(_files(self.root))
-        classes = sorted({name.split("/", 1)[0] for name in self._names if "/" in name})
-        if not classes:
-            found = f"{len(self._names)} files but no class folders" if self._names else "no files"
-            raise SourceError(f"{root} holds {found}; put the images of each class into a folder of its own")
-        if len(classes) < 2:
-            raise SourceError(f"{root} holds one class only ({classes[0]}); noise needs at least two to tell apart")
-        self._classes = {name: label for label, name in enumerate(classes)}
-        digest = hashlib.sha256()
-        for name in self._names:
-            digest.update(os.fsencode(name) + b"\0")
-        self.digest = digest.hexdigest()
+    `labels` is empty (class folders: every file below one, however deep, belongs to it), "auto" (any tree; nothing is
+    labelled here), or the place of a table of paths and labels. Raises `SourceError` where there is no such place,
+    where it is not labelled as told, or where there are not two classes at least, of two files each.
+    """
+
+    def __init__(self, place: str, labels: str = "", path_column: str = "path", label_column: str = "label") -> None:
+        self._files = open_files(place)
+        self._names = self._files.names()
+        self.remarks = self._files.remarks
+        self._reasons: tuple[str, ...] = ("",)  # of label -1, -2
+        if labels not in ("", AUTO):
+            self._label_by_table(labels, path_column, label_column)
+        elif self._names and not labels:
+            self._label_by_folder()
+        else:
+            self._label(None for _ in self._names)
+        if not self._names:
+            raise SourceError(f"{printable(place)} holds no files")
+        if labels != AUTO:
+            self._demand_classes()
+        self._digest = self._fingerprint()
 
     @property
     def spec(self) -> str:
-        return str(self.root)
+        return self._files.root
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(_printable(name) for name in self._classes)
+    def digest(self) -> str:
+        return self._digest
 
     def __len__(self) -> int:
         return len(self._names)
 
     def entry(self, number: int) -> Entry:
-        name = self._names[number]
-        return Entry(_printable(name), self._classes.get(name.split("/", 1)[0]) if "/" in name else None)
+        name, label = printable(self._names[number]), int(self._labels[number])
+        return Entry(name, label) if label >= 0 else Entry(name, None, self._reasons[-1 - label])
 
-    def load(self, number: int) -> Loaded:
-        path = self.root / self._names[number]
-        if not path.is_file():  # a pipe or a device would block the run for ever
-            raise RejectedImage("vanished" if not path.exists() else "not a regular file")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise RejectedImage(f"cannot be read: {error.strerror}") from None
-        return Loaded(decode(data), hashlib.sha256(data).hexdigest())
+    def read(self, number: int) -> bytes:
+        return self._files.read(self._names[number])
+
+    def _label_by_folder(self) -> None:
+        if not any("/" in name for name in self._names):
+            raise SourceError(
+                f"{printable(self.spec)} holds {len(self._names)} files but no class folders; either put the images of"
+                " each class into a folder of its own, or name the labels with --labels FILE (CSV, TSV, JSON Lines or"
+                f" Parquet with a path and a label column), or try --labels {AUTO} (experimental: groups the images by"
+                " their looks)"
+            )
+        self._reasons = ("not in a class folder",)
+        self._label((name.partition("/")[0] if "/" in name else None for name in self._names), _by_bytes)
+        self.classes = tuple(printable(name) for name in self.classes)
+
+    def _label_by_table(self, place: str, path_column: str, label_column: str) -> None:
+        path, roots = local_path(place), self._files.roots
+        spellings = [place] if path is None else [os.path.abspath(path), os.path.realpath(path)]
+        own = {below(spelling, roots) for spelling in spellings}  # the table is no picture
+        self._names = [name for name in self._names if name not in own]
+        spelt = [name.replace("\\", "/") for name in self._names]  # as `below` has it
+        table = read_labels(place, path_column, label_column, roots)
+        file = printable(posixpath.basename(place))
+        self._reasons = (f"no label in {file}", "label is empty")
+        self._label(map(table.get, spelt), class_order)
+        missing = table.keys() - spelt
+        if missing and len(missing) == len(table) and self._names:
+            raise SourceError(
+                f"{file} names none of the {len(self._names)} files in {printable(self.spec)}: its paths are like"
+                f" {printable(min(missing))}, those in the folder like {printable(self._names[0])}"
+            )
+        if missing:
+            rows = "1 row" if len(missing) == 1 else f"{len(missing)} rows"
+            self.remarks += (f"{rows} of {file} without a file, such as {printable(min(missing))}",)
+
+    def _label(self, texts: Iterable[str | None], order: Callable[[Iterable[str]], list[str]] = sorted) -> None:
+        """Numbers the classes; None and the empty text are the two ways to have none."""
+        codes: dict[str | None, int] = {None: -1, "": -2}
+        met = np.fromiter((codes.setdefault(text, len(codes) - 2) for text in texts), np.int32, len(self._names))
+        self.classes = tuple(order([text for text in codes if text]))
+        number = np.zeros(len(self.classes) + 2, np.int32)
+        number[-2:] = (-2, -1)
+        for label, text in enumerate(self.classes):
+            number[codes[text]] = label
+        self._labels = number[met]
+
+    def _demand_classes(self) -> None:
+        place = printable(self.spec)
+        if not self.classes:
+            raise SourceError(f"{place} has no labelled file: {self.entry(0).reason}")
+        if len(self.classes) == 1:
+            raise SourceError(
+                f"{place} holds one class only ({self.classes[0]}); noise needs at least two to tell apart"
+            )
+        sizes = np.bincount(self._labels[self._labels >= 0], minlength=len(self.classes))
+        small = [self.classes[label] for label in np.flatnonzero(sizes < 2)]
+        if small:
+            shown = ", ".join(small[:_SHOWN]) + (f" and {len(small) - _SHOWN} more" if len(small) > _SHOWN else "")
+            what = "class with one image only" if len(small) == 1 else f"{len(small)} classes with one image only"
+            raise SourceError(f"{place} has {what} ({shown}); remove it, or merge it with another")
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        texts = [text.encode() for text in (*self.classes, *reversed(self._reasons))]  # negative labels from the end
+        for name, label in zip(self._names, self._labels.tolist(), strict=True):
+            digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + (b"+" if label >= 0 else b"-"))
+            digest.update(texts[label] + b"\0")
+        return digest.hexdigest()
 
 
-def _files(root: Path) -> Iterator[str]:
-    """Paths below root, relative, with forward slashes. Linked folders are entered once; loops end."""
-    entered = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in entered:
-            subfolders.clear()
-            continue
-        entered.add(real)
-        subfolders[:] = sorted(name for name in subfolders if _counts(name))
-        relative = os.path.relpath(folder, root)
-        prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
-        yield from (prefix + name for name in files if _counts(name))
-
-
-def _counts(name: str) -> bool:
-    return not name.startswith(".") and name not in _IGNORED
-
-
-def _printable(name: str) -> str:
-    """The name as valid Unicode: bytes of a file name that are no UTF-8 become backslash escapes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def _by_bytes(texts: Iterable[str]) -> list[str]:
+    return sorted(texts, key=os.fsencode)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .source import Entry, Loaded
+from .source import Entry, Source
 
 SIDE = 32
 GROUND = 0.475  # contrast of the background noise
@@ -132,19 +132,17 @@ def write_shapes(folder: Path, count: int, seed: int = 0) -> None:
 
 
 @dataclass(frozen=True)
-class Shapes:
+class Shapes(Source):
     """`count` drawn pictures as a source; nothing lies on disk."""
 
     count: int
     seed: int = 0
 
+    classes = CLASSES
+
     @property
     def spec(self) -> str:
         return f"shapes:{self.count}"
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return CLASSES
 
     def __len__(self) -> int:
         return self.count
@@ -152,9 +150,8 @@ class Shapes:
     def entry(self, number: int) -> Entry:
         return Entry(f"shapes/{number:07d}", number % len(CLASSES))
 
-    def load(self, number: int) -> Loaded:
-        picture = draw_shape(number, self.seed)
-        return Loaded(picture, hashlib.sha256(picture.tobytes()).hexdigest())
+    def read(self, number: int) -> NDArray[np.uint8]:
+        return draw_shape(number, self.seed)
 
     @property
     def digest(self) -> str:

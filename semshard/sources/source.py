@@ -2,47 +2,64 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the upright picture
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One input, known without decoding it."""
+    """One input, known without reading it."""
 
     name: str  # unique within the source, relative, with forward slashes
     label: int | None  # index into the source's classes; None where it has none
+    reason: str = ""  # why it cannot be used, where that is known without reading it
+    box: Box | None = None  # the part that is meant; None for all of it
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """One decoded input."""
+class Source(ABC):
+    """Clean images by number, in an order that depends on their names only.
 
-    pixels: NDArray[np.uint8]  # (H, W, 3) RGB
-    sha256: str  # of the bytes it was decoded from
+    An index of names, at most 500 bytes an input; pictures are read when they are asked for, by several threads.
+    """
 
-
-class Source(Protocol):
-    """Clean images by number, in an order that depends on their names only."""
+    classes: tuple[str, ...] = ()  # class names; a label is an index into them; empty where nothing is labelled
+    remarks: tuple[str, ...] = ()  # what the owner should be told of what was found, a sentence each
+    folders: tuple[str, ...] = ()  # on this machine that it reads from
+    fields: tuple[str, ...] = ()  # extensions of `carried`, of all samples together, sorted
 
     @property
+    @abstractmethod
     def spec(self) -> str:
         """The text that opens this source again."""
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names; a label is an index into them."""
-
-    @property
+    @abstractmethod
     def digest(self) -> str:
-        """SHA-256 over the names and labels of all entries, found without reading an image."""
+        """SHA-256, in hex, over the names, labels, reasons and boxes of all entries; no image is read for it."""
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def entry(self, number: int) -> Entry: ...
 
-    def load(self, number: int) -> Loaded:
-        """Decode one input. Raises `RejectedImage` with the reason where that cannot be done."""
+    @abstractmethod
+    def read(self, number: int) -> bytes | NDArray[np.uint8]:
+        """The encoded picture file; or pixels (H, W, 3) RGB where the source holds no files.
+
+        Raises `RejectedImage` with the reason where it cannot be had.
+        """
+
+    @property
+    def shards(self) -> list[range] | None:
+        """The numbers of the inputs of each output shard, where the source comes in shards of its own."""
+        return None
+
+    def carried(self, number: int) -> dict[str, bytes]:
+        """Other fields of the sample, by extension, that go into the published sample as they are."""
+        return {}

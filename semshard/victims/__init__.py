@@ -1,7 +1,7 @@
 """Victims: networks trained on protected images by somebody who really tries, and what came of it."""
 
 from .attacker import Attacker, attackers
-from .countermeasures import BY_NAME, Countermeasure, apply
+from .countermeasures import BY_NAME, Countermeasure, Filter, apply
 from .training import Labelled, Material, Point, Victim, train_victim
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Material",
     "Point",
     "Victim",
+    "Filter",
     "apply",
     "attackers",
     "train_victim",

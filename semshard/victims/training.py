@@ -26,22 +26,25 @@ TEST_BATCH = 500
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images uint8 (N, 3, H, W) with int64 labels (N,)."""
+    """Images uint8 (N, 3, H, W) with int64 labels (N,), and the sizes (N, 2) that squashed ones have by themselves."""
 
     images: Tensor
     labels: Tensor
+    sizes: Tensor | None = None
 
     def __getitem__(self, chosen: Tensor | slice) -> Labelled:
-        return Labelled(self.images[chosen], self.labels[chosen])
+        sizes = None if self.sizes is None else self.sizes[chosen]
+        return Labelled(self.images[chosen], self.labels[chosen], sizes)
 
     def to(self, device: torch.device) -> Labelled:
-        return Labelled(self.images.to(device), self.labels.to(device))
+        sizes = None if self.sizes is None else self.sizes.to(device)
+        return Labelled(self.images.to(device), self.labels.to(device), sizes)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of pixels and labels, in hex."""
+        """SHA-256 of pixels, labels and sizes, in hex."""
         digest = hashlib.sha256()
-        for tensor in (self.images, self.labels):
+        for tensor in (self.images, self.labels, *(() if self.sizes is None else (self.sizes,))):
             digest.update(tensor.cpu().numpy().tobytes())
         return digest.hexdigest()
 
@@ -167,7 +170,8 @@ class _Step:
     def __call__(self, batch: Labelled, generator: torch.Generator) -> Tensor:
         """The loss, detached, on the device."""
         images, labels = batch.images.float() / 255, batch.labels
-        seen = self.view.apply(images, self.view.draw(images, generator))
+        view = self.view.on(batch.sizes)
+        seen = view.apply(images, view.draw(images, generator))
         if self._countermeasure.augment:
             shares = F.one_hot(labels, self.classes).float()
             seen, labels = self._countermeasure.augment(seen, shares, generator, self._losses)
@@ -192,6 +196,6 @@ def named_rightly(runtime: Runtime, model: nn.Module, data: Labelled, view: View
     logits = runtime.frozen(model)
     for at in range(0, len(data.labels), TEST_BATCH):
         part = data[at : at + TEST_BATCH].to(runtime.device)
-        images = part.images.float() / 255
-        right.append(logits(view.apply(images, view.centre(images))).argmax(1) == part.labels)
+        images, of_them = part.images.float() / 255, view.on(part.sizes)
+        right.append(logits(of_them.apply(images, of_them.centre(images))).argmax(1) == part.labels)
     return torch.cat(right).cpu()

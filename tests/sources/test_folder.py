@@ -1,253 +1,294 @@
-"""Folders as they are found in the wild: every file ends up somewhere, and no file stops the rest."""
+"""Folders as they are found in the wild: every file is an input with a class or a reason, and none stops the rest."""
 
-import contextlib
-import io
+import gc
 import os
-import sys
+import tracemalloc
+import uuid
 
-import numpy as np
+import fsspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from semshard.errors import RejectedImage, SourceError
-from semshard.sources import Collection, open_source, scan
-from semshard.sources.decode import decode, resize
-from tests.conftest import real
+from semshard.sources.folder import Folder
+
+from ..conftest import real
+from .test_labels import KINDS, write
 
 
-def picture(size=(16, 16), mode="RGB", kind="PNG", **options):
-    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), np.uint8)
-    image = Image.fromarray(pixels).convert("RGB").convert(mode) if mode != "RGBA" else Image.fromarray(pixels)
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def lay(root, files):
-    for name, data in files.items():
+def lay(root, names):
+    for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return root
+        path.write_bytes(name.encode())
+    return str(root)
 
 
-def names(source):
-    return [source.entry(n).name for n in range(len(source))]
+def found(source):
+    """Name → class name, or the reason for having none."""
+    entries = [source.entry(number) for number in range(len(source))]
+    return {e.name: e.reason if e.label is None else source.classes[e.label] for e in entries}
+
+
+FLAT = ["1.png", "2.png", "3.png", "deep/4.png"]
+TWO = ["cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"]
 
 
 def test_nested_files_belong_to_the_class_folder(tmp_path):
-    lay(tmp_path, {"cat/a.png": picture(), "cat/2019/b/c.png": picture(), "dog/a.png": picture()})
-    source = open_source(tmp_path)
+    source = Folder(lay(tmp_path, ["cat/a.png", "cat/2019/b/c.png", "dog/a.png", "dog/b.png"]))
     assert source.classes == ("cat", "dog")
-    assert [(source.entry(n).name, source.entry(n).label) for n in range(3)] == [
+    assert [(source.entry(n).name, source.entry(n).label) for n in range(4)] == [
         ("cat/2019/b/c.png", 0),
         ("cat/a.png", 0),
         ("dog/a.png", 1),
+        ("dog/b.png", 1),
     ]
+    assert [source.read(n) for n in range(4)] == [source.entry(n).name.encode() for n in range(4)]
+
+
+def test_a_file_beside_the_class_folders_has_a_reason_and_no_class(tmp_path):
+    assert found(Folder(lay(tmp_path, [*TWO, "stray.png"])))["stray.png"] == "not in a class folder"
 
 
 def test_hidden_files_and_droppings_do_not_count(tmp_path):
-    droppings = {"a/.x.png": b"", "a/.git/y": b"", "a/Thumbs.db": b"", "__MACOSX/b/z": b"", ".DS_Store": b""}
-    lay(tmp_path, {"a/1.png": picture(), "b/1.png": picture(), **droppings})
-    assert names(open_source(tmp_path)) == ["a/1.png", "b/1.png"]
+    source = Folder(lay(tmp_path, [*TWO, "cat/.x.png", "cat/.git/y", "cat/Thumbs.db", "__MACOSX/b/z", ".DS_Store"]))
+    assert list(found(source)) == TWO
 
 
-def test_every_bad_file_is_rejected_with_its_reason_and_the_rest_goes_on(tmp_path):
-    good = picture((64, 64), kind="JPEG", quality=95)
-    assert len(good) > 2000
-    bad = {
-        "a/empty.png": (b"", "empty file"),
-        "a/text.png": (b"hello", "not an image"),
-        "a/cut.jpg": (good[: len(good) // 2], "truncated"),
-        "a/tiny.png": (picture((4, 16)), "below 8"),
-        "stray.png": (picture(), "not in a class folder"),
-    }
-    lay(
-        tmp_path,
-        {"a/ok.png": picture(), "b/ok.jpg": picture(kind="JPEG")} | {name: data for name, (data, _) in bad.items()},
-    )
-    os.mkfifo(tmp_path / "a" / "pipe.png")
-    os.symlink("nowhere", tmp_path / "a" / "dangling.png")
-    source = open_source(tmp_path)
-    collection = scan(source)
-    reasons = {source.entry(n).name: reason for n, reason in collection.rejects.items()}
-    expected = {name: word for name, (_, word) in bad.items()}
-    expected |= {"a/pipe.png": "not a regular file", "a/dangling.png": "vanished"}
-    assert reasons.keys() == expected.keys()
-    assert all(expected[name] in reason for name, reason in reasons.items())
-    assert [source.entry(int(n)).name for n in collection.usable] == ["a/ok.png", "b/ok.jpg"]
+def test_linked_folders_are_classes_and_loops_end(tmp_path):
+    place = lay(tmp_path / "in", ["a/1.png", "a/2.png"])
+    lay(tmp_path / "elsewhere", ["3.png", "4.png"])
+    os.symlink(tmp_path / "elsewhere", tmp_path / "in" / "b")
+    os.symlink(tmp_path / "in", tmp_path / "in" / "a" / "loop")
+    source = Folder(place)
+    assert found(source) == {"a/1.png": "a", "a/2.png": "a", "b/3.png": "b", "b/4.png": "b"}
+    assert len(source.remarks) == 1
+    assert "a/loop" in source.remarks[0]
 
 
-def test_linked_folders_are_entered_once_and_loops_end(tmp_path):
-    lay(tmp_path / "in", {"a/1.png": picture(), "b/1.png": picture()})
-    lay(tmp_path / "elsewhere", {"2.png": picture()})
-    os.symlink(tmp_path / "elsewhere", tmp_path / "in" / "a" / "more")
-    os.symlink(tmp_path / "in", tmp_path / "in" / "b" / "loop")
-    assert sorted(names(open_source(tmp_path / "in"))) == ["a/1.png", "a/more/2.png", "b/1.png"]
+def test_pipes_and_broken_links_are_rejected_when_they_are_read(tmp_path):
+    place = lay(tmp_path, TWO)
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    os.symlink("nowhere", tmp_path / "dog" / "dangling.png")
+    source = Folder(place)
+    reasons = {}
+    for number, name in enumerate(found(source)):
+        try:
+            source.read(number)
+        except RejectedImage as reason:
+            reasons[name] = str(reason)
+    assert reasons == {"cat/pipe.png": "not a regular file", "dog/dangling.png": "vanished"}
 
 
-def test_file_names_may_be_any_bytes(tmp_path):
-    odd = [
-        b"sp ace.png",
-        b"new\nline.png",
-        "ünï→.png".encode(),
-        b"\xff\xfe.png",
-        b"dots.in.name.png",
-        b"x" * 250 + b".png",
-    ]
-    for folder in (b"a", b"b"):
-        os.mkdir(os.fsencode(tmp_path) + b"/" + folder)
+@pytest.mark.parametrize("labels", ["", "auto"])
+def test_file_and_folder_names_may_be_any_bytes(tmp_path, labels):
+    odd = [b"sp ace", b"new\nline", "ünï→".encode(), b"\xff\xfe", rb"\xff\xfe", b"dots.in.name", b"x" * 251]
+    for folder in odd:
+        path = os.path.join(os.fsencode(tmp_path), folder)
+        os.mkdir(path)
         for name in odd:
-            with open(os.fsencode(tmp_path) + b"/" + folder + b"/" + name, "wb") as file:
-                file.write(picture())
-    collection = scan(open_source(tmp_path))
-    assert len(collection.usable) == 12
-    for name in names(collection.source):
-        name.encode()  # printable in the ledger
+            with open(os.path.join(path, name + b".png"), "wb") as file:
+                file.write(folder + name)
+    source = Folder(str(tmp_path), labels)
+    assert len(source) == len(found(source)) == 49
+    assert {source.read(number) for number in range(49)} == {a + b for a in odd for b in odd}
+    "".join([*found(source), *source.classes]).encode()  # printable in the ledger
+    assert len(set(source.classes)) == (0 if labels else 7)
+
+
+def test_the_spec_opens_the_same_folder_from_anywhere(tmp_path, monkeypatch):
+    lay(tmp_path / "x" / "in", TWO)
+    os.symlink(tmp_path / "x" / "in", tmp_path / "x" / "link")
+    monkeypatch.chdir(tmp_path / "x")
+    one = Folder("link")
+    monkeypatch.chdir("/")
+    other = Folder(one.spec)
+    assert one.spec == other.spec == str(tmp_path / "x" / "in")
+    assert one.digest == other.digest
 
 
 @pytest.mark.parametrize(
-    ("files", "word"),
+    ("names", "words"),
     [
-        ({}, "no files"),
-        ({"1.png": picture()}, "no class folders"),
-        ({"a/1.png": picture()}, "one class only"),
-        ({"a/1.png": b"", "b/1.png": b"x"}, None),
+        ([], "holds no files"),
+        ([".hidden/1.png"], "holds no files"),
+        (["1.png", "2.png"], r"2 files but no class folders.*of its own.*--labels FILE.*--labels auto \(experimental"),
+        (["a/1.png", "a/2.png", "1.png"], r"one class only \(a\); noise needs at least two to tell apart"),
+        (
+            ["a/1.png", "b/1.png", "b/2.png"],
+            r"has class with one image only \(a\); remove it, or merge it with another",
+        ),
+        ([f"{c}/1.png" for c in "edcba"], r"5 classes with one image only \(a, b, c and 2 more\)"),
     ],
 )
-def test_useless_folders_say_what_is_wrong(tmp_path, files, word):
-    lay(tmp_path, files)
-    with pytest.raises(SourceError, match=word or "no usable image"):
-        scan(open_source(tmp_path))
+def test_useless_folders_say_what_is_wrong(tmp_path, names, words):
+    with pytest.raises(SourceError, match=words):
+        Folder(lay(tmp_path, names))
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(SourceError, match=r"there is no folder .*nothing"):
-        open_source(tmp_path / "nothing")
+        Folder(str(tmp_path / "nothing"))
 
 
-def test_mixed_sizes_are_an_error_that_names_the_way_out(tmp_path):
-    lay(tmp_path, {"a/1.png": picture((16, 16)), "b/1.png": picture((24, 16))})
-    with pytest.raises(SourceError, match=r"16 × 16 \(a/1.png\).*24 × 16 \(b/1.png\).*--resolution"):
-        scan(open_source(tmp_path))
-    collection = scan(open_source(tmp_path), resolution=12)
-    assert collection.size == (12, 12)
-    assert collection.pixels(1).shape == (12, 12, 3)
+@pytest.mark.parametrize("names", [FLAT, TWO, ["1.png"]])
+def test_auto_labels_nothing_and_takes_any_tree(tmp_path, names):
+    source = Folder(lay(tmp_path, names), "auto")
+    assert source.classes == ()
+    assert [source.entry(n).label for n in range(len(names))] == [None] * len(names)
+    assert found(source) == dict.fromkeys(names, "")
+    with pytest.raises(SourceError, match="holds no files"):
+        Folder(lay(tmp_path / "empty", [".x"]), "auto")
 
 
-@pytest.mark.parametrize("size", [(40, 20), (20, 40), (21, 21), (9, 300)])
-@pytest.mark.parametrize("resolution", [8, 16, 33])
-def test_resizing_gives_the_centre_square(size, resolution):
-    assert resize(np.zeros((size[1], size[0], 3), np.uint8), resolution).shape == (resolution, resolution, 3)
-    ramp = np.repeat(np.linspace(0, 255, size[0]).astype(np.uint8)[None, :, None], size[1], 0).repeat(3, 2)
-    assert abs(float(resize(ramp, resolution).mean()) - 127.5) < 4
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_labels_a_flat_folder(tmp_path, kind):
+    place = lay(tmp_path / "in", [*FLAT, "5.png", "6.png"])
+    rows = [("3.png", "10"), ("./1.png", "9"), (f"{place}/2.png", "10"), ("deep\\4.png", "9"), ("5.png", "")]
+    source = Folder(place, write(tmp_path / f"t.{kind}", rows))
+    assert source.classes == ("9", "10")
+    assert source.remarks == ()
+    assert found(source) == {
+        "1.png": "9",
+        "2.png": "10",
+        "3.png": "10",
+        "5.png": "label is empty",
+        "6.png": f"no label in t.{kind}",
+        "deep/4.png": "9",
+    }
 
 
-def test_a_file_that_changed_after_the_scan_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("semshard.sources.collection.CACHE_SHARE", 0)
-    lay(tmp_path, {"a/1.png": picture(), "b/1.png": picture(), "b/2.png": picture()})
-    collection = scan(open_source(tmp_path))
-    (tmp_path / "a/1.png").write_bytes(picture(kind="BMP"))
-    (tmp_path / "b/1.png").unlink()
-    pixels, kept, rejects = collection.stack(np.arange(3))
-    assert kept.tolist() == [2]
-    assert pixels.shape == (1, 16, 16, 3)
-    assert "changed" in rejects[0]
-    assert "vanished" in rejects[1]
+def test_a_table_inside_the_folder_is_no_input_however_it_is_spelt(tmp_path, monkeypatch):
+    place = lay(tmp_path / "in", FLAT)
+    table = write(tmp_path / "in" / "t.csv", [(name, str(n % 2)) for n, name in enumerate(FLAT)])
+    os.symlink(tmp_path / "in", tmp_path / "link")
+    monkeypatch.chdir(place)
+    for spelt in (table, "t.csv", "../in/t.csv", f"file://{table}", str(tmp_path / "link" / "t.csv")):
+        assert list(found(Folder(place, spelt))) == FLAT
+        assert list(found(Folder(str(tmp_path / "link"), spelt))) == FLAT
 
 
-def test_pixels_are_the_same_from_memory_and_from_the_file(tmp_path, monkeypatch):
-    lay(
-        tmp_path,
-        {f"{c}/{n}.jpg": picture((16 + 0 * n, 16), kind="JPEG", quality=50 + n) for c in "ab" for n in range(9)},
-    )
-    kept = scan(open_source(tmp_path)).stack(np.arange(18))[0]
-    monkeypatch.setattr("semshard.sources.collection.CACHE_SHARE", 0)
-    assert np.array_equal(kept, scan(open_source(tmp_path)).stack(np.arange(18))[0])
+def test_a_table_takes_the_place_of_class_folders_with_its_own_columns(tmp_path):
+    place = lay(tmp_path / "in", TWO)
+    rows = [(name, name[-5]) for name in TWO]
+    source = Folder(place, write(tmp_path / "t.csv", rows, "file", "kind"), "file", "kind")
+    assert found(source) == {"cat/1.png": "1", "cat/2.png": "2", "dog/1.png": "1", "dog/2.png": "2"}
+
+
+def test_rows_without_a_file_are_counted_and_are_no_inputs(tmp_path):
+    place = lay(tmp_path / "in", TWO)
+    rows = [(name, name[:3]) for name in TWO] + [("gone/1.png", "emu"), ("gone/2.png", "emu")]
+    source = Folder(place, write(tmp_path / "t.csv", rows))
+    assert source.classes == ("cat", "dog")
+    assert list(found(source)) == TWO
+    assert source.remarks == ("2 rows of t.csv without a file, such as gone/1.png",)
 
 
 @pytest.mark.parametrize(
-    ("mode", "kind"),
-    [("RGB", "PNG"), ("L", "PNG"), ("P", "PNG"), ("1", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG"), ("L", "JPEG"),
-     ("RGB", "BMP"), ("RGB", "GIF"), ("RGB", "TIFF"), ("RGB", "WEBP"), ("L", "PPM"), ("I;16", "PNG"), ("LA", "PNG")],
-)  # fmt: skip
-def test_every_common_kind_of_image_becomes_rgb(mode, kind):
-    if mode == "I;16":
-        file = io.BytesIO()
-        Image.fromarray((np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)).save(file, "PNG")
-        data = file.getvalue()
-        assert np.array_equal(decode(data)[..., 0].ravel(), np.arange(256))
-    else:
-        data = picture(mode=mode, kind=kind)
-    assert decode(data).shape == (16, 16, 3)
-    assert decode(data).dtype == np.uint8
+    ("rows", "words"),
+    [
+        ([("x/1.png", "a")], r"t\.csv names none of the 4 files in .*like x/1\.png, .*like 1\.png"),
+        ([], r"no labelled file: no label in t\.csv"),
+        ([(name, "") for name in FLAT], "no labelled file: label is empty"),
+        ([(name, "a") for name in FLAT], r"one class only \(a\)"),
+        ([("1.png", "a"), ("2.png", "b"), ("3.png", "b")], r"one image only \(a\)"),
+    ],
+)
+def test_useless_tables_say_what_is_wrong(tmp_path, rows, words):
+    place = lay(tmp_path / "in", FLAT)
+    with pytest.raises(SourceError, match=words):
+        Folder(place, write(tmp_path / "t.csv", rows))
 
 
-def test_transparency_is_laid_on_white():
-    file = io.BytesIO()
-    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(file, "PNG")
-    assert (decode(file.getvalue()) == 255).all()
+def test_a_file_name_with_a_backslash_finds_its_row(tmp_path):
+    place = lay(tmp_path / "in", ["a\\1.png", "2.png", "3.png", "4.png"])
+    source = Folder(
+        place, write(tmp_path / "t.csv", [("a\\1.png", "x"), ("2.png", "x"), ("3.png", "y"), ("4.png", "y")])
+    )
+    assert found(source) == {"2.png": "x", "3.png": "y", "4.png": "y", r"a\\1.png": "x"}
+    assert source.remarks == ()
 
 
-def test_the_orientation_of_exif_is_applied():
-    image = Image.new("RGB", (16, 8))
-    image.putpixel((0, 0), (255, 255, 255))
-    exif = image.getexif()
-    exif[0x0112] = 6  # to be turned clockwise
-    file = io.BytesIO()
-    image.save(file, "PNG", exif=exif)
-    found = decode(file.getvalue())
-    assert found.shape == (16, 8, 3)
-    assert found[0, 7, 0] == 255
+def test_a_folder_behind_fsspec_is_the_same_source(tmp_path):
+    system, place = fsspec.filesystem("memory"), f"memory://{uuid.uuid4().hex}"
+    names = [*TWO, "stray.png", "cat/.hidden"]
+    local = Folder(lay(tmp_path, names))
+    for name in names:
+        system.pipe(f"{place}/{name}", name.encode())
+    remote = Folder(place)
+    assert remote.spec == place
+    assert (remote.digest, remote.classes, found(remote)) == (local.digest, local.classes, found(local))
+    assert [remote.read(n) for n in range(len(remote))] == [local.read(n) for n in range(len(local))]
+    rows = [(f"{place}/{name}", name[-5]) for name in TWO]
+    write(tmp_path / "t.jsonl", rows)
+    system.pipe(f"{place}/t.jsonl", (tmp_path / "t.jsonl").read_bytes())
+    assert found(Folder(place, f"{place}/t.jsonl")) == {name: name[-5] for name in TWO} | {
+        "stray.png": "no label in t.jsonl"
+    }
+    system.rm(place, recursive=True)
 
 
-def test_a_decompression_bomb_is_refused_before_it_is_unpacked():
-    file = io.BytesIO()
-    Image.new("1", (20_000, 20_000)).save(file, "PNG")
-    with pytest.raises(RejectedImage, match="above the bound"):
-        decode(file.getvalue())
+def test_the_digest_tells_names_labels_and_reasons_apart(tmp_path):
+    place = lay(tmp_path / "in", [*TWO, "x/1.png"])
+    labels = {name: name[:3] for name in TWO}
+    tables = [
+        labels,
+        labels | {"x/1.png": "cat"},
+        labels | {"x/1.png": "dog"},
+        labels | {"x/1.png": ""},
+        {name: text.replace("dog", "emu") for name, text in labels.items()},
+    ]
+    digests = [Folder(place, write(tmp_path / "t.csv", list(table.items()))).digest for table in tables]
+    again = Folder(place, write(tmp_path / "t.csv", list(reversed(tables[0].items())))).digest
+    auto = Folder(place, "auto").digest
+    (tmp_path / "in/x/1.png").rename(tmp_path / "in/x/2.png")
+    renamed = Folder(place, write(tmp_path / "t.csv", list(labels.items()))).digest
+    assert again == digests[0]
+    assert len({*digests, auto, renamed}) == len(digests) + 2
 
 
-@pytest.mark.filterwarnings("ignore")  # Pillow warns of damaged files in many ways; what counts is the outcome
-@settings(max_examples=150, deadline=None)
-@given(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"]), st.data())
-def test_damaged_files_decode_or_are_rejected_and_nothing_else(kind, data):
-    whole = bytearray(picture(kind=kind))
-    for _ in range(data.draw(st.integers(1, 4))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
-    cut = bytes(whole[: data.draw(st.integers(0, len(whole)))])
-    with contextlib.suppress(RejectedImage):  # any other exception fails the test
-        assert decode(cut).dtype == np.uint8
+@given(st.data())
+def test_every_file_is_one_entry_and_every_label_is_a_class(tmp_path_factory, data):
+    part = st.text(st.sampled_from("ab .é猫\\"), min_size=1, max_size=6).filter(lambda text: not text.startswith("."))
+    names = data.draw(st.lists(st.lists(part, min_size=2, max_size=3).map("/".join), max_size=12, unique=True))
+    names = [name + ".png" for name in names] + ["p q/1.png", "p q/2.png", "p/1.png", "p/2.png"]
+    place = lay(tmp_path_factory.mktemp("any"), names)
+    sizes = {c: sum(name.startswith(c + "/") for name in names) for c in {name.split("/")[0] for name in names}}
+    if min(sizes.values()) < 2:
+        with pytest.raises(SourceError, match="one image only"):
+            Folder(place)
+        return
+    source = Folder(place)
+    entries = [source.entry(n) for n in range(len(source))]
+    assert [e.name for e in entries] == sorted(e.name for e in entries)
+    assert {e.name.replace("\\\\", "\\") for e in entries} == set(names)
+    assert all(e.label is not None and source.classes[e.label] == e.name.split("/")[0] for e in entries)
 
 
-def test_photographs_as_they_were_taken_all_decode():
-    for path in real("wild").iterdir():
-        pixels = decode(path.read_bytes())
-        with Image.open(path) as image:
-            assert sorted(pixels.shape[:2]) == sorted(image.size)
+def test_an_index_takes_at_most_500_bytes_an_input(tmp_path):
+    names = [f"{n % 40:030}/{n:025}.png" for n in range(4000)]
+    place = lay(tmp_path / "in", names)
+    table = write(tmp_path / "t.csv", [(name, name[:30]) for name in names])
+    for labels in ("", "auto", table):
+        Folder(place, labels)  # imports are no part of the index
+        gc.collect()
+        tracemalloc.start()
+        source = Folder(place, labels)
+        kept, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(source) == 4000
+        assert kept < 150 * 4000
+        assert peak < 500 * 4000
 
 
 def test_portable_greymaps_of_numbers_in_folders_of_the_same_names():
-    collection = scan(open_source(real("faces")))
-    assert len(collection.usable) == 400
-    assert collection.size == (112, 92)
-    assert len(collection.source.classes) == 40
+    source = Folder(str(real("faces")))
+    assert len(source) == 400
+    assert len(source.classes) == 40
+    assert source.read(0)[:2] == b"P5"
 
 
-def test_threads_that_fill_the_cache_together_lose_no_picture(images, monkeypatch):
-    """As when a run goes on: nothing was scanned in this process, and the first batch is loaded by many threads."""
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(16)))
-    known = scan(open_source(images))
-    expected = known.stack(known.usable)[0]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for _ in range(30):
-            fresh = Collection(known.source, 0, known.size, known.sha256, {})
-            for _ in range(2):
-                assert np.array_equal(fresh.stack(fresh.usable)[0], expected)
-            assert fresh.in_memory
-    finally:
-        sys.setswitchinterval(interval)
+def test_a_flat_folder_of_photographs_is_taken_without_labels():
+    source = Folder(str(real("wild")), "auto")
+    assert len(source) == len(list(real("wild").iterdir()))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import semshard
-from semshard._examine import Split
+from semshard._split import Split
 from semshard.config import COUNTERMEASURES
 from semshard.victims import BY_NAME, apply
 from semshard.victims.countermeasures import augment
@@ -175,7 +175,7 @@ def split(count=200):
     clean = random.integers(0, 200, (count, 8, 8, 3), np.uint8)
     train = np.arange(count) % 5 != 0
     keys = [f"{number:05}" for number in range(count)]
-    return Split(keys, np.arange(count, dtype=np.int64) % 3, clean, clean + 8, train, ~train)
+    return Split(keys, np.arange(count, dtype=np.int64) % 3, clean, clean + 8, train, ~train, 8, 0)
 
 
 def shift(split, material):
@@ -187,19 +187,19 @@ def shift(split, material):
 
 def test_a_partly_protected_collection_is_the_same_part_every_time_and_the_rest_is_clean():
     images = split()
-    mixed = images.material(images.protected, fraction=0.4)
+    mixed = images.material("protected", fraction=0.4)
     assert 0.3 < np.mean(shift(images, mixed)) / 8 < 0.5
-    rest = images.material(images.clean, fraction=0.4, rest=True)
+    rest = images.material("clean", fraction=0.4, rest=True)
     assert set(shift(images, rest)) == {0}
     assert len(rest.train.labels) == shift(images, mixed).count(0)
-    more = images.material(images.protected, fraction=0.7)
+    more = images.material("protected", fraction=0.7)
     assert all(b >= a for a, b in zip(shift(images, mixed), shift(images, more), strict=True))
-    assert set(shift(images, images.material(images.protected))) == {8}
+    assert set(shift(images, images.material("protected"))) == {8}
 
 
 def test_early_stopping_holds_a_tenth_back_in_both_forms_and_tests_on_neither():
     images = split(1000)
-    material = images.material(images.protected, "early-stop")
+    material = images.material("protected", "early-stop")
     published, clean = material.validation
     assert 40 < len(clean.labels) < 130
     assert len(clean.labels) + len(material.train.labels) == images.train.sum()
@@ -211,6 +211,6 @@ def test_early_stopping_holds_a_tenth_back_in_both_forms_and_tests_on_neither():
 
 def test_a_filter_goes_over_training_and_test_images():
     images = split()
-    material = images.material(images.protected, "bits-2")
+    material = images.material("protected", "bits-2")
     for part in (material.train, material.test):
         assert set(part.images.unique().tolist()) <= {0, 85, 170, 255}

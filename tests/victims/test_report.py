@@ -123,7 +123,7 @@ def make_manifest():
     return {
         "classes": CLASSES,
         "counts": {"samples": 10000},
-        "image": {"width": 32, "height": 32},
+        "image": {"sizes": "one", "width": 32, "height": 32},
         "settings": {"method": "sem", "rho_u": "8/255", "views": "crop-flip"},
         "noise": {"psnr_mean": 34.2, "linf_max": 8},
     }

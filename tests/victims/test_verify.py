@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import semshard
-from semshard._grid import control
+from semshard._split import control
 from semshard.engine import make_runtime
 from semshard.presets import verify_config
 from semshard.sources.shapes import draw_shape
@@ -140,7 +140,7 @@ def test_a_filter_is_applied_once_for_all_victims_of_the_same_pictures(finished,
     from semshard.victims import apply
 
     calls = []
-    monkeypatch.setattr("semshard._examine.apply", lambda *args: (calls.append(args), apply(*args))[1])
+    monkeypatch.setattr("semshard._split.apply", lambda *args: (calls.append(args), apply(*args))[1])
     semshard.verify(finished / "shards", rho_a="0,1/255,2/255", countermeasure="median", **QUICK)
     assert len(calls) == 3 * 2, "training and test images of each of three forms, not of each radius or epoch"
 

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from torch import nn
 
-from ...config import ProtectConfig
+from ...config import ProtectConfig, Size
 from ...engine import Runtime
 from ..views import make_view, noise_view
 from .grid import FromSurrogate
 from .noise import Noise
-from .ntga import HELD_OUT, HeldOut, Ntga, check_block
+from .ntga import HELD_OUT, ONE_SIZE, HeldOut, Ntga, check_block
 from .shortcut import Shortcut
 from .table import METHODS, Cost, Method, cost
 from .tap import Tap
 
-__all__ = ["HELD_OUT", "METHODS", "Cost", "HeldOut", "Method", "Noise", "check_block", "cost", "make_noise"]
+__all__ = ["HELD_OUT", "METHODS", "Cost", "ONE_SIZE", "HeldOut", "Method", "Noise", "check_block", "cost", "make_noise"]
 
 
 def make_noise(
     runtime: Runtime,
     config: ProtectConfig,
     classes: int,
-    size: tuple[int, int],
+    size: Size,
     *,
     model: nn.Module | None = None,
     held_out: HeldOut | None = None,
 ) -> Noise:
-    """The noise of `config.method` for images of `size` (height, width).
+    """The noise of `config.method` for images of `size`.
 
     A method with a surrogate takes the trained `model`, NTGA the clean images outside a block, `held_out`.
     """

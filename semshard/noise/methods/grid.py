@@ -5,6 +5,7 @@ Stable error-minimising noise: Liu et al., AAAI 2024. Robust: Fu et al., ICLR 20
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 from ...config import ProtectConfig
 from ...engine import Runtime
 from ..ball import to_levels
-from ..craft import craft
+from ..craft import craft, grey_images
+from ..photos import PhotoNoise
 from ..views import View
+from .noise import Photo
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,13 @@ class FromSurrogate:
         config, runtime = self.config.final(), self.runtime
         x, wanted = images.to(runtime.device).float() / 255, self.target(labels).to(runtime.device)
         generator = runtime.generator(config.seed, "craft", shard, at)
-        delta = craft(runtime, self.model, x, wanted, self.view, config, generator)
+        grey = grey_images(x) if config.grey == "keep" else None
+        delta = craft(runtime, self.model, x, wanted, self.view, config, generator, grey)
         return to_levels(delta, config.rho_u).cpu()
+
+    def photos(self, photos: Sequence[Photo], labels: Tensor, shard: int, at: int) -> list[Photo]:
+        noise = PhotoNoise(self.runtime, self.model, self.config.final())
+        return noise(photos, self.target(labels), "craft", shard, at)
 
     def target(self, labels: Tensor) -> Tensor:
         """The labels that the noise leads to."""

@@ -11,7 +11,7 @@ are taken one after the other, as their paper describes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from ...config import ProtectConfig
 from ...engine import Runtime
 from ...errors import SettingError
 from ..ball import pgd, to_levels
+from .noise import Photo
 
 LAYERS = 5
 WEIGHT_VARIANCE, BIAS_VARIANCE = 1.76, 0.18
@@ -31,6 +32,8 @@ TIME = 64.0
 RIDGE = 1e-4  # of the kernel's mean diagonal, added to the diagonal
 HELD_OUT = 4096  # images that the network is tested on, at most: with 512, noise protects less
 MATRICES, COPIES = 70, 12  # of N × N and of the block that a step with its gradient holds at once, as measured
+
+ONE_SIZE = "ntga wants images of one size; give --resolution N to bring all to N × N"
 
 HeldOut = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor]]
 
@@ -54,6 +57,9 @@ class Ntga:
         rho, alpha, steps = config.rho_u, config.final_alpha, config.final_steps
         delta = pgd(gradient, x, torch.zeros_like(x), rho=rho, alpha=alpha, steps=steps, towards="more")
         return to_levels(delta, rho).cpu()
+
+    def photos(self, photos: Sequence[Photo], labels: Tensor, shard: int, at: int) -> list[Photo]:
+        raise SettingError(ONE_SIZE)
 
 
 def check_block(runtime: Runtime, config: ProtectConfig, images: int, pixels: int) -> None:

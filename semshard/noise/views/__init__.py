@@ -1,7 +1,10 @@
 """The transformation distribution T, batched: one file per family, each with draw, apply and adjoint."""
 
-from ...config import ProtectConfig, VerifyConfig
+from ...config import ProtectConfig, Size, VerifyConfig
+from ...errors import SettingError
 from .crop_flip import CropFlip
+from .jpeg import Jpeg
+from .recompressed import Recompressed
 from .resized_crop import ResizedCrop
 from .view import View
 from .whole import Whole
@@ -9,13 +12,26 @@ from .whole import Whole
 __all__ = ["CropFlip", "ResizedCrop", "View", "Whole", "make_view", "noise_view"]
 
 
-def make_view(config: ProtectConfig | VerifyConfig, size: tuple[int, int]) -> tuple[View, tuple[int, int]]:
-    """The view family of a config for images of `size` (height, width), and the size of what the network sees."""
+def make_view(config: ProtectConfig | VerifyConfig, size: Size) -> tuple[View, tuple[int, int]]:
+    """The view family of a config for images of `size`, and the size of what the network sees.
+
+    Raises `SettingError` where the family wants images of one size.
+    """
+    view: View
     if config.views == "crop-flip":
-        return CropFlip(config.pad), size
-    return ResizedCrop(config.crop), (config.crop, config.crop)
+        if size is None:
+            raise SettingError("crop-flip views want images of one size; give --resolution N, or --views resized-crop")
+        view, seen = CropFlip(config.pad), size
+    else:
+        view, seen = ResizedCrop(config.crop), (config.crop, config.crop)
+    if isinstance(config, ProtectConfig) and config.jpeg_safe:
+        view = Recompressed(view, Jpeg(config.quality, "4:2:0"))
+    return view, seen
 
 
 def noise_view(view: View, config: ProtectConfig) -> View:
     """The views of the noise step: the model's, or none."""
-    return view if config.noise_views == "same" else Whole(config.crop if config.views == "resized-crop" else 0)
+    if config.noise_views == "same":
+        return view
+    whole = Whole(config.crop if config.views == "resized-crop" else 0)
+    return Recompressed(whole, Jpeg(config.quality, "4:2:0")) if config.jpeg_safe else whole

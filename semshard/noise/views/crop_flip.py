@@ -26,6 +26,9 @@ class CropFlip:
 
     pad: int
 
+    def on(self, sizes: Tensor | None) -> CropFlip:
+        return self
+
     def draw(self, images: Tensor, generator: torch.Generator) -> Shift:
         n, _, height, width = images.shape
         draw = torch.randint(0, 2 * self.pad + 1, (n, 2), generator=generator, device=images.device) - self.pad

@@ -2,12 +2,16 @@
 
 Bilinear resizing with antialiasing is separable: each output row is a weighted sum of input rows, each output column
 of input columns. So a crop is two small matrices per image, out = R · image · Cᵀ, and its adjoint is Rᵀ · g · C.
+
+Images of different sizes go through together when they are squashed to one size: boxes are drawn on the sizes they
+have by themselves, and moved along, so every crop shows what it would show of the image itself.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -28,12 +32,19 @@ class Resampling:
 
 @dataclass(frozen=True)
 class ResizedCrop:
-    """A random box of each image, resized to side × side pixels."""
+    """A random box of each image, resized to side × side pixels. `sizes`, int64 (N, 2), are the heights and widths
+    that squashed images have by themselves; None where they are as they are.
+    """
 
     side: int
+    sizes: Tensor | None = field(default=None, compare=False)
+
+    def on(self, sizes: Tensor | None) -> ResizedCrop:
+        return replace(self, sizes=sizes)
 
     def draw(self, images: Tensor, generator: torch.Generator) -> Resampling:
-        n, _, height, width = images.shape
+        n = len(images)
+        height, width = self._own(images)  # (N, 1)
 
         def uniform(low: float, high: float, tries: int = 1) -> Tensor:
             draw = torch.rand(n, tries, generator=generator, device=images.device, dtype=images.dtype)
@@ -44,16 +55,17 @@ class ResizedCrop:
         widths, heights = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()  # (N, TRIES)
         fits = (widths >= 1) & (widths <= width) & (heights >= 1) & (heights <= height)
         first = fits.int().argmax(1, keepdim=True)  # the first try that fits, as torchvision draws
-        box_width = torch.where(fits.any(1), widths.gather(1, first)[:, 0], float(min(width, height)))
-        box_height = torch.where(fits.any(1), heights.gather(1, first)[:, 0], float(min(width, height)))
-        top = (uniform(0, 1)[:, 0] * (height - box_height + 1)).floor()
-        left = (uniform(0, 1)[:, 0] * (width - box_width + 1)).floor()
+        short = torch.minimum(width, height)[:, 0]
+        box_width = torch.where(fits.any(1), widths.gather(1, first)[:, 0], short)
+        box_height = torch.where(fits.any(1), heights.gather(1, first)[:, 0], short)
+        top = (uniform(0, 1)[:, 0] * (height[:, 0] - box_height + 1)).floor()
+        left = (uniform(0, 1)[:, 0] * (width[:, 0] - box_width + 1)).floor()
         flip = uniform(0, 1)[:, 0] < 0.5
         return self._resampling(images, top, left, box_height, box_width, flip)
 
     def centre(self, images: Tensor) -> Resampling:
-        n, _, height, width = images.shape
-        box = images.new_full((n,), TEST_SHARE * min(height, width))
+        height, width = (own[:, 0] for own in self._own(images))
+        box = TEST_SHARE * torch.minimum(height, width)
         return self._resampling(images, (height - box) / 2, (width - box) / 2, box, box, box < 0)
 
     def apply(self, images: Tensor, params: Resampling) -> Tensor:
@@ -62,12 +74,37 @@ class ResizedCrop:
     def adjoint(self, gradient: Tensor, params: Resampling) -> Tensor:
         return restore(gradient, params)
 
+    def _own(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Heights and widths that the images have by themselves, each (N, 1)."""
+        if self.sizes is None:
+            sizes = images.new_tensor(images.shape[2:]).expand(len(images), 2)
+        else:
+            sizes = self.sizes.to(images)
+        return sizes[:, :1], sizes[:, 1:]
+
     def _resampling(
         self, images: Tensor, top: Tensor, left: Tensor, box_height: Tensor, box_width: Tensor, flip: Tensor
     ) -> Resampling:
-        rows = weights(top, box_height, images.shape[2], self.side)
-        columns = weights(left, box_width, images.shape[3], self.side)
-        return Resampling(rows, torch.where(flip[:, None, None], columns.flip(1), columns))
+        if self.sizes is not None:
+            down, right = (images.shape[2 + axis] / own[:, 0] for axis, own in enumerate(self._own(images)))
+            top, box_height = _moved(top * down, box_height * down, images.shape[2])
+            left, box_width = _moved(left * right, box_width * right, images.shape[3])
+        return box_resampling((top, left, box_height, box_width), flip, images.shape[2:], self.side)
+
+
+def _moved(start: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """A stretch within `size` pixels, two pixels long at least, so that it holds the centre of one."""
+    length = length.clamp(min(2, size), size)
+    return torch.minimum(start, size - length), length
+
+
+def box_resampling(
+    box: tuple[Tensor, Tensor, Tensor, Tensor], flip: Tensor, size: Sequence[int], side: int
+) -> Resampling:
+    """What resamples boxes (top, left, height, width; each (N,)) of images of `size` to `side`, mirrored at `flip`."""
+    top, left, height, width = box
+    rows, columns = weights(top, height, size[0], side), weights(left, width, size[1], side)
+    return Resampling(rows, torch.where(flip[:, None, None], columns.flip(1), columns))
 
 
 def resample(images: Tensor, by: Resampling) -> Tensor:
@@ -90,6 +127,6 @@ def weights(start: Tensor, length: Tensor, size: int, side: int) -> Tensor:
     pixel = torch.arange(size, device=start.device, dtype=start.dtype) + 0.5
     reach = scale.clamp(min=1)[:, None, None]  # antialiasing: the filter widens when the image shrinks
     weight = (1 - (pixel - centre[:, :, None]).abs() / reach).clamp(min=0)
-    inside = (pixel > start[:, None]) & (pixel < (start + length)[:, None])
+    inside = (pixel >= start[:, None]) & (pixel < (start + length)[:, None])
     weight = weight * inside[:, None]
-    return weight / weight.sum(2, keepdim=True)
+    return weight / weight.sum(2, keepdim=True).clamp(min=1e-6)

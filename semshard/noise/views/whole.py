@@ -16,6 +16,9 @@ class Whole:
 
     side: int = 0
 
+    def on(self, sizes: Tensor | None) -> Whole:
+        return self
+
     def draw(self, images: Tensor, generator: torch.Generator) -> Resampling | None:
         return self.centre(images)
 

@@ -1,0 +1,51 @@
+"""What a sample in a tar consists of: KEY.png, KEY.cls, KEY.json, and what the source's own sample had besides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .pixels import EXTENSIONS
+
+ABOUT = "semshard.json"  # what semshard says of a sample that has a .json of its own
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of every sample."""
+
+    format: str = "png"  # png | jpeg | webp
+    keep: str = "none"  # what metadata the image files have: none | icc | all
+    carried: tuple[str, ...] = ()  # extensions; not every sample need have each
+
+    @property
+    def image(self) -> str:
+        """The extension of the protected image."""
+        return EXTENSIONS[self.format]
+
+    @property
+    def about(self) -> str:
+        """The extension of what semshard says of the sample: a source's own .json stays what it is."""
+        return ABOUT if "json" in self.carried else "json"
+
+    def published(self, extension: str) -> str:
+        """What a carried field is called in the shards: none takes the place of one of semshard's, or of another."""
+        ours = "|".join(map(re.escape, ("cls", self.image, ABOUT)))
+        return f"source.{extension}" if re.fullmatch(rf"(source\.)*({ours})", extension) else extension
+
+    @property
+    def own(self) -> tuple[str, str, str]:
+        """The fields that every sample has."""
+        return "cls", self.about, self.image
+
+    def to_json(self) -> dict[str, Any]:
+        """As in the manifest."""
+        return {"image": self.image, "label": "cls", "about": self.about, "carried": list(self.carried)}
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> Fields:
+        """The fields that a manifest tells."""
+        settings = manifest["settings"]
+        return cls(settings["format"], settings["keep_metadata"], tuple(manifest["fields"]["carried"]))
