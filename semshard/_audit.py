@@ -151,26 +151,28 @@ def _audit_shard(shards: Shards, number: int, originals: Originals | None, seen:
     rows = _audit_files(shards, number, fail)
     pictures: dict[str, NDArray[np.uint8]] = {}
     stated: dict[str, int | None] = {}
+    values = count = 0
     try:
         for key, parts in _samples(tar, shards.fields, fail):
             if key in seen:
                 fail(tar.name, "the key occurs twice", key)
             seen.add(key)
             result.checked += 1
+            count += 1
             row = rows.pop(key, None)
             picture = _audit_sample(shards, parts, row, partial(fail, tar.name, key=key))
-            if picture is not None:
+            if picture is not None and originals:
                 pictures[key], stated[key] = picture, row["linf"] if row else None
-            if originals and sum(each.size for each in pictures.values()) > _TOGETHER:
+                values += picture.size
+            if originals and values > _TOGETHER:
                 _compare(shards, tar.name, originals, pictures, stated, result)
-                pictures = {}
+                pictures, values = {}, 0
     except ShardError as error:
         fail(tar.name, str(error))
     for key in rows:
         fail(tar.name, "stands in the parquet file only", key)
     if originals and pictures:
         _compare(shards, tar.name, originals, pictures, stated, result)
-    count = sum(1 for key in seen if key.startswith(tar.stem))
     if count != entry["samples"]:
         fail(tar.name, f"holds {count} samples, the manifest says {entry['samples']}")
 

@@ -25,7 +25,7 @@ from .engine import Runtime, permutation
 from .errors import OutputError, SettingError
 from .noise.methods import ONE_SIZE, check_block
 from .shards import Fields, InputRow, Ledger, LedgerRow
-from .sources import Collection, Source
+from .sources import Collection, Source, check_classes
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Job:
         """The inputs of each shard: those of the source's own shards, or the usable ones, shuffled by the seed, cut."""
         usable, given = self.collection.usable, self.collection.source.shards
         if given is not None:
-            return [usable[(usable >= each.start) & (usable < each.stop)] for each in given]
+            return [usable[slice(*np.searchsorted(usable, (each.start, each.stop)))] for each in given]
         order = permutation(len(usable), self.config.seed, "shards").numpy()
         size = self.config.shard_size
         return [usable[order[at : at + size]] for at in range(0, len(usable), size)]
@@ -129,6 +129,7 @@ def _start(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request:
     ledger.write_rejects(rejects_of(collection))
     where = f"; see {ledger.path / 'rejects.jsonl'}"
     limit_rejects(len(collection.rejects), len(source), request.max_rejects, where)
+    check_classes(collection)
     config = begin_config(request, collection.size, runtime)
     check_method(runtime, collection, config)
     run = _describe(source, config, collection.size, runtime, request) | {
@@ -197,6 +198,8 @@ def _differences(out: Path, known: Mapping[str, Any], run: Mapping[str, Any]) ->
     then, now = {**known, **known["settings"]}, {**run, **run["settings"]}
     names = [name for name in ("surrogate", *run["settings"]) if then.get(name) != now[name]]
     differences = [f"{name} was {then.get(name)}, is {now[name]}" for name in names]
+    if run["classes"] and known["classes"] != run["classes"]:
+        differences.insert(0, "the source's classes have other names")
     if known["source_digest"] != run["source_digest"]:
         differences.insert(0, f"the source had {known['inputs']} files, has {run['inputs']}, or other names")
     if not differences and not (out / "manifest.json").exists():  # half of a run by one software, half by another

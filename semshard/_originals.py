@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ._train import decoding_of
 from .errors import LedgerError, RejectedImage, SourceError
 from .shards import Ledger, Shards, ledger_path
-from .sources import Collection, SourceOptions, open_source, scan, unscanned
+from .sources import AUTO, Collection, SourceOptions, open_source, scan, unscanned
 from .threads import ordered_map
 
 _SKETCH = 8  # sketches for matching are 8 × 8 means
@@ -83,7 +83,11 @@ def _by_ledger(shards: Shards, ledger: Ledger, run: Mapping[str, Any], clean: st
 
 def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
     """Nearest neighbours of small sketches, each candidate checked pixel by pixel."""
-    source, settings = open_source(spec), shards.manifest["settings"]
+    settings = shards.manifest["settings"]
+    try:
+        source = open_source(spec)
+    except SourceError:  # a flat folder: labels are not asked for here
+        source = open_source(spec, SourceOptions(labels=AUTO))
     collection = scan(source, decoding_of(settings), settings["resolution"])
     if shards.size and collection.size != shards.size:
         raise SourceError(f"{source.spec} holds images of another size than the shards")

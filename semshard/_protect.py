@@ -53,6 +53,7 @@ from .threads import ahead, behind, ordered_map
 Pixels = NDArray[np.uint8]
 PNG = Fields()
 PIECE_PIXELS = 1 << 15  # that a thread encodes at a time
+PIECE_BYTES = 1 << 29  # of photographs, clean and protected, that wait for a thread or are being encoded
 PIECES = 16  # a thread: work for as long as a finished shard takes to reach the disk
 
 
@@ -191,7 +192,9 @@ def make_shards(
 ) -> None:
     """Write the `missing` shards of a plan; `craft` puts the protected images into a batch."""
     total = sum(len(plan[shard]) for shard in missing)
-    done, rejected = 0, len(job.collection.rejects)
+    made = (done_stats(job.out, shard) for shard in sorted(set(range(len(plan))) - set(missing)))
+    done, rejected = 0, len(job.collection.rejects) + sum(stats.rejected for stats in made if stats)
+    limit_rejects(rejected, len(job.collection.source), max_rejects, f"; see {job.ledger.path}")
     progress(Event("craft", done, total, "images"))
     with behind(functools.partial(_write_shards, job)) as write:
         for batch in ahead(_load(job.collection, job.config, plan, missing)):
@@ -277,27 +280,33 @@ def encode_pieces(
 ) -> Iterator[Piece]:
     """The batches as encoded samples, in order, by a few threads."""
     recipe = classes, fields, quality
-    return ordered_map(lambda work: work(), _pieces(batches, recipe), each=PIECES)
+    return ordered_map(lambda piece: piece[1](), _pieces(batches, recipe), PIECES, lambda piece: piece[0], PIECE_BYTES)
 
 
 Recipe = tuple[tuple[str, ...], Fields, int]
 
 
-def _pieces(batches: Iterator[Batch], recipe: Recipe) -> Iterator[Callable[[], Piece]]:
+def _pieces(batches: Iterator[Batch], recipe: Recipe) -> Iterator[tuple[int, Callable[[], Piece]]]:
+    """What is to be encoded, and the bytes of photographs that it holds on to."""
     for batch in batches:
         if batch.rejects or not len(batch.images):
-            yield functools.partial(Piece, batch.shard, [], (), batch.rejects)
+            yield 0, functools.partial(Piece, batch.shard, [], (), batch.rejects)
         whole = not isinstance(batch.images, list)
         each = max(1, PIECE_PIXELS // (batch.images[0].size // 3)) if whole and len(batch.images) else 1
         for first in range(0, len(batch.images), each):
-            yield functools.partial(_encode_piece, batch, range(first, min(first + each, len(batch.images))), recipe)
+            held = 0 if whole else 2 * batch.images[first].nbytes
+            which = range(first, min(first + each, len(batch.images)))
+            yield held, functools.partial(_encode_piece, batch, which, recipe)
 
 
 def _encode_piece(batch: Batch, which: range, recipe: Recipe) -> Piece:
     assert batch.protected is not None
     here = slice(which.start, which.stop)
     places, numbers, labels = zip(*batch.inputs[here], strict=True)
-    clean, protected = (np.asarray(images[here]) for images in (batch.images, batch.protected))
+    clean, protected = (
+        images[which.start][None] if isinstance(images, list) else images[here]
+        for images in (batch.images, batch.protected)
+    )
     classes, fields, quality = recipe
     extras = batch.extras[here] if batch.extras else None
     samples = encode(batch.shard, places, clean, protected, labels, classes, fields, quality, extras)

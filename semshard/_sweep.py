@@ -19,7 +19,7 @@ from .presets import PICTURES, verify_config
 from .progress import Progress, remarks, silent, under
 from .radii import format_radius
 from .shards import open_shards
-from .sources import Collection, SourceOptions, open_source
+from .sources import Collection, SourceOptions, check_classes, open_source
 
 _FIXED = ("preset", "precision", *PICTURES)  # the collection and the victims are made with them
 
@@ -89,6 +89,7 @@ def sweep(
     first = Request(preset, None, False, max_rejects, known, options, progress)
     collection = scan_source(open_source(source, options), first, runtime)
     limit_rejects(len(collection.rejects), len(collection.source), max_rejects, "")
+    check_classes(collection)
     requests = [replace(first, settings=given, progress=silent) for given in several]
     configs = [begin_config(request, collection.size, runtime) for request in requests]
     recipe = verify_config(preset, collection.size, runtime.precision, victim or {})

@@ -63,6 +63,7 @@ def train(
     check_settings(request, runtime)
     collection = scan_source(open_source(source, request.options), request, runtime)
     limit_rejects(len(collection.rejects), len(collection.source), max_rejects, "")
+    check_classes(collection)
     config = begin_config(request, collection.size, runtime)
     if not config.has_surrogate:
         raise SettingError(f"method {config.method} has no surrogate to train; protect makes its noise directly")
@@ -129,7 +130,7 @@ def scan_source(source: Source, request: Request, runtime: Runtime) -> Collectio
 
 
 GROUPS = 10  # that --labels auto makes where --groups is not given
-GROUP_STEPS, GROUP_EPOCHS = 400, 8  # batches of 128 that features are learnt from, at most
+GROUP_MOST = 500_000  # images that are grouped, at most: their copies are in memory at once
 GROUP_SIDE = 64  # pixels a side of the copies that photographs are grouped by
 
 
@@ -137,21 +138,30 @@ def _group(collection: Collection, groups: int, request: Request, runtime: Runti
     """Labels for images that have none: groups of images that look alike."""
     from .grouping import group_images
 
-    size = collection.size
-    pixels, kept, _ = collection.stack(collection.usable, 0 if size and size[0] == size[1] else GROUP_SIDE)
-    images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-    steps = min(GROUP_STEPS, max(20, GROUP_EPOCHS * len(images) // 128))
+    usable, size = collection.usable, collection.size
+    if len(usable) > GROUP_MOST:
+        raise SettingError(f"--labels auto groups at most {GROUP_MOST:,} images, here are {len(usable):,}")
+    own = bool(size and size[0] == size[1] <= GROUP_SIDE)
+    side = size[0] if size and own else GROUP_SIDE
+    images = torch.empty((len(usable), 3, side, side), dtype=torch.uint8)
+    kept: list[int] = []
+    for at in range(0, len(usable), 1024):
+        pixels, some, gone = collection.stack(usable[at : at + 1024], 0 if own else side)
+        images[len(kept) : len(kept) + len(some)] = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        kept += some.tolist()
+        collection.rejects |= gone
+        collection.sizes[list(gone)] = 0
+    images = images[: len(kept)]
     seed = int(request.settings.get("seed", 0))
-    found = group_images(runtime, images, groups, seed, steps=steps, progress=request.progress)
+    found = group_images(runtime, images, groups, seed, progress=request.progress)
     names = tuple(f"group-{number:0{len(str(groups - 1))}d}" for number in range(groups))
-    with_groups(collection, dict(zip(kept.tolist(), found.labels.tolist(), strict=True)), names)
+    with_groups(collection, dict(zip(kept, found.labels.tolist(), strict=True)), names)
     request.progress(
         Event(
             "groups",
             message=f"experimental: {groups} groups of images that look alike stand for classes ({found.features})",
         )
     )
-    check_classes(collection)
 
 
 def check_settings(request: Request, runtime: Runtime) -> None:
@@ -161,7 +171,7 @@ def check_settings(request: Request, runtime: Runtime) -> None:
         try:
             begin_config(request, size, quiet)
         except SettingError as error:
-            problem = error
+            problem = problem or error
         else:
             return
     if problem:

@@ -336,6 +336,8 @@ def _check(config: ProtectConfig | VerifyConfig) -> None:
             raise SettingError(f"method {config.method} is {words}; leave --method out to ask for another cell")
         if levels(config.rho_u) < 1:
             raise SettingError(f"rho_u = {format_radius(config.rho_u)} is below one grey level (1/255)")
+        if config.max_pixels > 1 << 28:
+            raise SettingError(f"max_pixels = {config.max_pixels} is above {1 << 28}, the most that can be published")
         if config.quality > 100:
             raise SettingError(f"quality = {config.quality} is above 100")
         if config.groups == 1:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -121,12 +120,26 @@ def behind(consume: Callable[[Iterator[T]], None], depth: int = DEPTH) -> Iterat
         raise failures[0]
 
 
-def ordered_map(function: Callable[[T], R], items: Iterable[T], each: int = 4) -> Iterator[R]:
-    """`map`, by a few threads, in order, with at most `each` results a thread under way or waiting."""
-    items = iter(items)
+def ordered_map(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    each: int = 4,
+    weight: Callable[[T], int] = lambda item: 0,
+    most: int = 0,
+) -> Iterator[R]:
+    """`map`, by a few threads, in order, with at most `each` results a thread under way or waiting; and together at
+    most the weight `most`, unless one item alone is heavier.
+    """
     workers = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(workers) as pool:
-        waiting = deque(pool.submit(function, item) for item in islice(items, each * workers))
+        waiting, held = deque[tuple[Future[R], int]](), 0
+        for item in items:
+            of_it = weight(item)
+            while waiting and (len(waiting) >= each * workers or held + of_it > most):
+                first, less = waiting.popleft()
+                yield first.result()
+                held -= less
+            waiting.append((pool.submit(function, item), of_it))
+            held += of_it
         while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(pool.submit(function, item) for item in islice(items, 1))
+            yield waiting.popleft()[0].result()

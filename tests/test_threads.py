@@ -95,3 +95,20 @@ def test_results_come_in_the_order_of_the_items():
         return i
 
     assert list(ordered_map(slow, range(40))) == list(range(40))
+
+
+def test_what_is_heavy_waits_until_what_went_before_is_taken():
+    """At most the weight of 10 is held at a time; an item that is heavier alone goes through alone."""
+    pulled, taken, ended = [], [], []
+
+    def items():
+        for weight in (4, 4, 4, 30, 1, 1):
+            pulled.append(weight)
+            yield weight
+        ended.append(True)
+
+    for weight in ordered_map(lambda item: item, items(), 8, lambda item: item, 10):
+        taken.append(weight)
+        held = pulled[len(taken) : None if ended else -1]  # the last is pulled, and waits to be let in
+        assert sum(held) <= 10 or len(held) == 1
+    assert taken == [4, 4, 4, 30, 1, 1]

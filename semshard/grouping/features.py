@@ -16,7 +16,7 @@ from ..errors import SettingError
 from ..models import build_from, head, read_weights
 from ..noise.views import Whole
 from ..progress import Event, Now, Progress
-from .patches import BATCH, WIDTH, learn, whitening
+from .patches import BATCH, WIDTH, learn, trusted, whitening
 
 PRETRAINED = "ResNet18_Weights.IMAGENET1K_V1"
 PHOTO = 224  # pixels a side that its weights are used to
@@ -24,7 +24,7 @@ AT_ONCE = 200  # images
 
 
 def make_features(runtime: Runtime, images: Tensor, seed: int, steps: int, progress: Progress) -> tuple[Tensor, str]:
-    """Features, float (N, WIDTH) on the CPU, of uint8 images (N, 3, H, W), and in words where they come from.
+    """Features, float (N, at most WIDTH) on the CPU, of uint8 images (N, 3, H, W), and in words where they come from.
 
     `runtime.remark` is told why if they are not torchvision's.
     """
@@ -69,10 +69,11 @@ def features(
 
 
 def whitened(found: Tensor) -> Tensor:
-    """The first principal components (N, WIDTH), each of unit variance."""
+    """The first principal components (N, at most WIDTH), each of unit variance."""
     centred = found - found.mean(0)
     values, vectors = torch.linalg.eigh((centred.mT @ centred / len(found)).double())
-    return centred @ whitening(values[-WIDTH:], vectors[:, -WIDTH:]).float()
+    kept = trusted(WIDTH, len(found))
+    return centred @ whitening(values[-kept:], vectors[:, -kept:]).float()
 
 
 def teller(progress: Progress, total: int) -> Callable[[int], None]:

@@ -29,8 +29,8 @@ WHITEN = 0.1  # added to the variances of patches
 THRESHOLD = 1.0  # of a filter's response
 PART = 16  # images whose maps fit into a CPU's cache
 POOLED = 2 * 4 * FILTERS  # signs, quarters
-KEPT = 256  # principal directions that the last layer is solved in
-WIDTH = 128  # features
+KEPT = 256  # principal directions that the last layer is solved in, at most
+WIDTH = 128  # features, at most
 TRUST = 1.01  # above 1, so that no direction is taken for quite invariant
 
 
@@ -56,7 +56,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class PatchNet:
-    """The whole network: uint8 images (N, 3, H, W) to features (N, WIDTH)."""
+    """The whole network: uint8 images (N, 3, H, W) to features (N, at most WIDTH)."""
 
     filters: Filters
     mean: Tensor
@@ -89,7 +89,7 @@ def learn(runtime: Runtime, images: Tensor, seed: int, steps: int, advance: Call
         total.addmm_(both.mT, both, alpha=1 / (len(both) * steps))
         within.addmm_(difference.mT, difference, alpha=1 / (len(both) * steps))
         advance(BATCH)
-    projection = discriminant((total - mean.outer(mean)).double(), within.double())
+    projection = discriminant((total - mean.outer(mean)).double(), within.double(), trusted(KEPT, len(images)))
     return PatchNet(filters, first + mean, projection.float())
 
 
@@ -132,19 +132,23 @@ def normalised(patches: Tensor) -> Tensor:
     return patches / (patches.square().mean(1, keepdim=True) + FLAT).sqrt()
 
 
-def discriminant(total: Tensor, within: Tensor) -> Tensor:
-    """The projection (D, d), d = WIDTH, from the covariances of all views and of the views of one image.
+def discriminant(total: Tensor, within: Tensor, kept: int) -> Tensor:
+    """The projection (D, d), d at most WIDTH, from the covariances of all views and of the views of one image.
 
     Of the variance in a direction that whitens `total`, a share ρ lies between images. The direction is given the
     variance ρ / (1 − ρ): what differs between images, measured by what differs within one.
     """
     values, vectors = torch.linalg.eigh(total)
-    values, vectors = values[-KEPT:], vectors[:, -KEPT:]
-    basis = whitening(values, vectors)
+    basis = whitening(values[-kept:], vectors[:, -kept:])
     share, turned = torch.linalg.eigh(basis.mT @ (total - within) @ basis)
     share, turned = share[-WIDTH:].clamp(0, 1), turned[:, -WIDTH:]
     projection: Tensor = basis @ turned * (share / (TRUST - share)).sqrt()
     return projection
+
+
+def trusted(most: int, images: int) -> int:
+    """How many principal directions to whiten: with as many as images, all would be equally far from each other."""
+    return max(2, min(most, images // 2))
 
 
 def whitening(values: Tensor, vectors: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Defensive noise for photographs at their own resolution (Eqs. 6 and 10, with T as it is for photographs).
 
-Victims see photographs through random resized crops. The smallest of these has `AREA[0]` of the pixels, so a pixel of
-any view covers at least √AREA[0] · short side / `crop` pixels a side, and noise finer than that is seen by nobody. A
-photograph is therefore crafted on cells of that many pixels a side: 1 for what is less than twice as large as the
-closest crop, more for large ones. The gradients of a cell's pixels hardly differ, so this is the descent on every
+Victims see photographs through random resized crops. The smallest of these has `AREA[0]` of the pixels, and a pixel of
+any view covers at least the short side of that crop / `crop` of the photograph's pixels a side; finer noise is seen by
+nobody. A photograph is therefore crafted on cells of that many pixels a side: 1 for what is less than twice as large as
+the closest crop, more for large ones. The gradients of a cell's pixels hardly differ, so this is the descent on every
 pixel, at a cost that does not grow with the camera.
 
 The cells of all photographs of a part lie in one flat tensor, which is what the one PGD loop works on.
@@ -31,17 +31,20 @@ from .views.resized_crop import AREA, RATIO, Resampling, box_resampling, resampl
 
 Photo = NDArray[np.uint8]  # (H, W, 3) RGB
 PART_CELLS = {"cpu": 1 << 19, "cuda": 1 << 24}  # crafted together: what stays near a CPU; some gigabytes on a GPU
+FOLD_VALUES = {"cpu": 1 << 25, "cuda": 1 << 28}  # of matrices and strips of the draws that are computed together
+MOST_FACTOR = 32  # times the usual draws; enough for formats of 800:1
 BAND_PIXELS = 1 << 22  # that noise is added to at a time
 
 
 def cell_side(height: int, width: int, crop: int) -> int:
     """Pixels a side of a cell of a photograph whose views are `crop` pixels wide."""
-    return max(1, int(min(height, width) * math.sqrt(AREA[0]) / crop))
+    closest = min(math.sqrt(AREA[0] * RATIO[0] * height * width), height, width)  # short side of the smallest crop
+    return max(1, int(closest / crop))
 
 
 def draw_factor(height: int, width: int) -> int:
     """How many times the usual draws a photograph gets: a crop covers little of an extreme format."""
-    return max(1, round(max(height, width) / min(height, width) / RATIO[1]))
+    return min(MOST_FACTOR, max(1, round(max(height, width) / min(height, width) / RATIO[1])))
 
 
 def add_cells(photo: Photo, noise: NDArray[np.int8], cell: int) -> Photo:
@@ -165,8 +168,10 @@ class PhotoNoise:
             pictures = [decoded for decoded, _ in through]
         wanted = torch.split(labels, [len(group.numbers) for group in groups])
         draws = [self._draws(group) for group in groups]
-        for first in range(0, max(draws), self.runtime.fold):
-            fold = range(first, first + self.runtime.fold)
+        each = sum(len(group.numbers) * self.config.crop * 4 * sum(group.size) for group in groups)
+        together = max(1, min(self.runtime.fold, FOLD_VALUES.get(x.device.type, 1 << 28) // each))
+        for first in range(0, max(draws), together):
+            fold = range(first, first + together)
             crops = [(n, self._view(groups[n], step, j)) for n, most in enumerate(draws) for j in fold if j < most]
             seen = torch.cat([resample(pictures[n], view) for n, view in crops])
             gradient = _seen_gradient(frozen, seen, torch.cat([wanted[n] for n, _ in crops]), within, generator)

@@ -161,7 +161,8 @@ class ShardWriter:
 
     def add(self, samples: Sequence[Encoded]) -> None:
         """Append samples."""
-        self._write(b"".join(sample.entries for sample in samples))
+        for sample in samples:
+            self._write(sample.entries)
         self._samples.extend((sample.row, sample.psnr) for sample in samples)
 
     def _write(self, data: bytes) -> None:

@@ -195,16 +195,19 @@ def scan(
     Images with a side above `longest` are rejected, those with the pixels of an earlier one where `duplicates` is
     "reject".
 
-    Raises `SourceError` where no input is usable, or what is left is no collection that can be protected: one class
-    only, or a class with a single image.
+    Raises `SourceError` where the inputs are of one class only, or a class has a single one, before any is read; and
+    where none is usable.
     """
     count, collection = len(source), unscanned(source, decoding or Decoding(), resolution)
     digests = np.zeros((count, 2), np.uint64)
     chosen = range(count) if numbers is None else numbers
-    every = ordered_map(lambda number: _scan_one(collection, number, longest), chosen)
-    for done, (number, found) in enumerate(zip(chosen, every, strict=True), 1):
+    for number in chosen:
         label = source.entry(number).label
         collection.labels[number] = -1 if label is None else label
+    if numbers is None and source.classes:
+        check_classes(collection, np.flatnonzero(collection.labels >= 0), "images")
+    every = ordered_map(lambda number: _scan_one(collection, number, longest), chosen)
+    for done, (number, found) in enumerate(zip(chosen, every, strict=True), 1):
         collection.sha256[number] = np.frombuffer(found.sha256, np.uint8)
         collection.sizes[number] = found.size
         digests[number] = np.frombuffer(found.digest, np.uint64)
@@ -218,8 +221,6 @@ def scan(
     if not len(usable):
         reason = next(iter(collection.rejects.values()), "there are none")
         raise SourceError(f"{source.spec} holds no usable image; the first is rejected because: {reason}")
-    if numbers is None and source.classes:
-        check_classes(collection)
     return collection
 
 
@@ -237,7 +238,7 @@ def _scan_one(collection: Collection, number: int, longest: int | None) -> Scann
     if max(pixels.shape) <= LARGE or collection.resolution:  # of photographs the training keeps small copies
         collection.cache.put((number, 0), pixels)
     shape = np.array(pixels.shape[:2], np.int32)
-    digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=shape.tobytes()).digest()
+    digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16, key=shape.tobytes()).digest()
     return Scanned("", sha256, (int(shape[0]), int(shape[1])), digest, picture.note)
 
 
@@ -258,18 +259,21 @@ def _find_duplicates(collection: Collection, digests: NDArray[np.uint64], what: 
         collection.rejects = dict(sorted(collection.rejects.items()))
 
 
-def check_classes(collection: Collection) -> None:
-    """Raise `SourceError` where the usable images are of one class only, or a class has fewer than two of them."""
-    found = np.bincount(collection.labels[collection.usable], minlength=len(collection.classes))
+def check_classes(
+    collection: Collection, numbers: NDArray[np.int64] | None = None, what: str = "usable images"
+) -> None:
+    """Raise `SourceError` where the images, the usable ones, are of one class only, or a class has fewer than two."""
+    numbers = collection.usable if numbers is None else numbers
+    found = np.bincount(collection.labels[numbers], minlength=len(collection.classes))
     names, where = collection.classes, collection.source.spec
     if (found > 0).sum() < 2:
         name = names[int(found.argmax())]
-        raise SourceError(f"{where} holds usable images of one class only ({name}); noise needs at least two")
+        raise SourceError(f"{where} holds {what} of one class only ({name}); noise needs at least two")
     few = [names[label] for label in np.flatnonzero(found < 2)]
     if few:
         more = f" and {len(few) - 3} more" if len(few) > 3 else ""
         raise SourceError(
-            f"{where}: fewer than two usable images in class {', '.join(few[:3])}{more}; "
+            f"{where}: fewer than two {what} in class {', '.join(few[:3])}{more}; "
             "add images, or merge the class with another"
         )
 

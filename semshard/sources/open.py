@@ -165,6 +165,10 @@ def open_source(spec: str | Path, options: SourceOptions | None = None) -> Sourc
     kind, place, said = parse(str(spec))
     if options.labels and kind.name != "folder":
         raise SourceError(f"--labels is for folders; {kind.form} has labels of its own")
+    if options.margin and kind.name != "facescrub":
+        raise SourceError(f"--margin is for facescrub:, not for {kind.form}")
+    if options.labels in ("", AUTO) and (options.path_column, options.label_column) != ("path", "label"):
+        raise SourceError("--path-column and --label-column want --labels FILE")
     return kind.open(place, said, options)
 
 

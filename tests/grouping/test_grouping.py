@@ -51,6 +51,15 @@ def test_two_families_that_differ_in_shape_alone_are_told_apart():
     assert "learnt in 20 steps" in groups.features
 
 
+@pytest.mark.parametrize("count", [12, 40])
+def test_a_few_images_of_two_looks_are_told_apart(count):
+    random = np.random.default_rng(0)
+    images = random.integers(150, 256, (count, 3, 32, 32), np.uint8)
+    images[::2] = np.linspace(0, 60, 32, dtype=np.uint8)[:, None] + random.integers(0, 60, (count // 2, 3, 1, 1))
+    groups = group_images(CPU, torch.from_numpy(images), 2, seed=0, steps=20)
+    assert accuracy(np.arange(count) % 2, groups.labels) == 1
+
+
 def test_the_same_images_and_seed_give_the_same_groups_whatever_was_drawn_before():
     images, _ = stripes(60)
     torch.manual_seed(1)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -167,7 +168,7 @@ def test_boxes_lie_inside_whatever_the_format(height, width, seed):
 @pytest.mark.parametrize(("size", "crop", "side"), [((224, 224), 64, 1), ((3000, 4000), 224, 3), ((500, 333), 64, 1)])
 def test_a_cell_is_never_larger_than_a_pixel_of_the_closest_view(size, crop, side):
     assert cell_side(*size, crop) == side
-    closest = 0.08**0.5 * min(size) / crop  # pixels that a pixel of it covers, along the short side
+    closest = (0.08 * 0.75 * size[0] * size[1]) ** 0.5 / crop  # pixels that a pixel of it covers, along its short side
     assert side <= max(1, closest) < side + 1
 
 
@@ -300,3 +301,17 @@ def test_a_hundred_megapixels_are_crafted_in_little_more_memory_than_the_result_
     assert found["grown"] < 1.5 * found["bytes"]
     assert found["most"] == 8
     assert found["changed"] > 0.9
+
+
+def test_a_strip_of_pixels_neither_takes_for_ever_nor_much_memory():
+    """A stranger's file of a few kilobytes: its crops are taken a few at a time, no more than 32 times the usual."""
+    assert draw_factor(8, 1_000_000) == 32
+    (strip,) = photos([(8, 20_000)])
+    start = time.process_time()
+    (found,) = noise_of(final_steps=1, final_draws=1)([strip], LABELS[:1], "x")
+    assert time.process_time() - start < 30
+    assert np.abs(found.astype(int) - strip).max() == 8
+
+
+def test_a_panorama_is_crafted_on_cells_too():
+    assert cell_side(1500, 66_000, 224) == 6

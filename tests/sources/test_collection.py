@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import semshard
-from semshard.sources import Decoding, SourceOptions, open_source, scan, squash
+from semshard.sources import Decoding, SourceOptions, check_classes, open_source, scan, squash
 from semshard.sources.collection import Cache
 from semshard.sources.shapes import draw_shape, write_shapes
 from semshard.sources.source import Entry, Source
@@ -164,11 +164,20 @@ def test_equal_bytes_of_another_shape_are_no_duplicate():
 
 def test_a_class_that_is_left_with_one_image_is_an_error():
     with pytest.raises(semshard.SourceError, match="fewer than two usable images in class b"):
-        scan(Held([GOOD[0], GOOD[1], GOOD[2], b"", encoded(8), b""]))
-    with pytest.raises(semshard.SourceError, match=r"one class only \(a\)"):
-        scan(Held([GOOD[0], b"", GOOD[2], b""]))
+        check_classes(scan(Held([GOOD[0], GOOD[1], GOOD[2], b"", encoded(8), b""])))
+    with pytest.raises(semshard.SourceError, match=r"usable images of one class only \(a\)"):
+        check_classes(scan(Held([GOOD[0], b"", GOOD[2], b""])))
     with pytest.raises(semshard.SourceError, match="no usable image; the first is rejected because: empty file"):
-        scan(Held([b"", b"no"]))
+        scan(Held([b"", b"no", b"", b"no"]))
+
+
+def test_a_class_of_one_image_is_an_error_before_anything_is_read():
+    class Unread(Held):
+        def read(self, number):
+            raise AssertionError("read")
+
+    with pytest.raises(semshard.SourceError, match="fewer than two images in class b"):
+        scan(Unread(GOOD[:3]))
 
 
 def test_a_side_that_the_format_does_not_hold_is_rejected():
