@@ -18,6 +18,7 @@ from . import (
     sweep,
     train,
     verify,
+    views,
 )
 
 app = typer.Typer(
@@ -29,8 +30,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    protect, verify, audit, preview, train, sources, methods, countermeasures, sweep, robustness, reproduce, bench,
-    demo,
+    protect, verify, audit, preview, train, sources, methods, views, countermeasures, sweep, robustness, reproduce,
+    bench, demo,
 ):  # fmt: skip
     module.register(app)
 

@@ -9,7 +9,7 @@ import semshard
 
 
 def main(shards: str, **settings: object) -> None:
-    found = semshard.verify(shards, **({"rho_a": ["0", "2/255"]} | settings))
+    found = semshard.verify(shards, **({"rho_a": "2/255"} | settings))
     for each in found.attackers:
         print(f"{each.attacker.name}: {each.word}")
         for data, figures in each.data.items():

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         TooManyRejects,
         UsageError,
     )
+    from .families import FamilyInfo, views
     from .progress import Event, Progress
     from .shards import Sample, Shards, open_shards
     from .sources import SourceKind, SourceOptions, source_kinds
@@ -67,6 +68,7 @@ _HOME = {
         "LedgerError", "OutputError", "RunError", "SemshardError", "SettingError", "ShardError", "SourceError",
         "TooManyRejects", "UsageError",
     ),
+    "families": ("FamilyInfo", "views"),
     "progress": ("Event", "Progress"),
     "shards": ("Sample", "Shards", "open_shards"),
     "sources": ("SourceKind", "SourceOptions", "source_kinds"),
@@ -79,6 +81,7 @@ __all__ = [
     "CountermeasureInfo",
     "Event",
     "Failure",
+    "FamilyInfo",
     "Figures",
     "LedgerError",
     "MethodInfo",
@@ -121,6 +124,7 @@ __all__ = [
     "sweep",
     "train",
     "verify",
+    "views",
 ]
 
 

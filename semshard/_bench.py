@@ -70,8 +70,8 @@ def bench(
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     preset = choose_preset(preset, runtime)
     protect = protect_config(preset, SIZE, runtime.precision, settings)
-    if protect.views != "crop-flip":
-        raise SettingError(f"the baseline knows crop-flip views only, not {protect.views}")
+    if protect.views != ("crop-flip",) or protect.noise_views not in (("same",), ("none",)):
+        raise SettingError(f"the baseline knows crop-flip views only, not {','.join(protect.views)}")
     chosen = {"rho_a": protect.rho_a, "victim": protect.network}
     verify = verify_config(preset, SIZE, runtime.precision, chosen)
     names = [method.name for method in METHODS] if methods is None else list(methods)

@@ -74,9 +74,9 @@ def train(
 
 
 TRAINED_WITH = (
-    "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "draws", "steps_u", "alpha_u",
-    "rho_a", "steps_a", "alpha_a", "rho_r", "views", "pad", "crop", "jpeg_safe", "quality", "method",
-    "noise_step", "model_step", "noise_views",
+    "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "label_noise", "warm_up", "draws",
+    "steps_u", "alpha_u", "rho_a", "steps_a", "alpha_a", "rho_r", "views", "pad", "crop", "jpeg_safe", "quality",
+    "method", "noise_step", "model_step", "noise_views",
 )  # fmt: skip
 
 
@@ -198,7 +198,8 @@ def begin_config(request: Request, size: Size, runtime: Runtime) -> ProtectConfi
     trained: dict[str, Any] = {}
     if request.surrogate:
         about = load_tensors(Path(request.surrogate))[1]
-        trained = {name: about["settings"][name] for name in TRAINED_WITH}
+        known = {"label_noise": 0.0, "warm_up": 0.0} | about["settings"]  # there were none before they were settings
+        trained = {name: known[name] for name in TRAINED_WITH}
         preset = about["settings"]["preset"] if preset == "auto" else preset
     preset = choose_preset(preset, runtime)
     cell = ("method", *CELL_SETTINGS)
@@ -212,7 +213,7 @@ def begin_config(request: Request, size: Size, runtime: Runtime) -> ProtectConfi
     for name, value in trained.items():
         if name == "quality" and not config.jpeg_safe:
             continue
-        if to_json(config)[name] != value:
+        if getattr(config, name) != typed(ProtectConfig, {name: value})[name]:
             raise SettingError(f"{request.surrogate} was trained with {name} = {value}, not {to_json(config)[name]}")
     return config
 

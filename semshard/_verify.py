@@ -38,6 +38,7 @@ from .victims.report import Picture, write_report
 from .victims.verdict import RULE, interval, sentence, taught, word
 
 SHOWN, MEASURED = 8, 2000  # samples in the report's pictures and in its histograms
+USUAL = ("none", "grey", "jpeg-10")  # countermeasures of an attacker who is not described further
 WINDOW = 384  # pixels a side of a report's pictures, at most
 _UNBALANCED = 1.2  # the largest class beside the mean one, from which its share is told
 
@@ -144,7 +145,9 @@ def verify(
     """Train every attacker that `settings` span on the clean originals, on the shards and on the originals with random
     noise (control), by the same recipe and seeds, and test each on clean images that none of them saw in any form.
 
-    `settings` are fields of `VerifyConfig`. `weights` to start from are a safetensors file, or the torchvision name of
+    `settings` are fields of `VerifyConfig`. Without a countermeasure among them, pictures as they are, in greyscale and
+    through JPEG 10 are learnt from, each with standard training and with adversarial training at the given radii.
+    `weights` to start from are a safetensors file, or the torchvision name of
     some that are in its cache. Writes report.json, report.html and an in-toto attestation into `report` (default:
     `<shards>.report` beside the shards; it shows clean pixels, so it is not for publication); finished victims are
     kept there too, so that the same call goes on where it stopped. `jobs` victims are trained at once, each in a
@@ -157,7 +160,8 @@ def verify(
     digest = _digest(opened)
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     preset = choose_preset(preset, runtime)
-    config = _starts(verify_config(preset, opened.size, runtime.precision, settings), settings, weights)
+    config = _usual(verify_config(preset, opened.size, runtime.precision, settings), settings)
+    config = _starts(config, settings, weights)
     given = read_weights(str(weights)) if weights else None
     examiner = Examiner(runtime, config, len(opened.classes), progress, given)
     examiner.check(opened.size)
@@ -203,6 +207,13 @@ def _report_folder(report: str | Path | None, shards: Shards) -> Path:
         folder.mkdir(parents=True)
         folder.chmod(0o700)
     return folder
+
+
+def _usual(config: VerifyConfig, given: dict[str, Any]) -> VerifyConfig:
+    """Where no countermeasure is asked for, what people try first: each with and without adversarial training."""
+    if "countermeasure" in given:
+        return config
+    return replace(config, countermeasure=USUAL, rho_a=tuple(dict.fromkeys((0.0, *config.rho_a))))
 
 
 def _starts(config: VerifyConfig, given: dict[str, Any], weights: str | Path | None) -> VerifyConfig:

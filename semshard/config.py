@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from .errors import SettingError
+from .families import GEOMETRY, normal
 from .metadata import KEEP
 from .radii import format_radius, levels, parse_radius
 
@@ -67,7 +68,9 @@ class ProtectConfig:
         "What perturbs a view in the noise step: with --model-step, any cell of Table 7.", choices=_INNER
     )
     model_step: str = setting("What perturbs a view in the model step.", choices=_INNER)
-    noise_views: str = setting("Views of the noise step: the same as the model's, or none.", choices=("same", "none"))
+    noise_views: tuple[str, ...] = setting(
+        "Views of the noise step: the same as the model's, none, or a list like that of --views."
+    )
     network: str = setting("Surrogate network.", choices=NETWORKS)
     steps: int = setting("Training steps M of the surrogate.")
     batch: int = setting("Images a training step.")
@@ -75,6 +78,12 @@ class ProtectConfig:
     lr_every: int = setting("The learning rate is divided by ten every so many steps.")
     momentum: float = setting("SGD momentum.")
     weight_decay: float = setting("SGD weight decay.")
+    label_noise: float = setting(
+        "Share of the surrogate's training images that get each other's labels, so that it learns noise, not pictures."
+    )
+    warm_up: float = setting(
+        "Share of the surrogate's training over which rho_a and rho_r grow to their size; 0: they have it at once."
+    )
     rho_u: float = setting("Radius of the defensive noise: the budget.", radius=True)
     steps_u: int = setting("PGD steps K_u of the defensive noise.")
     alpha_u: float = setting("PGD step size of the defensive noise; follows --rho-u.", radius=True)
@@ -86,7 +95,10 @@ class ProtectConfig:
     rho_a: float = setting("Radius of the adversary that the noise shall withstand.", radius=True)
     steps_a: int = setting("PGD steps K_a of the adversary.")
     alpha_a: float = setting("PGD step size of the adversary; follows --rho-a.", radius=True)
-    views: str = setting("Transformation distribution T.", choices=("crop-flip", "resized-crop"))
+    views: tuple[str, ...] = setting(
+        "Transformation distribution T: paper, hardened, or families with probabilities, like crop-flip,grey=0.5; "
+        "`semshard views` explains them."
+    )
     pad: int = setting("Zero padding of crop-flip, in pixels.")
     crop: int = setting("Side of the resized crop, in pixels.")
     patch: int = setting("Side of a patch of shortcut noise (sc), in pixels.")
@@ -123,6 +135,29 @@ class ProtectConfig:
         steps, alpha, draws = self.final_steps, self.final_alpha, self.final_draws
         return dataclasses.replace(self, steps_u=steps, alpha_u=alpha, draws=draws)
 
+    def warmed(self, step: int) -> ProtectConfig:
+        """The same settings with the radii that a step of the surrogate's training has, the first being 0."""
+        share = min(1.0, (step + 1) / (self.warm_up * self.steps)) if self.warm_up else 1.0
+        if share == 1:
+            return self
+        rho_a, alpha_a, rho_r = (share * value for value in (self.rho_a, self.alpha_a, self.rho_r))
+        return dataclasses.replace(self, rho_a=rho_a, alpha_a=alpha_a, rho_r=rho_r)
+
+    @property
+    def geometry(self) -> str:
+        """The family of --views that moves pixels."""
+        return self.views[0]
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The other families of --views, each with its probability."""
+        return self.views[1:]
+
+    @property
+    def noise_families(self) -> tuple[str, ...]:
+        """Those of the noise step."""
+        return self.families if self.noise_views == ("same",) else self.noise_views[1:]
+
     @property
     def has_surrogate(self) -> bool:
         """Whether the method trains a network."""
@@ -149,7 +184,8 @@ class VerifyConfig:
         f"Radius of adversarial training; 0 is standard training; {_SEVERAL}", radius=True
     )
     countermeasure: tuple[str, ...] = setting(
-        f"What the victim does against the noise; `semshard countermeasures` explains them, all tries all; {_SEVERAL}",
+        "What the victim does against the noise; `semshard countermeasures` explains them, all tries all. verify, when "
+        f"it is told none: none, grey and jpeg-10, each at radius 0, too; {_SEVERAL}",
         choices=COUNTERMEASURES,
     )
     start: tuple[str, ...] = setting(
@@ -175,7 +211,7 @@ class VerifyConfig:
     clean_share: tuple[float, ...] = setting(
         f"Share of clean images in the validation set of early stopping; {_SEVERAL}"
     )
-    views: str = setting("Training augmentation.", choices=("crop-flip", "resized-crop"))
+    views: str = setting("Training augmentation.", choices=GEOMETRY)
     pad: int = setting("Zero padding of crop-flip, in pixels.")
     crop: int = setting("Side of the resized crop, in pixels.")
     holdout: float = setting("Share of the samples held out of every training, chosen by a hash of the key.")
@@ -187,6 +223,16 @@ class VerifyConfig:
     def __post_init__(self) -> None:
         _check(self)
 
+    @property
+    def geometry(self) -> str:
+        """The family of views."""
+        return self.views
+
+
+def cell_of(noise_step: str, model_step: str, noise_views: tuple[str, ...]) -> tuple[str, str, str]:
+    """The cell of Table 7, which tells whether the noise step has views, not which."""
+    return noise_step, model_step, "none" if noise_views == ("none",) else "same"
+
 
 # What makes an attacker more than a network and a radius: only verify has several of them.
 COUNTERED = ("countermeasure", "start", "protected_fraction", "seeds", "tune_lr", "patience", "clean_share")
@@ -195,10 +241,11 @@ _GRID_ONLY = (
     "noise_step", "model_step", "noise_views", "steps_u", "alpha_u", "draws", "rho_r", "rho_a", "steps_a", "alpha_a",
 )  # fmt: skip
 _NETWORK_ONLY = (
-    "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "final_draws", "views", "pad", "crop",
+    "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "label_noise", "warm_up", "final_draws",
+    "views", "pad", "crop",
 )  # fmt: skip
 _UNUSED: dict[str, tuple[str, ...]] = {
-    "tap": (*_GRID_ONLY, "patch"),
+    "tap": (*_GRID_ONLY, "label_noise", "warm_up", "patch"),
     "ntga": (*_GRID_ONLY, *_NETWORK_ONLY, "patch"),
     "sc": (*_GRID_ONLY, *_NETWORK_ONLY, "final_steps", "final_alpha"),
 }
@@ -312,6 +359,15 @@ _AT_LEAST_ZERO = (
 )
 
 
+def _check_views(config: ProtectConfig) -> None:
+    lists = [config.views] if config.noise_views in (("same",), ("none",)) else [config.views, config.noise_views]
+    for views in lists:
+        if views != normal(views, GEOMETRY[0]):
+            raise SettingError(f"views = {','.join(views)}: the crop comes first, then families like grey=0.5")
+    if lists[-1][0] != config.geometry:
+        raise SettingError(f"noise_views = {','.join(lists[-1])}: its crop is not {config.geometry}, that of the views")
+
+
 def _check(config: ProtectConfig | VerifyConfig) -> None:
     for f in fields(config):
         value = getattr(config, f.name)
@@ -324,10 +380,11 @@ def _check(config: ProtectConfig | VerifyConfig) -> None:
         for low, names in ((1, _AT_LEAST_ONE), (0, _AT_LEAST_ZERO)):
             if f.name in names and min(several) < low:
                 raise SettingError(f"{f.name} = {min(several)} must be at least {low}")
-    if config.views == "resized-crop" and config.crop < 8:
+    if config.geometry == "resized-crop" and config.crop < 8:
         raise SettingError(f"crop = {config.crop} must be at least 8 pixels with resized-crop views")
     if isinstance(config, ProtectConfig):
-        cell = config.noise_step, config.model_step, config.noise_views
+        _check_views(config)
+        cell = cell_of(config.noise_step, config.model_step, config.noise_views)
         named = CELLS.get(config.method, cell if config.method == ANY_CELL else ("none", "none", "same"))
         if cell != named:
             words = " ".join(
@@ -336,6 +393,9 @@ def _check(config: ProtectConfig | VerifyConfig) -> None:
             raise SettingError(f"method {config.method} is {words}; leave --method out to ask for another cell")
         if levels(config.rho_u) < 1:
             raise SettingError(f"rho_u = {format_radius(config.rho_u)} is below one grey level (1/255)")
+        for name in ("label_noise", "warm_up"):
+            if not 0 <= getattr(config, name) <= 1:
+                raise SettingError(f"{name} = {getattr(config, name)} must lie in [0, 1]")
         if config.max_pixels > 1 << 28:
             raise SettingError(f"max_pixels = {config.max_pixels} is above {1 << 28}, the most that can be published")
         if config.quality > 100:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .config import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, ProtectConfig, Size, VerifyConfig, typed
+from .config import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, ProtectConfig, Size, VerifyConfig, cell_of, typed
 from .errors import SettingError
+from .families import normal
 from .radii import snap
 
 # "paper" is the setting of the SEM paper and of its authors' code, for CIFAR (small) and its ImageNet subset
@@ -92,6 +93,11 @@ PICTURES: dict[str, Any] = {
 }  # fmt: skip
 
 
+# Lists of views that have a name; the crop is that of the preset. What goes with a list is for settings not given.
+NAMED_VIEWS: dict[str, tuple[str, ...]] = {"paper": (), "hardened": ("grey=0.5",)}
+_WITH_VIEWS: dict[tuple[str, ...], dict[str, Any]] = {("hardened",): {"label_noise": 0.5, "warm_up": 0.5}}
+
+
 def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, Any]) -> ProtectConfig:
     """The settings of a protect run: the preset for images of `size`, then what was `given`.
 
@@ -101,25 +107,41 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
     given = typed(ProtectConfig, given)
     method, cell = _method(given)
     base = _preset(_PROTECT, preset, size) | {
-        "preset": preset, "patch": 32 if _large(size) else 8, "shard_size": 1000, "seed": 0,
-        "precision": precision, "method": method, **cell, **PICTURES,
+        "preset": preset, "label_noise": 0.0, "warm_up": 0.0, "patch": 32 if _large(size) else 8, "shard_size": 1000,
+        "seed": 0, "precision": precision, "method": method, **cell, **PICTURES,
     }  # fmt: skip
     base |= _METHOD.get(method, {}) | _METHOD_IN.get((preset, method), {})
     for radius, follower in (("rho_u", "alpha_u"), ("rho_u", "final_alpha"), ("rho_a", "alpha_a"), ("rho_a", "rho_r")):
         if radius in given and follower not in given:
             base[follower] = snap(base[follower] * given[radius] / base[radius])
+    asked = given.get("views", ("paper",))
+    base |= _WITH_VIEWS.get(asked, {})
+    given["views"] = views = _views(asked, base["views"])
+    if "noise_views" in given and given["noise_views"] not in (("same",), ("none",)):
+        given["noise_views"] = _views(given["noise_views"], views[0])
     return ProtectConfig(**(base | given))
 
 
-def _method(given: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+def _views(asked: tuple[str, ...], geometry: str) -> tuple[str, ...]:
+    """The list that is meant: paper and hardened are names of lists."""
+    return normal(NAMED_VIEWS.get(asked[0], asked) if len(asked) == 1 else asked, geometry)
+
+
+def _method(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The method that is asked for, by its name or by its cell, and the cell's settings."""
     asked = {name: given[name] for name in CELL_SETTINGS if name in given}
     method = given.get("method", ANY_CELL if asked else "sem")
     if method != ANY_CELL:
-        return method, dict(zip(CELL_SETTINGS, CELLS.get(method, ("none", "none", "same")), strict=True))
-    cell = dict(zip(CELL_SETTINGS, CELLS["sem"], strict=True)) | asked
-    named = [name for name, of_it in CELLS.items() if of_it == tuple(cell.values())]
+        return method, _cell(CELLS.get(method, ("none", "none", "same")))
+    cell = _cell(CELLS["sem"]) | asked
+    named = [name for name, of_it in CELLS.items() if of_it == cell_of(**cell)]
     return (given.get("method") or (named or [ANY_CELL])[0]), cell
+
+
+def _cell(of_it: tuple[str, str, str]) -> dict[str, Any]:
+    """A cell of Table 7 as settings."""
+    noise_step, model_step, noise_views = of_it
+    return {"noise_step": noise_step, "model_step": model_step, "noise_views": (noise_views,)}
 
 
 def verify_config(preset: str, size: Size, precision: str, given: Mapping[str, Any]) -> VerifyConfig:

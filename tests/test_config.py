@@ -1,6 +1,7 @@
 """Settings: presets, radii as text, JSON round trip, what is refused."""
 
 import dataclasses
+import itertools
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,7 @@ def test_the_paper_preset_is_that_of_the_paper():
     assert (config.lr, config.lr_every, config.momentum, config.weight_decay) == (0.1, 2000, 0.9, 5e-4)
     radii = {name: to_json(config)[name] for name in ("rho_u", "alpha_u", "rho_a", "alpha_a", "rho_r")}
     assert radii == {"rho_u": "8/255", "alpha_u": "1.6/255", "rho_a": "4/255", "alpha_a": "0.8/255", "rho_r": "4/255"}
-    assert (config.steps_u, config.steps_a, config.views, config.pad) == (10, 10, "crop-flip", 4)
+    assert (config.steps_u, config.steps_a, config.views, config.pad) == (10, 10, ("crop-flip",), 4)
     assert config.final() == config, "the final noise is made as in a training step"
 
 
@@ -51,7 +52,7 @@ def test_the_paper_preset_above_64_pixels_is_its_imagenet_column():
     radii = {name: to_json(config)[name] for name in ("rho_u", "alpha_u", "rho_a", "alpha_a", "rho_r")}
     assert radii == {"rho_u": "8/255", "alpha_u": "2/255", "rho_a": "4/255", "alpha_a": "1/255", "rho_r": "4/255"}
     assert (config.steps, config.lr_every, config.draws, config.steps_u, config.steps_a) == (3000, 1200, 4, 7, 7)
-    assert (config.views, config.crop) == ("resized-crop", 224)
+    assert (config.views, config.crop) == (("resized-crop",), 224)
     assert config.final() == config
 
 
@@ -127,9 +128,11 @@ def test_configs_are_frozen():
         ({"steps": True}, "no int"),
         ({"lr": "fast"}, "no float"),
         ({"rho_u": "0.5/255"}, "below one grey level"),
-        ({"views": "mirror"}, "choose one of"),
+        ({"views": "mirror"}, "choose of"),
         ({"views": "resized-crop", "crop": 4}, "crop"),
         ({"shard_size": 100_001}, "100000"),
+        ({"label_noise": 1.5}, r"lie in \[0, 1\]"),
+        ({"warm_up": -0.1}, r"lie in \[0, 1\]"),
         ({"rho_a": "2"}, "outside 0 to 1"),
     ],
 )
@@ -165,7 +168,7 @@ def test_a_cell_of_the_grid_is_known_by_its_name_or_by_its_steps(given, method):
     config = protect_config("paper", (32, 32), "float32", given)
     assert config.method == method
     for name, value in given.items():
-        assert getattr(config, name) == value
+        assert getattr(config, name) == ((value,) if name == "noise_views" else value)
 
 
 @pytest.mark.parametrize("given", [{"method": "sem", "noise_step": "pgd"}, {"method": "tap", "model_step": "pgd"}])
@@ -192,3 +195,16 @@ def test_a_method_names_only_the_settings_that_it_reads():
     assert not {"rho_a", "network", "final_steps"} & used("sc")
     assert not {"patch"} & (used("sem") | used("ntga") | used("tap"))
     assert {"method", "rho_u", "final_steps", "craft_batch", "seed"} <= used("ntga")
+
+
+def test_radii_grow_over_the_warm_up_and_then_stay():
+    config = protect_config("quick", (32, 32), "float32", {"warm_up": 0.5, "steps": 100, "rho_a": "4/255"})
+    radii = [config.warmed(step).rho_a * 255 for step in range(100)]
+    assert radii[0] == pytest.approx(4 / 50)
+    assert radii[24] == pytest.approx(2)
+    assert all(a < b for a, b in itertools.pairwise(radii[:50]))
+    assert radii[49:] == [config.rho_a * 255] * 51
+    for name in ("alpha_a", "rho_r"):
+        assert getattr(config.warmed(9), name) == pytest.approx(getattr(config, name) / 5)
+    plain = protect_config("quick", (32, 32), "float32", {})
+    assert plain.warmed(0) is plain

@@ -67,6 +67,22 @@ def test_a_broken_shard_is_named(finished):
         list(semshard.open_shards(finished / "shards"))
 
 
+def test_ideas_are_set_beside_each_other(tmp_path, images, capsys):
+    tiny = {name: value for name, value in TINY.items() if name not in ("preset", "seed")}
+    ideas = [(views, "none", tiny | {"views": views}) for views in ("paper", "grey")]
+    victims = {"steps": 2, "batch": 8, "steps_a": 1, "evaluations": 1, "holdout": 0.3, "countermeasure": "none,grey"}
+    strength = example("strength")
+    strength.main(str(images), str(tmp_path), "3", ideas, drawn=100, **victims)
+    out = capsys.readouterr().out
+    for name in ("yours", "shapes"):
+        assert f"| {name} | strongest | small, adversarial training at 4/255 | small, greyscale, adv" in out
+    assert len(out.strip().splitlines()) == 2 * (2 + 3) + 1
+    before = (tmp_path / "strength.json").read_bytes()
+    strength.main(str(images), str(tmp_path), "3", ideas, drawn=100, **victims)
+    assert capsys.readouterr().out == out
+    assert (tmp_path / "strength.json").read_bytes() == before
+
+
 def test_protect_and_verify_examples(tmp_path, images, capsys):
     example("protect").main(str(images), str(tmp_path / "shards"), **TINY)
     example("verify").main(

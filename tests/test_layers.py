@@ -13,6 +13,7 @@ LEVELS = {
     "threads": 0,
     "config": 0,
     "errors": 0,
+    "families": 0,
     "metadata": 0,
     "progress": 0,
     "_version": 0,

@@ -260,6 +260,23 @@ def test_the_manifest_names_the_settings_that_a_given_surrogate_was_trained_with
         semshard.protect(finished / "images", finished / "third", surrogate=path, steps=9)
 
 
+def test_hardened_noise_is_named_in_the_manifest_audited_and_made_again_byte_for_byte(tmp_path, images):
+    made = [tmp_path / name for name in ("one", "again", "listed")]
+    lists = ["hardened", "hardened", "crop-flip,grey=0.3,jpeg=0.2,blur=0.1,resize=0.1,bits=0.1,jitter=0.2,cutout=0.1"]
+    for out, views in zip(made, lists, strict=True):
+        semshard.protect(images, out, views=views, **TINY)
+        assert semshard.audit(out).ok
+        assert json.loads((out / "manifest.json").read_text())["settings"]["views"][0] == "crop-flip"
+    assert public_bytes(made[0]) == public_bytes(made[1]) != public_bytes(made[2])
+    settings = json.loads((made[0] / "manifest.json").read_text())["settings"]
+    assert settings["label_noise"] > 0
+    surrogate = f"{made[0]}.ledger/surrogate.safetensors"
+    semshard.protect(images, tmp_path / "given", surrogate=surrogate, **TINY)
+    assert json.loads((tmp_path / "given" / "manifest.json").read_text())["settings"] == settings
+    with pytest.raises(semshard.SettingError, match="was trained with label_noise"):
+        semshard.protect(images, tmp_path / "other", surrogate=surrogate, label_noise=0.0, **TINY)
+
+
 def test_a_surrogate_of_other_classes_is_refused(finished):
     path = finished / "shards.ledger" / "surrogate.safetensors"
     os.rename(finished / "images" / "disc", finished / "images" / "circle")

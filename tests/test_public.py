@@ -7,13 +7,13 @@ import pytest
 import semshard
 
 PUBLIC = {
-    "AttackerResult", "AuditResult", "BenchResult", "CountermeasureInfo", "Event", "Failure", "Figures",
+    "AttackerResult", "AuditResult", "BenchResult", "CountermeasureInfo", "Event", "Failure", "FamilyInfo", "Figures",
     "LedgerError", "MethodInfo", "OutputError", "Plan", "Progress", "ProtectConfig", "ProtectResult",
     "ReproduceResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
     "SettingError", "ShardError", "Shards", "SourceError", "SourceKind", "SourceOptions", "SweepResult",
     "TableCell", "TooManyRejects", "UsageError", "VerifyConfig", "VerifyResult", "VictimResult", "__version__",
     "audit", "bench", "countermeasures", "methods", "open_shards", "plan", "preview", "protect", "reproduce",
-    "robustness", "source_kinds", "sweep", "train", "verify",
+    "robustness", "source_kinds", "sweep", "train", "verify", "views",
 }  # fmt: skip
 
 

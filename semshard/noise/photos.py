@@ -25,6 +25,7 @@ from ..config import ProtectConfig
 from ..engine import Frozen, Runtime
 from .adversary import Inner, inner
 from .ball import pgd, to_levels, uniform
+from .views import families_of
 from .views.cover import even_boxes
 from .views.jpeg import Jpeg
 from .views.resized_crop import AREA, RATIO, Resampling, box_resampling, resample, restore
@@ -152,7 +153,7 @@ class PhotoNoise:
     def _boxes(self, size: tuple[int, int], count: int, random: np.random.Generator) -> NDArray[np.float32]:
         config = self.config
         draws = config.steps_u * config.draws * draw_factor(*size)
-        if config.noise_views == "none":
+        if config.noise_views == ("none",):
             return np.tile(np.array([0, 0, *size, 0], np.float32), (count, draws, 1))
         return even_boxes(np.array([size] * count, np.int64), draws, random)
 
@@ -161,11 +162,12 @@ class PhotoNoise:
     ) -> Tensor:
         """The gradient at all cells of the loss at perturbed views, summed over the draws of this step."""
         within, total = inner(self.config.noise_step, self.config), torch.zeros_like(x)
+        families = families_of(self.config.noise_families)
         pictures = [group.of(x) for group in groups]
         if self.config.jpeg_safe:
             jpeg = Jpeg(self.config.quality, "4:2:0")
-            through = [jpeg.apply(picture) for picture in pictures]
-            pictures = [decoded for decoded, _ in through]
+            coded = [jpeg.apply(picture) for picture in pictures]
+            pictures = [decoded for decoded, _ in coded]
         wanted = torch.split(labels, [len(group.numbers) for group in groups])
         draws = [self._draws(group) for group in groups]
         each = sum(len(group.numbers) * self.config.crop * 4 * sum(group.size) for group in groups)
@@ -174,12 +176,14 @@ class PhotoNoise:
             fold = range(first, first + together)
             crops = [(n, self._view(groups[n], step, j)) for n, most in enumerate(draws) for j in fold if j < most]
             seen = torch.cat([resample(pictures[n], view) for n, view in crops])
-            gradient = _seen_gradient(frozen, seen, torch.cat([wanted[n] for n, _ in crops]), within, generator)
+            params = families.draw(seen, generator)
+            through, of_them = families.apply(seen, params), torch.cat([wanted[n] for n, _ in crops])
+            gradient = families.adjoint(_seen_gradient(frozen, through, of_them, within, generator), params)
             parts = torch.split(gradient, [len(groups[n].numbers) for n, _ in crops])
             for (n, view), part in zip(crops, parts, strict=True):
                 groups[n].of(total).add_(restore(part, view))
         if self.config.jpeg_safe:
-            for group, (_, saved) in zip(groups, through, strict=True):
+            for group, (_, saved) in zip(groups, coded, strict=True):
                 group.of(total).copy_(jpeg.adjoint(group.of(total), saved))
         return self._grey(groups, total)
 

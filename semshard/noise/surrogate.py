@@ -85,15 +85,29 @@ def surrogate_step(
     step: int,
 ) -> Tensor:
     """One pass of Algorithm 1's loop over a uint8 minibatch; returns the loss of the model step."""
-    generator = runtime.generator(config.seed, "surrogate", step)
+    generator, config = runtime.generator(config.seed, "surrogate", step), config.warmed(step)
     images, labels = images.to(runtime.device), labels.to(runtime.device)
     if config.method != "tap":  # whose network learns from clean images
+        labels = exchanged(labels, config.label_noise, generator)
         x = images.float() / 255
         grey = grey_images(x) if config.grey == "keep" else None
         delta_u = craft(runtime, model, x, labels, noise_view(view, config), config, generator, grey)  # lines 2–9
         images = add(images, to_levels(delta_u, config.rho_u))
     within = inner(config.model_step, config)
     return model_step(runtime, model, optimiser, images.float() / 255, labels, view, within, generator)  # lines 10–12
+
+
+def exchanged(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Labels (N,) of which a random `share`, rounded down, have changed places among themselves.
+
+    The noise is made for the label that an image has now, so it is the noise alone that tells these labels. A surrogate
+    that knew the pictures would make noise that shows what the pictures of a class have in common, and teach just that.
+    """
+    count = int(share * len(labels))
+    if count < 2:
+        return labels
+    chosen = torch.randperm(len(labels), generator=generator, device=labels.device)[:count]
+    return labels.index_copy(0, chosen, labels[chosen.roll(1)])
 
 
 def _snapshot(model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> Checkpoint:

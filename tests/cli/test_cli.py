@@ -13,6 +13,7 @@ from semshard_cli.main import app
 from typer.main import get_command
 
 from semshard.config import COUNTERMEASURES, METHODS, ProtectConfig, VerifyConfig
+from semshard.families import NAMES
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +48,8 @@ def test_the_story_as_json(tmp_path, images):
     audit = json.loads(semshard("audit", out, "--json").stdout)
     assert {name: audit[name] for name in ("ok", "checked", "failures")} == {"ok": True, "checked": 40, "failures": []}
 
-    verify = json.loads(semshard("verify", out, "--rho-a", "0", "--rho-a", "2/255", "--json", *VICTIM).stdout)
+    plain = "--countermeasure=none"
+    verify = json.loads(semshard("verify", out, "--rho-a", "0", "--rho-a", "2/255", plain, "--json", *VICTIM).stdout)
     assert verify["chance"] == 0.1
     assert [attacker["rho_a"] for attacker in verify["attackers"]] == ["0/255", "2/255"]
     assert list(verify["attackers"][0]["data"]) == ["clean", "protected", "control"]
@@ -68,7 +70,7 @@ def test_a_failed_audit_exits_with_1(finished):
 
 def test_requirements_turn_a_weak_protection_into_exit_1(finished):
     shards = finished / "shards"
-    line = ["verify", shards, "--rho-a", "0", *VICTIM, "--seed", SEED_THAT_GUESSES]
+    line = ["verify", shards, "--rho-a", "0", "--countermeasure=none", *VICTIM, "--seed", SEED_THAT_GUESSES]
     semshard(*line, "--require-below", "100%")
     found = json.loads(semshard(*line, "--json").stdout)
     best = {kind: figures["best"] for kind, figures in found["attackers"][0]["data"].items()}
@@ -87,6 +89,14 @@ def test_countermeasures_as_json_and_as_a_table():
     found = json.loads(semshard("countermeasures", "--json").stdout)
     assert [each["name"] for each in found] == list(COUNTERMEASURES)
     table = semshard("countermeasures").stdout
+    for each in found:
+        assert each["name"] in table
+
+
+def test_views_as_json_and_as_a_table():
+    found = json.loads(semshard("views", "--json").stdout)
+    assert [each["name"] for each in found] == list(NAMES)
+    table = semshard("views").stdout
     for each in found:
         assert each["name"] in table
 

@@ -70,7 +70,7 @@ def drawn_like_craft(x, config, generator):
         views.append([])
         drawn.append([])
         for _ in range(config.draws):
-            still = config.noise_views == "none"
+            still = config.noise_views == ("none",)
             views[-1].append([(0, 0, False)] * len(x) if still else offsets(x, generator))
             drawn[-1].append(inner(config.noise_step, config).start(x, generator).double())
     return start, views, drawn

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from semshard.engine import batch_numbers, learning_rate, make_runtime
 from semshard.engine.weights import load_tensors, save_tensors
 from semshard.noise import Checkpoint, Inner, adversary, craft, new_surrogate, train_surrogate
+from semshard.noise.surrogate import exchanged
 from semshard.noise.views import make_view
 from semshard.presets import protect_config
 
@@ -99,3 +102,19 @@ def test_an_adversary_without_radius_does_nothing():
     model = new_surrogate(CONFIG, 3, (32, 32), RUNTIME)
     zero = adversary(RUNTIME, model, x, torch.zeros(2, dtype=int), Inner(0, 0, 9), torch.Generator())
     assert not zero.any()
+
+
+@given(st.integers(1, 40), st.floats(0, 1), st.integers(0, 99))
+def test_a_share_of_the_labels_change_places_and_no_label_is_lost(count, share, seed):
+    labels = torch.arange(count)
+    found = exchanged(labels, share, torch.Generator().manual_seed(seed))
+    assert sorted(found.tolist()) == labels.tolist()
+    moved = int((found != labels).sum())
+    assert moved == (int(share * count) if int(share * count) > 1 else 0)
+
+
+def test_every_label_changes_places_with_the_probability():
+    stream, moved = torch.Generator().manual_seed(0), torch.zeros(10)
+    for _ in range(3000):
+        moved += exchanged(torch.arange(10), 0.4, stream) != torch.arange(10)
+    assert ((moved / 3000 - 0.4).abs() < 0.05).all()

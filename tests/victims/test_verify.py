@@ -19,11 +19,12 @@ from semshard.victims import Attacker, Labelled, Material, train_victim
 from tests.conftest import TINY
 
 QUICK = {"preset": "quick", "steps": 4, "batch": 8, "steps_a": 1, "evaluations": 2, "holdout": 0.3}
+PLAIN = QUICK | {"countermeasure": "none"}
 
 
 @pytest.fixture
 def verified(finished):
-    return finished, semshard.verify(finished / "shards", rho_a=["0", "2/255"], **QUICK)
+    return finished, semshard.verify(finished / "shards", rho_a=["0", "2/255"], **PLAIN)
 
 
 def test_every_attacker_has_a_clean_a_protected_and_a_control_victim(verified):
@@ -55,7 +56,7 @@ def seen(monkeypatch):
 
 
 def test_held_out_images_are_in_no_training(finished, seen):
-    semshard.verify(finished / "shards", rho_a="0", **QUICK)
+    semshard.verify(finished / "shards", rho_a="0", **PLAIN)
     tests = {image.numpy().tobytes() for material in seen for image in material.test.images}
     clean, protected, noisy = (material.train for material in seen)
     exam = seen[0].test
@@ -94,7 +95,7 @@ def test_a_grid_is_the_product_of_its_lists_in_order_with_all_seeds(finished):
 
 
 def test_an_interrupted_grid_goes_on_where_it_stopped_and_ends_in_the_same_figures(finished, tmp_path, monkeypatch):
-    whole = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "whole", **QUICK)
+    whole = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "whole", **PLAIN)
     done = []
 
     def stumble(runtime, material, *rest):
@@ -105,19 +106,30 @@ def test_an_interrupted_grid_goes_on_where_it_stopped_and_ends_in_the_same_figur
 
     monkeypatch.setattr("semshard._examine.train_victim", stumble)
     with pytest.raises(KeyboardInterrupt):
-        semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **QUICK)
+        semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **PLAIN)
     count = []
     monkeypatch.setattr("semshard._examine.train_victim", lambda *a: (count.append(a), train_victim(*a))[1])
-    again = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **QUICK)
+    again = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **PLAIN)
     assert len(count) == 2
     assert [r.curve for r in again.results] == [r.curve for r in whole.results]
-    more = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **(QUICK | {"steps_a": 2}))
+    more = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **(PLAIN | {"steps_a": 2}))
     assert len(count) == 2 + 3, "another adversary is another victim, but of standard training"
     assert len(more.results) == 6
 
 
+def test_without_a_countermeasure_the_usual_ones_are_tried_with_and_without_an_adversary(finished, tmp_path):
+    found = semshard.verify(finished / "shards", rho_a="2/255", report=tmp_path / "r", **QUICK)
+    tried = [(each.attacker.countermeasure, round(each.attacker.rho_a * 255)) for each in found.attackers]
+    assert sorted(tried) == [(name, rho) for name in ("grey", "jpeg-10", "none") for rho in (0, 2)]
+    (left,) = [line for line in found.not_tried if line.startswith("countermeasures")]
+    assert "jpeg-50" in left
+    assert "grey" not in left.replace("countermeasures: ", "").split(", ")
+    asked = semshard.verify(finished / "shards", rho_a="2/255", report=tmp_path / "r", **PLAIN)
+    assert [each.attacker.name for each in asked.attackers] == ["small, adversarial training at 2/255"]
+
+
 def test_victims_side_by_side_are_those_of_the_grid_and_are_trained_elsewhere(finished, tmp_path, monkeypatch):
-    grid = {"rho_a": "0,2/255", "protected_fraction": "1,0.5", **QUICK}
+    grid = {"rho_a": "0,2/255", "protected_fraction": "1,0.5", **PLAIN}
     alone = semshard.verify(finished / "shards", report=tmp_path / "alone", **grid)
 
     def here(*args):
@@ -159,7 +171,7 @@ def test_fine_tuning_starts_from_given_weights_and_a_probe_changes_its_head_only
         return train_victim(*args)
 
     monkeypatch.setattr("semshard._examine.train_victim", keep)
-    found = semshard.verify(finished / "shards", rho_a="0", weights=tmp_path / "w.safetensors", **QUICK)
+    found = semshard.verify(finished / "shards", rho_a="0", weights=tmp_path / "w.safetensors", **PLAIN)
     assert [each.attacker.start for each in found.attackers] == ["probe", "full"]
     probe, full = models[0].state_dict(), models[3].state_dict()
     moved = {name for name in given if not name.startswith("net.head") and not torch.equal(probe[name], given[name])}
@@ -167,9 +179,9 @@ def test_fine_tuning_starts_from_given_weights_and_a_probe_changes_its_head_only
     assert any(not torch.equal(full[name], given[name]) for name in given if not name.startswith("net.head"))
     assert probe["net.head.weight"].shape[0] == 10
     with pytest.raises(semshard.SettingError, match="give --weights"):
-        semshard.verify(finished / "shards", rho_a="0", start="probe", **QUICK)
+        semshard.verify(finished / "shards", rho_a="0", start="probe", **PLAIN)
     with pytest.raises(semshard.SettingError, match=r"w\.safetensors holds no weights of resnet18 for 32 × 32 pixels"):
-        semshard.verify(finished / "shards", victim="resnet18", weights=tmp_path / "w.safetensors", **QUICK)
+        semshard.verify(finished / "shards", victim="resnet18", weights=tmp_path / "w.safetensors", **PLAIN)
 
 
 def test_early_stopping_reads_all_its_rules_off_one_training(finished):
@@ -188,7 +200,7 @@ def test_unbalanced_classes_have_a_majority_line(images, tmp_path):
     for number in range(30):
         Image.fromarray(draw_shape(1000 + number)).save(classes[0] / f"more-{number}.png")
     semshard.protect(images, tmp_path / "s", **TINY)
-    found = semshard.verify(tmp_path / "s", rho_a="0", **QUICK)
+    found = semshard.verify(tmp_path / "s", rho_a="0", **PLAIN)
     assert found.majority > 0.2
     assert f"(base: {found.majority:.1%})" in found.attackers[0].sentence
 
@@ -196,12 +208,12 @@ def test_unbalanced_classes_have_a_majority_line(images, tmp_path):
 def test_a_report_speaks_of_whole_shards_and_never_lies_among_them(finished):
     shards = finished / "shards"
     with pytest.raises(semshard.OutputError, match="lies in the shards"):
-        semshard.verify(shards, report=shards / "report", rho_a="0", **QUICK)
+        semshard.verify(shards, report=shards / "report", rho_a="0", **PLAIN)
     assert semshard.audit(shards).ok
     tar = shards / "00001.tar"
     tar.write_bytes(tar.read_bytes() + b"\0" * 512)
     with pytest.raises(semshard.ShardError, match=r"00001\.tar is not the tar that the manifest names"):
-        semshard.verify(shards, rho_a="0", **QUICK)
+        semshard.verify(shards, rho_a="0", **PLAIN)
 
 
 def test_a_network_that_cannot_take_the_images_is_found_before_any_training(images, tmp_path, seen):
@@ -209,13 +221,13 @@ def test_a_network_that_cannot_take_the_images_is_found_before_any_training(imag
         Image.open(path).crop((0, 0, 30, 28)).save(path)
     semshard.protect(images, tmp_path / "s", **TINY)
     with pytest.raises(semshard.SettingError, match="vit takes square images"):
-        semshard.verify(tmp_path / "s", victim="small,vit", rho_a="0", **QUICK)
+        semshard.verify(tmp_path / "s", victim="small,vit", rho_a="0", **PLAIN)
     assert not seen
 
 
 def test_too_few_images_for_an_attacker_are_an_error_that_says_so(finished):
     with pytest.raises(semshard.ShardError, match=r"too few: none is left unprotected of 0\.9999"):
-        semshard.verify(finished / "shards", rho_a="0", protected_fraction="0.9999", **QUICK)
+        semshard.verify(finished / "shards", rho_a="0", protected_fraction="0.9999", **PLAIN)
 
 
 def test_twins_of_training_images_are_not_tested_on(finished):
@@ -223,14 +235,14 @@ def test_twins_of_training_images_are_not_tested_on(finished):
     for path in list(images.rglob("*.png")):
         shutil.copy(path, path.with_name(f"twin-{path.name}"))
     semshard.protect(images, finished / "twins", **TINY)
-    twins = semshard.verify(finished / "twins", rho_a="0", **QUICK).samples
+    twins = semshard.verify(finished / "twins", rho_a="0", **PLAIN).samples
     assert twins["train"] + twins["test"] < 80
     assert twins["test"] > 0
 
 
 def test_the_split_does_not_depend_on_how_many_samples_there_are(finished, verified):
     _, found = verified
-    again = semshard.verify(finished / "shards", rho_a="0", **QUICK)
+    again = semshard.verify(finished / "shards", rho_a="0", **PLAIN)
     assert again.samples == found.samples
     assert again.results[0].curve == found.results[0].curve
     assert again.not_tried != found.not_tried, "adversarial training was not tried"
@@ -248,8 +260,8 @@ def test_the_control_is_as_large_as_the_budget_and_means_nothing():
 def test_without_ledger_and_clean_it_says_what_is_missing(finished):
     shutil.rmtree(finished / "shards.ledger")
     with pytest.raises(semshard.LedgerError, match=r"shards\.ledger does not exist; give --clean"):
-        semshard.verify(finished / "shards", **QUICK)
-    assert semshard.verify(finished / "shards", clean=finished / "images", rho_a="0", **QUICK).samples["test"] > 0
+        semshard.verify(finished / "shards", **PLAIN)
+    assert semshard.verify(finished / "shards", clean=finished / "images", rho_a="0", **PLAIN).samples["test"] > 0
 
 
 def test_the_report_is_complete_private_and_tied_to_the_manifest(verified):
@@ -313,7 +325,7 @@ def test_the_page_carries_everything_it_shows(verified):
 
 def test_too_few_samples_to_hold_any_out(finished):
     with pytest.raises(semshard.ShardError, match="too few to hold out"):
-        semshard.verify(finished / "shards", rho_a="0", **(QUICK | {"holdout": 1e-9}))
+        semshard.verify(finished / "shards", rho_a="0", **(PLAIN | {"holdout": 1e-9}))
 
 
 @pytest.mark.slow

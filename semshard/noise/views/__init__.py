@@ -2,14 +2,31 @@
 
 from ...config import ProtectConfig, Size, VerifyConfig
 from ...errors import SettingError
+from ...families import parse
+from .bits import Bits
+from .composed import Composed
+from .compressed import Compressed
 from .crop_flip import CropFlip
-from .jpeg import Jpeg
-from .recompressed import Recompressed
+from .cutout import Cutout
+from .families import Families, Family
+from .grey import Grey
+from .jitter import Jitter
+from .low_pass import Blur, Resize
 from .resized_crop import ResizedCrop
 from .view import View
 from .whole import Whole
 
-__all__ = ["CropFlip", "ResizedCrop", "View", "Whole", "make_view", "noise_view"]
+__all__ = ["CropFlip", "Families", "ResizedCrop", "View", "Whole", "families_of", "make_view", "noise_view"]
+
+_FAMILIES: dict[str, Family] = {
+    "grey": Grey(),
+    "blur": Blur(),
+    "resize": Resize(),
+    "jpeg": Compressed(),
+    "bits": Bits(),
+    "jitter": Jitter(),
+    "cutout": Cutout(),
+}
 
 
 def make_view(config: ProtectConfig | VerifyConfig, size: Size) -> tuple[View, tuple[int, int]]:
@@ -17,21 +34,47 @@ def make_view(config: ProtectConfig | VerifyConfig, size: Size) -> tuple[View, t
 
     Raises `SettingError` where the family wants images of one size.
     """
-    view: View
-    if config.views == "crop-flip":
-        if size is None:
-            raise SettingError("crop-flip views want images of one size; give --resolution N, or --views resized-crop")
-        view, seen = CropFlip(config.pad), size
-    else:
-        view, seen = ResizedCrop(config.crop), (config.crop, config.crop)
-    if isinstance(config, ProtectConfig) and config.jpeg_safe:
-        view = Recompressed(view, Jpeg(config.quality, "4:2:0"))
-    return view, seen
+    if config.geometry == "crop-flip" and size is None:
+        raise SettingError("crop-flip views want images of one size; give --resolution N, or --views resized-crop")
+    seen = (config.crop, config.crop) if config.geometry == "resized-crop" or size is None else size
+    if isinstance(config, ProtectConfig):
+        return _recompressed(_view(config, config.families), config), seen
+    return _crop(config), seen
 
 
 def noise_view(view: View, config: ProtectConfig) -> View:
-    """The views of the noise step: the model's, or none."""
-    if config.noise_views == "same":
+    """The views of the noise step: the model's, others, or none."""
+    if config.noise_views == ("same",):
         return view
-    whole = Whole(config.crop if config.views == "resized-crop" else 0)
-    return Recompressed(whole, Jpeg(config.quality, "4:2:0")) if config.jpeg_safe else whole
+    if config.noise_views == ("none",):
+        return _recompressed(Whole(config.crop if config.geometry == "resized-crop" else 0), config)
+    return _recompressed(_view(config, config.noise_families), config)
+
+
+def families_of(items: tuple[str, ...]) -> Families:
+    """The view that a list of families besides the crop stands for, like grey=0.5."""
+    parsed = [parse(item) for item in items]
+    return Families(tuple((_FAMILIES[name], share) for name, share in parsed))
+
+
+def _crop(config: ProtectConfig | VerifyConfig) -> View:
+    return CropFlip(config.pad) if config.geometry == "crop-flip" else ResizedCrop(config.crop)
+
+
+def _view(config: ProtectConfig, items: tuple[str, ...]) -> View:
+    """Small images go through the families as they are and are cropped then, as by who filters a collection before
+    training on it; of photographs the families have what the network sees, which is far less.
+    """
+    families, crop = families_of(items), _crop(config)
+    if not families.members:
+        return crop
+    if config.geometry == "crop-flip":
+        return Composed(families, crop)
+    return Composed(crop, families, config.crop)
+
+
+def _recompressed(view: View, config: ProtectConfig) -> View:
+    """`view` of what a site leaves that recompresses what is uploaded."""
+    if not config.jpeg_safe:
+        return view
+    return Composed(Families(((Compressed(config.quality), 1.0),)), view)

@@ -1,0 +1,86 @@
+"""Families drawn with probabilities, one after the other: pictures as people's tools leave them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Family(Protocol):
+    """A distribution over maps of pictures (N, 3, H, W) in [0, 1] to such pictures of the same shape."""
+
+    def draw(self, images: Tensor, generator: torch.Generator) -> Any:
+        """Random parameters for every picture, on their device."""
+
+    def apply(self, images: Tensor, params: Any) -> tuple[Tensor, Any]:
+        """The mapped pictures, and what `adjoint` needs to know of the way there."""
+
+    def adjoint(self, gradient: Tensor, params: Any, saved: Any) -> Tensor:
+        """The gradient at the pictures, of a gradient at the mapped ones: the transpose of a linear map, otherwise of
+        the slope where it was applied.
+        """
+
+
+@dataclass
+class Chosen:
+    """The pictures that a family maps, its parameters for them, and what its gradient needs of the last `apply`."""
+
+    places: Tensor | None  # int64 (k,); None where it is all of them, in order
+    used: Tensor | None  # bool (k, 1, 1, 1), whether they are mapped after all
+    params: Any
+    saved: Any = None
+
+    def of(self, images: Tensor) -> Tensor:
+        return images if self.places is None else images[self.places]
+
+    def put(self, images: Tensor, mapped: Tensor) -> Tensor:
+        """`images`, those chosen replaced by `mapped`."""
+        if self.places is None or self.used is None:
+            return mapped
+        return images.index_copy(0, self.places, torch.where(self.used, mapped, images[self.places]))
+
+
+@dataclass(frozen=True)
+class Families:
+    """A view: families in the order they are applied in, each to every picture with its own probability.
+
+    Of N pictures a family of probability p maps ⌊pN⌋ or ⌈pN⌉, whichever they are: shapes depend on nothing random, and
+    half of a batch is seen either way.
+    """
+
+    members: tuple[tuple[Family, float], ...]
+
+    def on(self, sizes: Tensor | None) -> Families:
+        return self
+
+    def draw(self, images: Tensor, generator: torch.Generator) -> list[tuple[Family, Chosen]]:
+        return [(family, _choose(family, share, images, generator)) for family, share in self.members]
+
+    def centre(self, images: Tensor) -> list[tuple[Family, Chosen]]:
+        return []
+
+    def apply(self, images: Tensor, params: list[tuple[Family, Chosen]]) -> Tensor:
+        for family, chosen in params:
+            mapped, chosen.saved = family.apply(chosen.of(images), chosen.params)
+            images = chosen.put(images, mapped)
+        return images
+
+    def adjoint(self, gradient: Tensor, params: list[tuple[Family, Chosen]]) -> Tensor:
+        for family, chosen in reversed(params):
+            back = family.adjoint(chosen.of(gradient), chosen.params, chosen.saved)
+            gradient = chosen.put(gradient, back)
+        return gradient
+
+
+def _choose(family: Family, share: float, images: Tensor, generator: torch.Generator) -> Chosen:
+    if share == 1:
+        return Chosen(None, None, family.draw(images, generator))
+    wanted = share * len(images)
+    most = -int(-wanted // 1)
+    order = torch.randperm(len(images), generator=generator, device=images.device)[:most]
+    start = torch.rand(1, generator=generator, device=images.device)
+    used = torch.arange(most, device=images.device) + start < wanted
+    return Chosen(order, used[:, None, None, None], family.draw(images[:most], generator))
