@@ -7,7 +7,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from semshard.config import COUNTERED, ProtectConfig, VerifyConfig, read
+from semshard.config import COUNTERED, ProtectConfig, VerifyConfig
+from semshard.forms import read
 
 from .command import Device, Json, errors_in_one_line, pair, settings_of
 

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from ._train import Request, begin_config, decoding_of, limit_rejects, scan_source
 from ._version import __version__
 from .atomic import remove_leftovers
-from .config import ProtectConfig, Size, fingerprint, to_json
+from .config import ProtectConfig, Size
 from .engine import Runtime, permutation
 from .errors import OutputError, SettingError
+from .forms import fingerprint, to_json
 from .noise.methods import ONE_SIZE, check_block
 from .shards import Fields, InputRow, Ledger, LedgerRow
 from .sources import Collection, Source, check_classes

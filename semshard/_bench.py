@@ -14,9 +14,10 @@ from .benchmark.ceilings import convolutions, matrix_product
 from .benchmark.data_path import data_path, peak_memory
 from .benchmark.methods import MethodTime, method_time
 from .benchmark.steps import StepTime, folds, steps
-from .config import CELL_SETTINGS, to_json
+from .config import CELL_SETTINGS
 from .engine import choose_preset, make_runtime
 from .errors import SettingError
+from .forms import to_json
 from .noise import new_surrogate
 from .noise.methods import METHODS
 from .presets import protect_config, verify_config

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from ._version import __version__
 from .atomic import write_json
-from .config import Size, VerifyConfig, fingerprint, to_json
+from .config import Size, VerifyConfig
 from .engine import Runtime
 from .errors import SettingError
+from .forms import fingerprint, to_json
 from .models import Weights, build, build_from
 from .noise.views import make_view
 from .progress import Event, Now, Progress

@@ -16,9 +16,10 @@ from ._begin import fields_of, refuse_nesting
 from ._protect import batches, craft_batch, encode_pieces, load_batch, noise_of
 from ._train import GROUPS, SQUASHED, Request, TrainingImages, begin_config, decoding_of
 from .benchmark.timing import medians
-from .config import ProtectConfig, to_json
+from .config import ProtectConfig
 from .engine import Runtime, make_runtime, sgd
 from .engine.schedule import batch_numbers
+from .forms import to_json
 from .noise import new_surrogate, surrogate_step
 from .noise.views import make_view
 from .progress import Progress, remarks, silent

@@ -23,9 +23,10 @@ from ._split import Split, load_split, the_originals
 from ._studies import STUDIES, Study, TableCell
 from ._version import __version__
 from .atomic import atomic_write, write_json
-from .config import VerifyConfig, fingerprint, to_json
+from .config import VerifyConfig
 from .engine import Runtime, make_runtime
 from .errors import SettingError
+from .forms import fingerprint, to_json
 from .presets import verify_config
 from .progress import Progress, remarks, silent, under
 from .radii import parse_radius

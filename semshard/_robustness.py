@@ -14,10 +14,11 @@ from ._examine import Examiner, Kept, one_attacker
 from ._split import Split, load_split, the_originals
 from ._version import __version__
 from .atomic import atomic_write, write_json
-from .config import ProtectConfig, VerifyConfig, from_json, to_json
+from .config import ProtectConfig, VerifyConfig
 from .engine import Runtime, choose_preset, make_runtime
 from .engine.weights import load_tensors
 from .errors import LedgerError, SettingError
+from .forms import from_json, to_json
 from .noise import Inner, new_surrogate
 from .noise.robustness import of_noise, of_surrogate
 from .noise.views import make_view

@@ -9,7 +9,8 @@ from typing import Any
 
 from ._robustness import robustness
 from ._sweep import SweepResult, sweep
-from .config import VerifyConfig, typed
+from .config import VerifyConfig
+from .forms import typed
 from .presets import protect_config
 from .progress import Progress, under
 from .radii import format_radius

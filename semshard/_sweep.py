@@ -12,9 +12,10 @@ from ._protect import protect
 from ._split import load_split, the_originals
 from ._train import TRAINED_WITH, Request, begin_config, limit_rejects, scan_source, train_to
 from .atomic import atomic_write, write_json
-from .config import ProtectConfig, VerifyConfig, fingerprint, to_json, typed
+from .config import ProtectConfig, VerifyConfig
 from .engine import Runtime, choose_preset, make_runtime
 from .errors import SettingError
+from .forms import fingerprint, to_json, typed
 from .presets import PICTURES, verify_config
 from .progress import Progress, remarks, silent, under
 from .radii import format_radius

@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .config import CELL_SETTINGS, ProtectConfig, Size, to_json, typed
+from .config import CELL_SETTINGS, ProtectConfig, Size
 from .engine import Runtime, choose_preset, make_runtime
 from .engine.weights import load_tensors, save_tensors
 from .errors import OutputError, RunError, SettingError, TooManyRejects
+from .forms import to_json, typed
 from .noise import Checkpoint, new_surrogate, train_surrogate
 from .noise.views import make_view
 from .presets import PICTURES, protect_config

@@ -23,9 +23,10 @@ from ._side_by_side import train_ahead
 from ._split import Split, load_split, the_originals
 from ._version import __version__
 from .atomic import atomic_write, write_json
-from .config import COUNTERMEASURES, NETWORKS, VerifyConfig, to_json
+from .config import COUNTERMEASURES, NETWORKS, VerifyConfig
 from .engine import Runtime, choose_preset, make_runtime
 from .errors import OutputError, SettingError, ShardError
+from .forms import to_json
 from .models import read_weights
 from .presets import verify_config
 from .progress import Progress, remarks, silent

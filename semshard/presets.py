@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .config import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, ProtectConfig, Size, VerifyConfig, cell_of, typed
+from .config import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, ProtectConfig, Size, VerifyConfig, cell_of
 from .errors import SettingError
 from .families import normal
+from .forms import typed
 from .radii import snap
 
 # "paper" is the setting of the SEM paper and of its authors' code, for CIFAR (small) and its ImageNet subset
@@ -95,7 +96,7 @@ PICTURES: dict[str, Any] = {
 
 # Lists of views that have a name; the crop is that of the preset. What goes with a list is for settings not given.
 NAMED_VIEWS: dict[str, tuple[str, ...]] = {"paper": (), "hardened": ("grey=0.5",)}
-_WITH_VIEWS: dict[tuple[str, ...], dict[str, Any]] = {("hardened",): {"label_noise": 0.5, "warm_up": 0.5}}
+_WITH_VIEWS: dict[tuple[str, ...], dict[str, Any]] = {("hardened",): {"label_noise": 0.3, "warm_up": 0.5}}
 
 
 def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, Any]) -> ProtectConfig:

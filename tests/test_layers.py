@@ -14,6 +14,7 @@ LEVELS = {
     "config": 0,
     "errors": 0,
     "families": 0,
+    "forms": 0,
     "metadata": 0,
     "progress": 0,
     "_version": 0,

@@ -10,8 +10,9 @@ from PIL import Image
 
 import semshard
 from semshard._examine import Kept
-from semshard.config import ProtectConfig, read
+from semshard.config import ProtectConfig
 from semshard.engine import make_runtime
+from semshard.forms import read
 from semshard.models import build
 from semshard.noise import Inner
 from semshard.noise.robustness import adversarial_loss, of_noise, of_surrogate

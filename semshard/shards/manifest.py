@@ -12,6 +12,7 @@ from typing import Any
 from ..atomic import write_json
 from ..config import ProtectConfig, Size
 from ..errors import ShardError
+from ..forms import used
 from .fields import Fields
 from .writer import ShardStats, shard_name
 
@@ -38,7 +39,7 @@ def write_manifest(
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "semshard", "version": tool_version},
-        "settings": {name: value for name, value in config.used().items() if name not in _PRIVATE},
+        "settings": {name: value for name, value in used(config).items() if name not in _PRIVATE},
         "classes": list(classes),
         "labels": labels,
         "image": {"sizes": "one" if size else "own", **one, "channels": "RGB", "bits": 8},
