@@ -9,8 +9,6 @@ from .command import Json, errors_in_one_line
 
 def countermeasures(*, json: Json = False) -> None:
     """List what attackers do against the noise: what each does, where it comes from, and when it is applied."""
-    from rich.table import Table
-
     import semshard
 
     from . import show
@@ -19,16 +17,12 @@ def countermeasures(*, json: Json = False) -> None:
     if json:
         show.as_json([each.to_json() for each in found])
         return
-    table = Table(title="countermeasures", title_justify="left", title_style="bold")
-    for head in ("--countermeasure", "what it does", "applied", "source"):
-        table.add_column(head, overflow="fold")
-    for each in found:
-        table.add_row(each.name, each.line, each.when, each.paper)
-    table.caption = (
+    caption = (
         "beside adversarial training (--rho-a), other networks (--victim), given weights (--weights) and a partly "
         "protected collection (--protected-fraction)"
     )
-    show.console.print(table)
+    rows = [(each.name, each.line, each.when, each.paper) for each in found]
+    show.listing("countermeasures", ("--countermeasure", "what it does", "applied", "source"), rows, caption)
 
 
 def register(app: typer.Typer) -> None:

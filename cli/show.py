@@ -40,6 +40,16 @@ def table(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> Non
     console.print(drawn)
 
 
+def listing(title: str, head: Iterable[str], rows: Iterable[Iterable[str]], caption: str) -> None:
+    """A table of what there is to choose from, in words, and what else is to be known of it."""
+    drawn = Table(title=title, title_justify="left", title_style="bold", caption=caption)
+    for name in head:
+        drawn.add_column(name, overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    console.print(drawn)
+
+
 def size(count: float) -> str:
     """Bytes in the unit that reads best."""
     for unit in ("bytes", "kB", "MB", "GB"):

@@ -9,8 +9,6 @@ from .command import Json, errors_in_one_line
 
 def views(*, json: Json = False) -> None:
     """List the families of views that noise can be made for: what each does to a picture."""
-    from rich.table import Table
-
     import semshard
 
     from . import show
@@ -19,16 +17,12 @@ def views(*, json: Json = False) -> None:
     if json:
         show.as_json([each.to_json() for each in found])
         return
-    table = Table(title="views", title_justify="left", title_style="bold")
-    for head in ("--views", "what it does to a picture"):
-        table.add_column(head, overflow="fold")
-    for each in found:
-        table.add_row(each.name, each.line)
-    table.caption = (
+    caption = (
         "a list has one of the first two, then any others with probabilities, in the order they are applied in, like "
         "crop-flip,grey=0.5,jpeg=0.25; paper and hardened are names of lists"
     )
-    show.console.print(table)
+    rows = [(each.name, each.line) for each in found]
+    show.listing("views", ("--views", "what it does to a picture"), rows, caption)
 
 
 def register(app: typer.Typer) -> None:

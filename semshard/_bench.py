@@ -14,7 +14,7 @@ from .benchmark.ceilings import convolutions, matrix_product
 from .benchmark.data_path import data_path, peak_memory
 from .benchmark.methods import MethodTime, method_time
 from .benchmark.steps import StepTime, folds, steps
-from .config import CELL_SETTINGS
+from .config import CELL_SETTINGS, NO_LIST
 from .engine import choose_preset, make_runtime
 from .errors import SettingError
 from .forms import to_json
@@ -71,7 +71,7 @@ def bench(
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     preset = choose_preset(preset, runtime)
     protect = protect_config(preset, SIZE, runtime.precision, settings)
-    if protect.views != ("crop-flip",) or protect.noise_views not in (("same",), ("none",)):
+    if protect.views != ("crop-flip",) or protect.noise_views not in NO_LIST:
         raise SettingError(f"the baseline knows crop-flip views only, not {','.join(protect.views)}")
     chosen = {"rho_a": protect.rho_a, "victim": protect.network}
     verify = verify_config(preset, SIZE, runtime.precision, chosen)

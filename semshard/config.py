@@ -29,6 +29,7 @@ CELLS = {
 ANY_CELL = "cell"  # the method's name where --noise-step and --model-step ask for a cell without one
 METHODS = (*CELLS, ANY_CELL, "tap", "ntga", "sc")
 CELL_SETTINGS = ("noise_step", "model_step", "noise_views")
+NO_LIST = (("same",), ("none",))  # noise_views that are no list of their own
 _INNER = ("none", "random", "pgd")
 FORMATS = ("png", "jpeg", "webp")
 
@@ -245,7 +246,7 @@ _AT_LEAST_ZERO = (
 
 
 def _check_views(config: ProtectConfig) -> None:
-    lists = [config.views] if config.noise_views in (("same",), ("none",)) else [config.views, config.noise_views]
+    lists = [config.views] if config.noise_views in NO_LIST else [config.views, config.noise_views]
     for views in lists:
         if views != normal(views, GEOMETRY[0]):
             raise SettingError(f"views = {','.join(views)}: the crop comes first, then families like grey=0.5")

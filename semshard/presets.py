@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .config import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, ProtectConfig, Size, VerifyConfig, cell_of
+from .config import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, NO_LIST, ProtectConfig, Size, VerifyConfig, cell_of
 from .errors import SettingError
 from .families import normal
 from .forms import typed
@@ -118,7 +118,7 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
     asked = given.get("views", ("paper",))
     base |= _WITH_VIEWS.get(asked, {})
     given["views"] = views = _views(asked, base["views"])
-    if "noise_views" in given and given["noise_views"] not in (("same",), ("none",)):
+    if "noise_views" in given and given["noise_views"] not in NO_LIST:
         given["noise_views"] = _views(given["noise_views"], views[0])
     return ProtectConfig(**(base | given))
 

@@ -85,18 +85,11 @@ def test_requirements_turn_a_weak_protection_into_exit_1(finished):
         semshard(*line, "--require-drop", str(max(0, best["clean"] - best["protected"] - 1e-9)))
 
 
-def test_countermeasures_as_json_and_as_a_table():
-    found = json.loads(semshard("countermeasures", "--json").stdout)
-    assert [each["name"] for each in found] == list(COUNTERMEASURES)
-    table = semshard("countermeasures").stdout
-    for each in found:
-        assert each["name"] in table
-
-
-def test_views_as_json_and_as_a_table():
-    found = json.loads(semshard("views", "--json").stdout)
-    assert [each["name"] for each in found] == list(NAMES)
-    table = semshard("views").stdout
+@pytest.mark.parametrize(("command", "names"), [("countermeasures", COUNTERMEASURES), ("views", NAMES)])
+def test_what_there_is_to_choose_from_as_json_and_as_a_table(command, names):
+    found = json.loads(semshard(command, "--json").stdout)
+    assert [each["name"] for each in found] == list(names)
+    table = semshard(command).stdout
     for each in found:
         assert each["name"] in table
 

@@ -16,7 +16,7 @@ from .resized_crop import ResizedCrop
 from .view import View
 from .whole import Whole
 
-__all__ = ["CropFlip", "Families", "ResizedCrop", "View", "Whole", "families_of", "make_view", "noise_view"]
+__all__ = ["CropFlip", "Cutout", "Families", "ResizedCrop", "View", "Whole", "families_of", "make_view", "noise_view"]
 
 _FAMILIES: dict[str, Family] = {
     "grey": Grey(),
@@ -34,9 +34,9 @@ def make_view(config: ProtectConfig | VerifyConfig, size: Size) -> tuple[View, t
 
     Raises `SettingError` where the family wants images of one size.
     """
-    if config.geometry == "crop-flip" and size is None:
+    seen = (config.crop, config.crop) if config.geometry == "resized-crop" else size
+    if seen is None:
         raise SettingError("crop-flip views want images of one size; give --resolution N, or --views resized-crop")
-    seen = (config.crop, config.crop) if config.geometry == "resized-crop" or size is None else size
     if isinstance(config, ProtectConfig):
         return _recompressed(_view(config, config.families), config), seen
     return _crop(config), seen

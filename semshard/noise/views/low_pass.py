@@ -13,7 +13,17 @@ SIGMA = (0.4, 1.2)  # pixels; OpenCV's window of three is 0.8
 SMALLEST, SIZES = 0.4, 7  # the least side, as a share of the image's, and how many sides there are up to all of it
 
 
-class Blur:
+class _Separable:
+    """What has matrices for rows and columns as its parameters."""
+
+    def apply(self, images: Tensor, params: Resampling) -> tuple[Tensor, None]:
+        return resample(images, params), None
+
+    def adjoint(self, gradient: Tensor, params: Resampling, saved: None) -> Tensor:
+        return restore(gradient, params)
+
+
+class Blur(_Separable):
     """A Gaussian whose width is uniform in `SIGMA`, its window cut off at the edges of the image and made whole."""
 
     def draw(self, images: Tensor, generator: torch.Generator) -> Resampling:
@@ -21,25 +31,13 @@ class Blur:
         sigma = SIGMA[0] + (SIGMA[1] - SIGMA[0]) * draw
         return Resampling(*(_gaussian(sigma, length) for length in images.shape[2:]))
 
-    def apply(self, images: Tensor, params: Resampling) -> tuple[Tensor, None]:
-        return resample(images, params), None
 
-    def adjoint(self, gradient: Tensor, params: Resampling, saved: None) -> Tensor:
-        return restore(gradient, params)
-
-
-class Resize:
+class Resize(_Separable):
     """Down to a side drawn from `SIZES` equal steps, with antialiasing, and up again, bilinear both."""
 
     def draw(self, images: Tensor, generator: torch.Generator) -> Resampling:
         size = torch.randint(0, SIZES, (len(images),), generator=generator, device=images.device)
         return Resampling(*(_down_up(length, images.device, images.dtype)[size] for length in images.shape[2:]))
-
-    def apply(self, images: Tensor, params: Resampling) -> tuple[Tensor, None]:
-        return resample(images, params), None
-
-    def adjoint(self, gradient: Tensor, params: Resampling, saved: None) -> Tensor:
-        return restore(gradient, params)
 
 
 def _gaussian(sigma: Tensor, length: int) -> Tensor:

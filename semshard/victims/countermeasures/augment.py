@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from ...noise.views import Cutout
+
 Batch = tuple[Tensor, Tensor]  # float images (N, 3, H, W) in [0, 1]; shares of the classes, float (N, classes)
 Losses = Callable[[Tensor, Tensor], Tensor]  # of a batch at the network as it is: float (N,)
 Augment = Callable[[Tensor, Tensor, Generator, Losses], Batch]
@@ -26,10 +28,8 @@ def noise(images: Tensor, shares: Tensor, generator: Generator, losses: Losses) 
 
 def cutout(images: Tensor, shares: Tensor, generator: Generator, losses: Losses) -> Batch:
     """A grey square of half the image's side, its centre anywhere in the image."""
-    n, _, height, width = images.shape
-    row, column = (_uniform((n,), images, generator) * side for side in (height, width))
-    box = _box(images, row - height / 4, row + height / 4, column - width / 4, column + width / 4)
-    return torch.where(box, 0.5, images), shares
+    seen, _ = Cutout().apply(images, Cutout().draw(images, generator))
+    return seen, shares
 
 
 def erasing(images: Tensor, shares: Tensor, generator: Generator, losses: Losses) -> Batch:
