@@ -162,7 +162,7 @@ def composed(images, quality, subsampling, slope="straight", rounded=True):
     """JPEG block by block from torch's own differentiable parts; or the same without rounding and clamping: affine."""
     up, away, clamp = (half_up, half_away, clamped) if rounded else (unchanged,) * 3
     height, width = images.shape[2:]
-    matrix = _matrix(images) / 2**13
+    matrix = _matrix(images, -13)
 
     def coded(planes, table):
         rows, columns = -(-planes.shape[2] // 8), -(-planes.shape[3] // 8)

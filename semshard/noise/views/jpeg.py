@@ -11,6 +11,7 @@ the slope of Shin and Song (2017) stands in, and every other rounding counts as 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +50,7 @@ _DCT = (
     (4433, -10704, 10704, -4433),
     (2260, -6436, 9633, -11363),
 )
+_WHOLE_DCT = tuple(left + tuple((-1) ** row * entry for entry in reversed(left)) for row, left in enumerate(_DCT))
 
 
 @dataclass(frozen=True)
@@ -162,30 +164,33 @@ def _code_adjoint(gradient: Tensor, coded: Coded) -> Tensor:
 
 
 def _dct(planes: Tensor) -> Tensor:
-    matrix = _matrix(planes)
-    return _down(_across(planes, matrix.mT * 2**-11).add_(0.5).floor_(), matrix * 2**-15).add_(0.5).floor_()
+    return _down(_across(planes, _matrix(planes, -11).mT).add_(0.5).floor_(), _matrix(planes, -15)).add_(0.5).floor_()
 
 
 def _dct_adjoint(gradient: Tensor) -> Tensor:
     """Of the eighth of `_dct`: what quantisation sees."""
-    matrix = _matrix(gradient)
-    return _across(_down(gradient, matrix.mT * 2**-15), matrix * 2**-14)
+    return _across(_down(gradient, _matrix(gradient, -15).mT), _matrix(gradient, -14))
 
 
 def _inverse_dct(planes: Tensor) -> Tensor:
-    matrix = _matrix(planes)
-    return _across(_down(planes, matrix.mT * 2**-11).add_(0.5).floor_(), matrix * 2**-18).add_(0.5).floor_()
+    return _across(_down(planes, _matrix(planes, -11).mT).add_(0.5).floor_(), _matrix(planes, -18)).add_(0.5).floor_()
 
 
 def _inverse_dct_adjoint(gradient: Tensor) -> Tensor:
-    matrix = _matrix(gradient)
-    return _down(_across(gradient, matrix.mT * 2**-18), matrix * 2**-11)
+    return _down(_across(gradient, _matrix(gradient, -18).mT), _matrix(gradient, -11))
 
 
-def _matrix(like: Tensor) -> Tensor:
-    left = like.new_tensor(_DCT)
-    sign = like.new_tensor((1, -1) * 4)[:, None]
-    return torch.cat((left, sign * left.flip(1)), 1)
+def _matrix(like: Tensor, exponent: int) -> Tensor:
+    """`_DCT` in full, times a power of two."""
+    return _constant(_WHOLE_DCT, exponent, like.dtype, like.device)
+
+
+@functools.cache
+def _constant(rows: tuple[tuple[int, ...], ...], exponent: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A matrix of integers times a power of two, kept: these pictures are small, and making it takes as long as using
+    it.
+    """
+    return torch.tensor(rows, dtype=dtype, device=device) * 2.0**exponent
 
 
 def _across(planes: Tensor, matrix: Tensor) -> Tensor:
@@ -222,7 +227,7 @@ def _to_rgb_adjoint(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 def _mix(planes: Tensor, weights: tuple[tuple[int, ...], ...]) -> Tensor:
     """Each pixel's channels times a matrix of 65536ths."""
-    matrix = planes.new_tensor(weights) * 2**-16
+    matrix = _constant(weights, -16, planes.dtype, planes.device)
     return (matrix @ planes.flatten(2)).view(len(planes), len(weights), *planes.shape[2:])
 
 
