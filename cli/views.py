@@ -10,6 +10,7 @@ from .command import Json, errors_in_one_line
 def views(*, json: Json = False) -> None:
     """List the families of views that noise can be made for: what each does to a picture."""
     import semshard
+    from semshard.presets import NAMED_VIEWS
 
     from . import show
 
@@ -19,7 +20,8 @@ def views(*, json: Json = False) -> None:
         return
     caption = (
         "a list has one of the first two, then any others with probabilities, in the order they are applied in, like "
-        "crop-flip,grey=0.5,jpeg=0.25; paper and hardened are names of lists"
+        "crop-flip,grey=0.5,jpeg=0.25; paper is the first alone, hardened the first with "
+        f"{','.join(NAMED_VIEWS['hardened'])} and a training of the surrogate that goes with them"
     )
     rows = [(each.name, each.line) for each in found]
     show.listing("views", ("--views", "what it does to a picture"), rows, caption)

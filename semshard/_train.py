@@ -22,7 +22,7 @@ from .errors import OutputError, RunError, SettingError, TooManyRejects
 from .forms import to_json, typed
 from .noise import Checkpoint, new_surrogate, train_surrogate
 from .noise.views import make_view
-from .presets import PICTURES, protect_config
+from .presets import PICTURES, protect_config, with_default_views
 from .progress import Event, Now, Progress, remarks, silent
 from .shards.pixels import LONGEST
 from .sources import (
@@ -197,16 +197,22 @@ def begin_config(request: Request, size: Size, runtime: Runtime) -> ProtectConfi
     elif given.get("groups"):
         raise SettingError("groups is for images without labels; say --labels auto")
     trained: dict[str, Any] = {}
+    base: dict[str, Any] = {}
     if request.surrogate:
         about = load_tensors(Path(request.surrogate))[1]
         known = {"label_noise": 0.0, "warm_up": 0.0} | about["settings"]  # there were none before they were settings
         trained = {name: known[name] for name in TRAINED_WITH}
         preset = about["settings"]["preset"] if preset == "auto" else preset
+        if preset == about["settings"]["preset"]:  # hardened views have draws of their own
+            base["final_draws"] = about["settings"]["final_draws"]
     preset = choose_preset(preset, runtime)
     cell = ("method", *CELL_SETTINGS)
     asked = any(name in given for name in cell)  # then it is held against the trained one below
-    base = {name: value for name, value in trained.items() if not (asked and name in cell)}
-    config = protect_config(preset, size, runtime.precision, base | given)
+    base |= {name: value for name, value in trained.items() if not (asked and name in cell)}
+    chosen = with_default_views(preset, base | given)
+    if "views" not in base | given and "views" in chosen:
+        runtime.remark(f"views: {chosen['views']} (the default of SEM in preset {preset}; paper is the other)")
+    config = protect_config(preset, size, runtime.precision, chosen)
     make_view(config, size)
     decoding_of(to_json(config))
     if config.grey == "keep" and not config.has_surrogate:

@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -69,18 +70,24 @@ def test_a_broken_shard_is_named(finished):
 
 def test_ideas_are_set_beside_each_other(tmp_path, images, capsys):
     tiny = {name: value for name, value in TINY.items() if name not in ("preset", "seed")}
-    ideas = [(views, "none", tiny | {"views": views}) for views in ("paper", "grey")]
+    ideas = {views: ("none", tiny | {"views": views}) for views in ("paper", "grey")}
     victims = {"steps": 2, "batch": 8, "steps_a": 1, "evaluations": 1, "holdout": 0.3, "countermeasure": "none,grey"}
     strength = example("strength")
-    strength.main(str(images), str(tmp_path), "3", ideas, drawn=100, **victims)
-    out = capsys.readouterr().out
+    for names in ("paper", ""):  # what is there already stays
+        strength.main(str(images), str(tmp_path), "3", names, ideas, ({**victims, "rho_a": "4/255"},), drawn=100)
+        out = capsys.readouterr().out
     for name in ("yours", "shapes"):
-        assert f"| {name} | strongest | small, adversarial training at 4/255 | small, greyscale, adv" in out
+        assert f"| {name} | strongest | adversarial training at 4/255 | greyscale, adv" in out
     assert len(out.strip().splitlines()) == 2 * (2 + 3) + 1
     before = (tmp_path / "strength.json").read_bytes()
-    strength.main(str(images), str(tmp_path), "3", ideas, drawn=100, **victims)
+    strength.main(str(images), str(tmp_path), "3", "", ideas, ({**victims, "rho_a": "4/255"},), drawn=100)
     assert capsys.readouterr().out == out
     assert (tmp_path / "strength.json").read_bytes() == before
+
+
+def test_the_readme_shows_what_was_measured():
+    rows = json.loads((EXAMPLES / "strength.json").read_text())
+    assert example("strength").table(rows).rstrip() in (EXAMPLES.parent / "README.md").read_text()
 
 
 def test_protect_and_verify_examples(tmp_path, images, capsys):

@@ -17,6 +17,7 @@ from semshard.noise.craft import craft
 from semshard.noise.photos import PhotoNoise
 from semshard.noise.views import CropFlip, Families, ResizedCrop, families_of, make_view, noise_view
 from semshard.presets import protect_config
+from semshard.radii import format_radius
 from semshard.victims import BY_NAME, apply
 
 SHAPES = [(6, 3, 32, 32), (1, 3, 23, 31), (5, 3, 9, 40)]
@@ -267,11 +268,16 @@ def test_lists_that_mean_nothing_are_refused(given, word):
         views_of(**given)
 
 
-def test_hardened_views_come_with_label_noise_unless_it_is_given():
-    hardened = views_of(views="hardened")
+def test_hardened_views_come_with_a_training_of_their_own_unless_it_is_given():
+    hardened, paper = views_of(views="hardened"), views_of(views="paper")
     assert hardened.families
-    assert hardened.label_noise > 0 == views_of(views="paper").label_noise == views_of().label_noise
+    assert (hardened.label_noise, hardened.warm_up, hardened.steps) == (0.5, 0.5, 2 * paper.steps)
+    radii = hardened.rho_a, hardened.rho_r, hardened.alpha_a
+    assert [format_radius(each) for each in radii] == ["5/255", "5/255", "1/255"]
+    assert (paper.label_noise, paper.warm_up) == (0, 0)
+    assert views_of() == paper
     assert views_of(views="hardened", label_noise=0.0).label_noise == 0
+    assert format_radius(views_of(views="hardened", rho_a="2/255").rho_r) == "2/255"
     assert views_of(views=list(hardened.views)).label_noise == 0
 
 
