@@ -209,9 +209,11 @@ def begin_config(request: Request, size: Size, runtime: Runtime) -> ProtectConfi
     cell = ("method", *CELL_SETTINGS)
     asked = any(name in given for name in cell)  # then it is held against the trained one below
     base |= {name: value for name, value in trained.items() if not (asked and name in cell)}
-    chosen = with_default_views(preset, base | given)
+    chosen = with_default_views(preset, size, base | given)
     if "views" not in base | given and "views" in chosen:
-        runtime.remark(f"views: {chosen['views']} (the default of SEM in preset {preset}; paper is the other)")
+        runtime.remark(
+            f"views: {chosen['views']} (the default of preset {preset} for small images; paper is the other)"
+        )
     config = protect_config(preset, size, runtime.precision, chosen)
     make_view(config, size)
     decoding_of(to_json(config))

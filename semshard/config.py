@@ -92,7 +92,7 @@ class ProtectConfig:
     steps_a: int = setting("PGD steps K_a of the adversary.")
     alpha_a: float = setting("PGD step size of the adversary; follows --rho-a.", radius=True)
     views: tuple[str, ...] = setting(
-        "Transformation distribution T: paper, hardened (SEM's in preset quick unless something else is given), or "
+        "Transformation distribution T: paper, hardened (the default of preset quick for SEM on small images), or "
         "families with probabilities, like crop-flip,grey=0.5; `semshard views` explains them."
     )
     pad: int = setting("Zero padding of crop-flip, in pixels.")

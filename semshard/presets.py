@@ -129,12 +129,12 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
     return ProtectConfig(**(base | given))
 
 
-def with_default_views(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings `given`, with hardened views for SEM where neither views nor a cell of Table 7 are asked for, at the
-    scale where they were measured beside the paper's.
+def with_default_views(preset: str, size: Size, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings `given`, with hardened views for SEM where neither views nor a cell of Table 7 are asked for: for
+    images of the `size` and at the scale where they were measured beside the paper's.
     """
     asked = {"views", *CELL_SETTINGS} & given.keys()
-    if asked or preset != "quick" or given.get("method", "sem") != "sem":
+    if asked or preset != "quick" or _large(size) or given.get("method", "sem") != "sem":
         return dict(given)
     return {**given, "views": "hardened"}
 

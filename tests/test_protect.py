@@ -299,10 +299,13 @@ def test_a_surrogate_that_was_trained_first_gives_the_same_noise(tmp_path, image
 
 
 def test_the_paper_stays_the_paper():
+    small = (32, 32)
     for given in ({}, {"method": "sem"}, {"rho_a": "2/255"}):
-        assert with_default_views("paper", given) == given
-    assert with_default_views("quick", {"method": "rem"}) == {"method": "rem"}
-    assert with_default_views("quick", {"steps": 3}) == {"steps": 3, "views": "hardened"}
+        assert with_default_views("paper", small, given) == given
+    for size in (None, (224, 224)):  # photographs
+        assert with_default_views("quick", size, {}) == {}
+    assert with_default_views("quick", small, {"method": "rem"}) == {"method": "rem"}
+    assert with_default_views("quick", small, {"steps": 3}) == {"steps": 3, "views": "hardened"}
 
 
 def test_a_surrogate_of_other_classes_is_refused(finished):
