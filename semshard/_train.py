@@ -209,8 +209,9 @@ def begin_config(request: Request, size: Size, runtime: Runtime) -> ProtectConfi
     cell = ("method", *CELL_SETTINGS)
     asked = any(name in given for name in cell)  # then it is held against the trained one below
     base |= {name: value for name, value in trained.items() if not (asked and name in cell)}
-    chosen = with_default_views(preset, size, base | given)
-    if "views" not in base | given and "views" in chosen:
+    wanted = base | given
+    chosen = with_default_views(preset, size, wanted)
+    if chosen != wanted:
         runtime.remark(
             f"views: {chosen['views']} (the default of preset {preset} for small images; paper is the other)"
         )

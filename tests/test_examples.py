@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import semshard
+from semshard.presets import protect_config
 from tests.conftest import TINY
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -83,6 +84,12 @@ def test_ideas_are_set_beside_each_other(tmp_path, images, capsys):
     strength.main(str(images), str(tmp_path), "3", "", ideas, ({**victims, "rho_a": "4/255"},), drawn=100)
     assert capsys.readouterr().out == out
     assert (tmp_path / "strength.json").read_bytes() == before
+
+
+def test_what_is_compared_with_hardened_noise_is_made_like_it():
+    like_it = {"views": "grey=0.5", **example("strength").MADE_LIKE_IT}
+    here, there = (protect_config("quick", (32, 32), "float32", given) for given in (like_it, {"views": "hardened"}))
+    assert here == there
 
 
 def test_the_readme_shows_what_was_measured():

@@ -11,6 +11,7 @@ The cells of all photographs of a part lie in one flat tensor, which is what the
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from ..config import ProtectConfig
 from ..engine import Frozen, Runtime
 from .adversary import Inner, inner
 from .ball import pgd, to_levels, uniform
-from .views import families_of
+from .views import Families, families_of
 from .views.cover import even_boxes
 from .views.jpeg import Jpeg
 from .views.resized_crop import AREA, RATIO, Resampling, box_resampling, resample, restore
@@ -84,6 +85,10 @@ class PhotoNoise:
     runtime: Runtime
     model: nn.Module
     config: ProtectConfig
+
+    @functools.cached_property
+    def _families(self) -> Families:
+        return families_of(self.config.noise_families)
 
     def __call__(self, photos: Sequence[Photo], labels: Tensor, *where: str | int) -> list[Photo]:
         """The protected photographs; int64 labels (N,) that the noise leads to. Random draws depend on `where`."""
@@ -162,7 +167,6 @@ class PhotoNoise:
     ) -> Tensor:
         """The gradient at all cells of the loss at perturbed views, summed over the draws of this step."""
         within, total = inner(self.config.noise_step, self.config), torch.zeros_like(x)
-        families = families_of(self.config.noise_families)
         pictures = [group.of(x) for group in groups]
         if self.config.jpeg_safe:
             jpeg = Jpeg(self.config.quality, "4:2:0")
@@ -176,9 +180,9 @@ class PhotoNoise:
             fold = range(first, first + together)
             crops = [(n, self._view(groups[n], step, j)) for n, most in enumerate(draws) for j in fold if j < most]
             seen = torch.cat([resample(pictures[n], view) for n, view in crops])
-            params = families.draw(seen, generator)
-            through, of_them = families.apply(seen, params), torch.cat([wanted[n] for n, _ in crops])
-            gradient = families.adjoint(_seen_gradient(frozen, through, of_them, within, generator), params)
+            params = self._families.draw(seen, generator)
+            through, of_them = self._families.apply(seen, params), torch.cat([wanted[n] for n, _ in crops])
+            gradient = self._families.adjoint(_seen_gradient(frozen, through, of_them, within, generator), params)
             parts = torch.split(gradient, [len(groups[n].numbers) for n, _ in crops])
             for (n, view), part in zip(crops, parts, strict=True):
                 groups[n].of(total).add_(restore(part, view))

@@ -36,11 +36,11 @@ class Chosen:
     def of(self, images: Tensor) -> Tensor:
         return images if self.places is None else images[self.places]
 
-    def put(self, images: Tensor, mapped: Tensor) -> Tensor:
-        """`images`, those chosen replaced by `mapped`."""
+    def put(self, images: Tensor, given: Tensor, mapped: Tensor) -> Tensor:
+        """`images`, those `given` by `of` replaced by `mapped`."""
         if self.places is None or self.used is None:
             return mapped
-        return images.index_copy(0, self.places, torch.where(self.used, mapped, images[self.places]))
+        return images.index_copy(0, self.places, torch.where(self.used, mapped, given))
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,16 @@ class Families:
 
     def apply(self, images: Tensor, params: list[tuple[Family, Chosen]]) -> Tensor:
         for family, chosen in params:
-            mapped, chosen.saved = family.apply(chosen.of(images), chosen.params)
-            images = chosen.put(images, mapped)
+            given = chosen.of(images)
+            mapped, chosen.saved = family.apply(given, chosen.params)
+            images = chosen.put(images, given, mapped)
         return images
 
     def adjoint(self, gradient: Tensor, params: list[tuple[Family, Chosen]]) -> Tensor:
         for family, chosen in reversed(params):
-            back = family.adjoint(chosen.of(gradient), chosen.params, chosen.saved)
-            gradient = chosen.put(gradient, back)
+            given = chosen.of(gradient)
+            back = family.adjoint(given, chosen.params, chosen.saved)
+            gradient = chosen.put(gradient, given, back)
         return gradient
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .constants import constant
+
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -23,9 +25,9 @@ class Grey:
 
 def luma(images: Tensor) -> Tensor:
     """(N, 3, H, W) to (N, 1, H, W)."""
-    return (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+    return (images * constant(LUMA, images)[:, None, None]).sum(1, keepdim=True)
 
 
 def luma_adjoint(gradient: Tensor) -> Tensor:
     """(N, 1, H, W) to (N, 3, H, W)."""
-    return gradient * gradient.new_tensor(LUMA)[:, None, None]
+    return gradient * constant(LUMA, gradient)[:, None, None]

@@ -11,7 +11,6 @@ the slope of Shin and Song (2017) stands in, and every other rounding counts as 
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import SettingError
+from .constants import constant
 
 SUBSAMPLINGS = ("4:4:4", "4:2:0")
 SLOPES = ("cubic", "straight")
@@ -36,7 +36,9 @@ _CHROMINANCE = """
     99  99  99  99  99  99  99  99    99  99  99  99  99  99  99  99
     99  99  99  99  99  99  99  99    99  99  99  99  99  99  99  99
 """
+_STEPS = tuple(int(step) for table in (_LUMINANCE, _CHROMINANCE) for step in table.split())
 _TO_YCC = ((19595, 38470, 7471), (-11059, -21709, 32768), (32768, -27439, -5329))  # of 2¹⁶
+_HALF = (0.5 - 128, 0.5 - 2**-16, 0.5 - 2**-16)  # rounds; halves of the chroma down, as libjpeg does
 _TO_RGB = ((0, 91881), (-22554, -46802), (116130, 0))  # of 2¹⁶: what Cb and Cr add to the luma
 # √8 · DCT, of 2¹³: the left half; the right one mirrors it, negated in odd rows. Where two entries that should be equal
 # differ by one, libjpeg adds up constants that were rounded each.
@@ -139,10 +141,9 @@ class Jpeg:
 
 def quantisation_tables(quality: Tensor) -> Tensor:
     """libjpeg's tables for qualities int64 () or (N,): int64 (1 or N, 2, 8, 8), luminance and chrominance."""
-    steps = [int(step) for table in (_LUMINANCE, _CHROMINANCE) for step in table.split()]
     quality = quality.clamp(1, 100).view(-1, 1, 1, 1)
     percent = torch.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    return ((quality.new_tensor(steps).view(2, 8, 8) * percent + 50) // 100).clamp_(1, 255)
+    return ((constant(_STEPS, quality).view(2, 8, 8) * percent + 50) // 100).clamp_(1, 255)
 
 
 def _slope(residual: Tensor, kind: str) -> Tensor | None:
@@ -182,15 +183,7 @@ def _inverse_dct_adjoint(gradient: Tensor) -> Tensor:
 
 def _matrix(like: Tensor, exponent: int) -> Tensor:
     """`_DCT` in full, times a power of two."""
-    return _constant(_WHOLE_DCT, exponent, like.dtype, like.device)
-
-
-@functools.cache
-def _constant(rows: tuple[tuple[int, ...], ...], exponent: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A matrix of integers times a power of two, kept: these pictures are small, and making it takes as long as using
-    it.
-    """
-    return torch.tensor(rows, dtype=dtype, device=device) * 2.0**exponent
+    return constant(_WHOLE_DCT, like, 2.0**exponent)
 
 
 def _across(planes: Tensor, matrix: Tensor) -> Tensor:
@@ -208,8 +201,7 @@ def _down(planes: Tensor, matrix: Tensor) -> Tensor:
 
 def _to_ycc(images: Tensor) -> tuple[Tensor, Tensor]:
     """JFIF's luma (N, 1, H, W) and chroma (N, 2, H, W), rounded, of images (N, 3, H, W) in [0, 1]."""
-    half = images.new_tensor((0.5 - 128, 0.5 - 2**-16, 0.5 - 2**-16))  # libjpeg rounds halves of the chroma down
-    planes = _mix(images * 255, _TO_YCC).add_(half[:, None, None]).floor_()
+    planes = _mix(images * 255, _TO_YCC).add_(constant(_HALF, images)[:, None, None]).floor_()
     return planes[:, :1], planes[:, 1:]
 
 
@@ -227,8 +219,7 @@ def _to_rgb_adjoint(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 def _mix(planes: Tensor, weights: tuple[tuple[int, ...], ...]) -> Tensor:
     """Each pixel's channels times a matrix of 65536ths."""
-    matrix = _constant(weights, -16, planes.dtype, planes.device)
-    return (matrix @ planes.flatten(2)).view(len(planes), len(weights), *planes.shape[2:])
+    return (constant(weights, planes, 2.0**-16) @ planes.flatten(2)).view(len(planes), len(weights), *planes.shape[2:])
 
 
 # Chroma at half the size.
