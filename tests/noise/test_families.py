@@ -149,6 +149,15 @@ def test_a_low_pass_leaves_what_is_flat_and_takes_what_is_fine(name):
     assert of.apply(fine, params)[0].var() < 0.4 * fine.var()
 
 
+@pytest.mark.parametrize("name", ["blur", "resize"])
+def test_a_low_pass_makes_no_subnormal_numbers(name):
+    x = torch.zeros(50, 3, 64, 64)
+    x[:, :, 30, 30] = 1 / 255
+    of = family(name)
+    seen, _ = of.apply(x, of.draw(x, generator()))
+    assert seen[seen != 0].min() > torch.finfo(torch.float32).tiny
+
+
 def test_cutout_hides_at_most_a_quarter():
     x = torch.zeros(500, 3, 32, 32)
     of = family("cutout")
