@@ -12,7 +12,7 @@ import typer
 from .command import Device, errors_in_one_line
 
 _STEPS = (
-    "protect {dir}/images --out {dir}/shards --preset quick --views paper --rho-a 2/255 --steps 600 --lr-every 240",
+    "protect {dir}/images --out {dir}/shards --preset quick --rho-a 2/255 --steps 600 --lr-every 240",
     "audit {dir}/shards",
     "preview {dir}/shards --out {dir}/preview.png",
     "verify {dir}/shards --preset quick --rho-a 2/255 --countermeasure none",

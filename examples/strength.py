@@ -30,6 +30,7 @@ IDEAS: dict[str, tuple[str, Row]] = {
         "holds against JPEG 10, weaker elsewhere",
         {"views": "grey=0.5,jpeg=0.2", **MADE_LIKE_IT, "final_draws": 2},
     ),
+    "hardened and blur": ("holds against filters, too", {"views": "grey=0.5,blur=0.3", **MADE_LIKE_IT}),
     "paper at the cost of hardened": (
         "falls to greyscale: time is not what SEM lacks",
         {"views": "paper", "steps": 800, "lr_every": 320, "final_draws": 3},

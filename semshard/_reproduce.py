@@ -145,8 +145,7 @@ def _examination(
     made = {**made, **study.protection}
     name = f"{made.get('method', 'cell')}-{fingerprint(made, study.scale, seed)[:8]}"
     told, folder = under(name, study.progress), study.out / "protected" / name
-    given = {"views": "paper", **made, "seed": seed}
-    protect(study.source, folder, preset=study.scale, device=study.device, progress=told, **given)
+    protect(study.source, folder, preset=study.scale, device=study.device, progress=told, **made, seed=seed)
     shards = open_shards(folder)
     config = _config(verify_config(study.scale, shards.size, runtime.precision, study.settings), group)
     split = load_split(shards, the_originals(shards, None), config, told)

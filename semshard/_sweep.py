@@ -74,14 +74,13 @@ def sweep(
     (settings of `VerifyConfig` in `victim`) on each and on the clean originals, and write a table and a plot.
 
     Values that leave the training of the surrogate as it is share one, and a training of M steps holds those of fewer
-    (Figure 5, Table 6). The views are the paper's unless given. `draws` sets the draws of the final noise, too, unless
-    `final_draws` is given. What was finished is kept in `out`. Clean pixels and ledgers lie there: keep it private.
-    Raises as `protect` and `verify`.
+    (Figure 5, Table 6). `draws` sets the draws of the final noise, too, unless `final_draws` is given. What was
+    finished is kept in `out`. Clean pixels and ledgers lie there: keep it private. Raises as `protect` and `verify`.
     """
     out = Path(out)
     if setting in _FIXED:
         raise SettingError(f"{setting} cannot be swept: the whole sweep has one")
-    known = {name: value for name, value in ({"views": "paper"} | settings).items() if name != setting}
+    known = {name: value for name, value in settings.items() if name != setting}
     several = [_with(known, setting, value) for value in values]
     if not several:
         raise SettingError(f"no values of {setting} are given")

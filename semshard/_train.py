@@ -22,7 +22,7 @@ from .errors import OutputError, RunError, SettingError, TooManyRejects
 from .forms import to_json, typed
 from .noise import Checkpoint, new_surrogate, train_surrogate
 from .noise.views import make_view
-from .presets import PICTURES, protect_config, with_default_views
+from .presets import PICTURES, protect_config
 from .progress import Event, Now, Progress, remarks, silent
 from .shards.pixels import LONGEST
 from .sources import (
@@ -209,13 +209,7 @@ def begin_config(request: Request, size: Size, runtime: Runtime) -> ProtectConfi
     cell = ("method", *CELL_SETTINGS)
     asked = any(name in given for name in cell)  # then it is held against the trained one below
     base |= {name: value for name, value in trained.items() if not (asked and name in cell)}
-    wanted = base | given
-    chosen = with_default_views(preset, size, wanted)
-    if chosen != wanted:
-        runtime.remark(
-            f"views: {chosen['views']} (the default of preset {preset} for small images; paper is the other)"
-        )
-    config = protect_config(preset, size, runtime.precision, chosen)
+    config = protect_config(preset, size, runtime.precision, base | given)
     make_view(config, size)
     decoding_of(to_json(config))
     if config.grey == "keep" and not config.has_surrogate:

@@ -92,8 +92,8 @@ class ProtectConfig:
     steps_a: int = setting("PGD steps K_a of the adversary.")
     alpha_a: float = setting("PGD step size of the adversary; follows --rho-a.", radius=True)
     views: tuple[str, ...] = setting(
-        "Transformation distribution T: paper, hardened (the default of preset quick for SEM on small images), or "
-        "families with probabilities, like crop-flip,grey=0.5; `semshard views` explains them."
+        "Transformation distribution T: paper, hardened, or families with probabilities, like crop-flip,grey=0.5; "
+        "`semshard views` explains them."
     )
     pad: int = setting("Zero padding of crop-flip, in pixels.")
     crop: int = setting("Side of the resized crop, in pixels.")

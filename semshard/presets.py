@@ -129,16 +129,6 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
     return ProtectConfig(**(base | given))
 
 
-def with_default_views(preset: str, size: Size, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings `given`, with hardened views for SEM where neither views nor a cell of Table 7 are asked for: for
-    images of the `size` and at the scale where they were measured beside the paper's.
-    """
-    asked = {"views", *CELL_SETTINGS} & given.keys()
-    if asked or preset != "quick" or _large(size) or given.get("method", "sem") != "sem":
-        return dict(given)
-    return {**given, "views": "hardened"}
-
-
 def _views(asked: tuple[str, ...], geometry: str) -> tuple[str, ...]:
     """The list that is meant: paper and hardened are names of lists."""
     return normal(NAMED_VIEWS.get(asked[0], asked) if len(asked) == 1 else asked, geometry)

@@ -95,7 +95,7 @@ def test_methods_are_listed_with_their_costs():
 CLASSES = ("bars", "cross", "disc", "triangle")
 RHO = 4 / 255
 RECIPE = {"rho_a": [0, RHO], "steps": 300, "lr_every": 150, "steps_a": 3, "evaluations": 2, "holdout": 0.25, "seed": 4}
-SMALL = {"preset": "quick", "views": "paper", "steps": 300, "lr_every": 120, "seed": 11}
+SMALL = {"preset": "quick", "steps": 300, "lr_every": 120, "seed": 11}
 OWN = {
     "rem": {"steps": 150, "lr_every": 60, "final_steps": 5, "final_alpha": "3.2/255"},
     "tap": {"steps": 800, "lr_every": 320},
@@ -210,7 +210,7 @@ def photographed(tmp_path_factory):
     recipe = {"rho_a": [0, RHO], "seed": 0}
     methods = ("sem", "em", "sc", "ntga", "tap", "rem")
     home = tmp_path_factory.mktemp("real")
-    return accuracies(real("cifar10") / "test", home, methods, recipe, {"preset": "quick", "views": "paper", "seed": 0})
+    return accuracies(real("cifar10") / "test", home, methods, recipe, {"preset": "quick", "seed": 0})
 
 
 @pytest.mark.slow

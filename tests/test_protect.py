@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 import semshard
 from semshard._train import OnDevice, tensors, training_images
 from semshard.engine import Runtime
-from semshard.presets import NAMED_VIEWS, protect_config, with_default_views
+from semshard.presets import protect_config
 from semshard.sources import open_source, scan
 from semshard.sources.collection import Cache
 from semshard.sources.shapes import draw_shape
@@ -277,35 +277,13 @@ def test_hardened_noise_is_named_in_the_manifest_audited_and_made_again_byte_for
         semshard.protect(images, tmp_path / "other", surrogate=surrogate, label_noise=0.0, **TINY)
 
 
-@pytest.mark.parametrize(
-    ("given", "hardened"),
-    [({}, True), ({"method": "sem"}, True), ({"views": "paper"}, False), ({"noise_step": "random"}, False)],
-    ids=str,
-)
-def test_protect_takes_hardened_views_unless_told_otherwise(given, hardened, tmp_path, images):
-    semshard.protect(images, tmp_path / "shards", **TINY, **given)
-    settings = json.loads((tmp_path / "shards" / "manifest.json").read_text())["settings"]
-    views = ["crop-flip", *NAMED_VIEWS["hardened"]] if hardened else ["crop-flip"]
-    assert settings["views"] == views
-    assert (settings["label_noise"], settings["warm_up"]) == ((0.5, 0.5) if hardened else (0, 0))
-
-
 def test_a_surrogate_that_was_trained_first_gives_the_same_noise(tmp_path, images):
-    given = {name: value for name, value in TINY.items() if name != "final_draws"}
+    given = {"views": "hardened"} | {name: value for name, value in TINY.items() if name != "final_draws"}
     semshard.protect(images, tmp_path / "at once", **given)
     semshard.train(images, tmp_path / "surrogate.safetensors", **given)
+    del given["views"]
     semshard.protect(images, tmp_path / "later", surrogate=tmp_path / "surrogate.safetensors", **given)
     assert public_bytes(tmp_path / "at once") == public_bytes(tmp_path / "later")
-
-
-def test_the_paper_stays_the_paper():
-    small = (32, 32)
-    for given in ({}, {"method": "sem"}, {"rho_a": "2/255"}):
-        assert with_default_views("paper", small, given) == given
-    for size in (None, (224, 224)):  # photographs
-        assert with_default_views("quick", size, {}) == {}
-    assert with_default_views("quick", small, {"method": "rem"}) == {"method": "rem"}
-    assert with_default_views("quick", small, {"steps": 3}) == {"steps": 3, "views": "hardened"}
 
 
 def test_a_surrogate_of_other_classes_is_refused(finished):

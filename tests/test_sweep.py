@@ -37,7 +37,7 @@ def test_a_sweep_over_steps_trains_once_and_its_shards_are_those_of_protect(imag
     assert found.values == [1, 3, 2]
     assert {phase for phase in phases if "surrogate" in phase} == {"surrogate of 3 steps: surrogate"}
     for steps in (1, 2, 3):
-        semshard.protect(images, tmp_path / f"{steps}", views="paper", **{**TINY, "steps": steps})
+        semshard.protect(images, tmp_path / f"{steps}", **{**TINY, "steps": steps})
         for tar in ("00000.tar", "00001.tar", "00002.tar", "manifest.json"):
             here = (tmp_path / "sweep" / f"steps={steps}" / tar).read_bytes()
             assert here == (tmp_path / f"{steps}" / tar).read_bytes()
@@ -47,7 +47,7 @@ def test_a_sweep_over_steps_trains_once_and_its_shards_are_those_of_protect(imag
 def test_a_sweep_over_steps_with_a_warm_up_shares_no_training(images, tmp_path):
     found, _ = swept(images, tmp_path / "sweep", "steps", [2, 3], warm_up=1.0)
     assert found.surrogates == 2
-    semshard.protect(images, tmp_path / "alone", views="paper", warm_up=1.0, **{**TINY, "steps": 2})
+    semshard.protect(images, tmp_path / "alone", warm_up=1.0, **{**TINY, "steps": 2})
     assert (tmp_path / "alone" / "00000.tar").read_bytes() == (tmp_path / "sweep/steps=2/00000.tar").read_bytes()
 
 
