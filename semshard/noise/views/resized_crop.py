@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from .constants import constant
+
 AREA = (0.08, 1.0)  # of the image
 RATIO = (3 / 4, 4 / 3)  # width over height
 TRIES = 10
@@ -77,7 +79,7 @@ class ResizedCrop:
     def _own(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Heights and widths that the images have by themselves, each (N, 1)."""
         if self.sizes is None:
-            sizes = images.new_tensor(images.shape[2:]).expand(len(images), 2)
+            sizes = constant(tuple(images.shape[2:]), images).expand(len(images), 2)
         else:
             sizes = self.sizes.to(images)
         return sizes[:, :1], sizes[:, 1:]
