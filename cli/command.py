@@ -13,7 +13,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from semshard.errors import SemshardError, SettingError
+from semshard.errors import SemshardError, SettingError, TimeIsUp
 
 Command = Callable[..., None]
 _HIDDEN = {"preset"}  # of the config's fields: an option of its own
@@ -41,7 +41,7 @@ def errors_in_one_line(command: Command) -> Command:
         except SemshardError as error:
             if debug:
                 raise
-            _say(f"error: {error}")
+            _say(str(error) if isinstance(error, TimeIsUp) else f"error: {error}")
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
             if debug:

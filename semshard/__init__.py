@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._plan import Plan, plan
     from ._preview import preview
     from ._protect import ProtectResult, protect
-    from ._reproduce import ReproduceResult, reproduce
+    from ._reproduce import PlannedPart, ReproduceResult, plan_reproduction, reproduce
     from ._robustness import RobustnessPoint, RobustnessResult, robustness
     from ._studies import TableCell
     from ._sweep import SweepResult, sweep
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         SettingError,
         ShardError,
         SourceError,
+        TimeIsUp,
         TooManyRejects,
         UsageError,
     )
@@ -56,7 +57,7 @@ _HOME = {
     "_plan": ("Plan", "plan"),
     "_preview": ("preview",),
     "_protect": ("ProtectResult", "protect"),
-    "_reproduce": ("ReproduceResult", "reproduce"),
+    "_reproduce": ("PlannedPart", "ReproduceResult", "plan_reproduction", "reproduce"),
     "_robustness": ("RobustnessPoint", "RobustnessResult", "robustness"),
     "_studies": ("TableCell",),
     "_sweep": ("SweepResult", "sweep"),
@@ -66,7 +67,7 @@ _HOME = {
     "config": ("ProtectConfig", "VerifyConfig"),
     "errors": (
         "LedgerError", "OutputError", "RunError", "SemshardError", "SettingError", "ShardError", "SourceError",
-        "TooManyRejects", "UsageError",
+        "TimeIsUp", "TooManyRejects", "UsageError",
     ),
     "families": ("FamilyInfo", "views"),
     "progress": ("Event", "Progress"),
@@ -87,6 +88,7 @@ __all__ = [
     "MethodInfo",
     "OutputError",
     "Plan",
+    "PlannedPart",
     "Progress",
     "ProtectConfig",
     "ProtectResult",
@@ -104,6 +106,7 @@ __all__ = [
     "SourceOptions",
     "SweepResult",
     "TableCell",
+    "TimeIsUp",
     "TooManyRejects",
     "UsageError",
     "VerifyConfig",
@@ -116,6 +119,7 @@ __all__ = [
     "methods",
     "open_shards",
     "plan",
+    "plan_reproduction",
     "preview",
     "protect",
     "reproduce",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from ._version import __version__
 from .benchmark.ceilings import convolutions, matrix_product
 from .benchmark.data_path import data_path, peak_memory
+from .benchmark.machine import describe
 from .benchmark.methods import MethodTime, method_time
 from .benchmark.steps import StepTime, folds, steps
 from .config import CELL_SETTINGS, NO_LIST
@@ -121,23 +120,3 @@ def _memory(counts: tuple[int, ...], done: Any, first: int) -> dict[int, int]:
         found |= peak_memory([count])
     done(first + len(counts), "done")
     return found
-
-
-def describe(device: torch.device) -> dict[str, Any]:
-    """The machine, in words and versions."""
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "semshard": __version__,
-    }
-
-
-def _cpu() -> str:
-    extensions = {
-        "AVX-512 BF16": "_is_avx512_bf16_supported",
-        "AMX": "_is_amx_tile_supported",
-    }
-    found = [name for name, probe in extensions.items() if getattr(torch.cpu, probe, lambda: False)()]
-    return ", ".join([platform.machine(), *found])

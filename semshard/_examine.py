@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._deadline import NEVER, Deadline
+from ._unfinished import Unfinished
 from ._version import __version__
 from .atomic import write_json
 from .config import Size, VerifyConfig
@@ -25,7 +27,7 @@ from .forms import fingerprint, to_json
 from .models import Weights, build, build_from
 from .noise.views import make_view
 from .progress import Event, Now, Progress
-from .victims import Attacker, Material, Point, Victim, train_victim
+from .victims import Attacker, Material, Point, Standing, Victim, train_victim
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Examiner:
     classes: int
     progress: Progress
     weights: Weights | None = None
+    folder: Path | None = None  # where an unfinished training is kept, so that it can go on
+    deadline: Deadline = NEVER
 
     def plain(self, rho_a: float) -> Attacker:
         """The attacker of studies that have one network and no countermeasure."""
@@ -45,18 +49,24 @@ class Examiner:
     def train(self, phase: str, material: Material, attacker: Attacker, seed: int) -> tuple[Victim, float]:
         """A victim, and the seconds it took."""
         show = Now()
+        key = self.key(material, attacker, seed) if self.folder else ""
+        kept = Unfinished(self.folder / f"victim-{key[:16]}.safetensors", key, self.deadline) if self.folder else None
+        begin, start = kept.load() if kept else None, time.perf_counter()
 
-        def advance(step: int, loss: Tensor, point: Point | None) -> None:
+        def advance(step: int, loss: Tensor, point: Point | None, standing: Callable[[], Standing]) -> None:
             if show(point is not None):
                 figures = {"loss": float(loss), **({"test": point.test} if point else {})}
                 self.progress(Event(phase, step, self.config.steps, "steps", figures))
+            if kept:
+                kept.after(phase, step, self.config, standing)
 
-        start = time.perf_counter()
         if self.runtime.fits(material.train.images.numel()):
             material = replace(material, train=material.train.to(self.runtime.device))
         recipe = self.classes, self.config, attacker, seed, self.weights
-        victim = train_victim(self.runtime, material, *recipe, advance)
-        return victim, round(time.perf_counter() - start, 1)
+        victim = train_victim(self.runtime, material, *recipe, advance, begin)
+        if kept:
+            kept.finished()
+        return victim, round(kept.seconds if kept else time.perf_counter() - start, 1)
 
     def figures(self, kept: Kept, phase: str, material: Material, attacker: Attacker) -> dict[str, float]:
         """Final, best and training accuracy of a victim, and its seconds; trained only where they are not kept."""

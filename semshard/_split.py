@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 
 from ._originals import Originals, find_originals
-from ._train import SQUASHED
+from ._train import SQUASHED, decoding_of
 from .config import VerifyConfig
 from .errors import LedgerError, RejectedImage, SettingError, ShardError
 from .noise.photos import add_cells, cell_side
 from .progress import Event, Progress
 from .shards import Shards, ledger_path
-from .sources import squash
+from .sources import Source, scan, squash
 from .threads import ordered_map
 from .victims import BY_NAME, Filter, Labelled, Material, apply
 
@@ -213,6 +213,40 @@ def load_split(shards: Shards, originals: Originals, config: VerifyConfig, progr
         config.seed,
         np.array([pair.size for pair in pairs], np.int64) if side else None,
         photos,
+    )
+
+
+def with_test(split: Split, shards: Shards, source: Source, progress: Progress) -> Split:
+    """All samples of `split` to train on, and the images of a source to test on, except twins of training images.
+
+    Raises `SettingError` where they do not go with the shards.
+    """
+    if shards.size is None:
+        raise SettingError("test images of their own are for images of one size")
+    settings = shards.manifest["settings"]
+    strange = sorted({*source.classes} - {*shards.classes})
+    if strange or not source.classes:
+        raise SettingError(f"{source.spec} has other classes than the shards: {', '.join(strange[:5]) or 'none'}")
+    collection = scan(source, decoding_of(settings), settings["resolution"])
+    if collection.size != shards.size:
+        raise SettingError(f"{source.spec} holds images of {collection.size}, the shards of {shards.size}")
+    pixels, numbers, _ = collection.stack(collection.usable)
+    known = {hashlib.sha256(image.tobytes()).digest() for image in split.clean}
+    fresh = np.array([hashlib.sha256(image.tobytes()).digest() not in known for image in pixels], bool)
+    twins = int((~fresh).sum())
+    if twins:
+        progress(Event("load", message=f"{twins:,} test images have the pixels of a training image: left out"))
+    pixels, numbers = pixels[fresh], numbers[fresh]
+    of_theirs = np.array([shards.classes.index(name) for name in source.classes], np.int64)
+    held, added = np.zeros(len(split.keys), bool), np.ones(len(pixels), bool)
+    return replace(
+        split,
+        keys=split.keys + [f"test/{source.entry(int(number)).name}" for number in numbers],
+        labels=np.concatenate([split.labels, of_theirs[collection.labels[numbers]]]),
+        clean=np.concatenate([split.clean, pixels]),
+        protected=np.concatenate([split.protected, pixels]),
+        train=np.concatenate([~held, ~added]),
+        test=np.concatenate([held, added]),
     )
 
 

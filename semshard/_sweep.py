@@ -139,7 +139,8 @@ def _surrogates(
     runs: dict[str, list[ProtectConfig]] = {}
     for config in configs:
         if config.has_surrogate:
-            shared = config if config.warm_up else replace(config, steps=1)  # a warm-up depends on how long all takes
+            alone = config.warm_up or config.cut_every  # a warm-up and the last cut depend on how long all takes
+            shared = config if alone else replace(config, steps=1)
             runs.setdefault(_key(shared), []).append(config)
     paths: dict[str, Path] = {}
     for run in runs.values():
@@ -170,7 +171,7 @@ def _cells(
         classes = len(shards.classes)
         split = load_split(shards, the_originals(shards, None), config, under(folder.name, progress))
         samples = {"train": int(split.train.sum()), "test": int(split.test.sum())}
-        examiner = Examiner(runtime, config, classes, progress)
+        examiner = Examiner(runtime, config, classes, progress, folder=kept.path.parent)
         for name, of, kind in (("clean", None, "clean"), (folder.name, value, "protected")):
             material = split.material(kind)
             for rho in config.rho_a:

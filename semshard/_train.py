@@ -15,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ._deadline import NEVER, Deadline
 from .config import CELL_SETTINGS, ProtectConfig, Size
 from .engine import Runtime, choose_preset, make_runtime
-from .engine.weights import load_tensors, save_tensors
+from .engine.checkpoint import Checkpoint, may_stop
+from .engine.weights import load_tensors, narrowed, save_tensors
 from .errors import OutputError, RunError, SettingError, TooManyRejects
 from .forms import to_json, typed
-from .noise import Checkpoint, new_surrogate, train_surrogate
+from .noise import new_surrogate, train_surrogate
 from .noise.views import make_view
 from .presets import PICTURES, protect_config
 from .progress import Event, Now, Progress, remarks, silent
@@ -61,24 +63,36 @@ def train(
         raise OutputError(f"{out} exists; delete it, or choose another name")
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     request = Request(preset, None, False, max_rejects, settings, options or SourceOptions(), progress)
+    train_within(NEVER, source, out, request, runtime, checkpoint_seconds)
+    return out
+
+
+def train_within(
+    deadline: Deadline, source: str | Path, out: Path, request: Request, runtime: Runtime, checkpoint_seconds: float
+) -> None:
+    """`train`, which may be told to stop in time. Raises `TimeIsUp` then, too."""
     check_settings(request, runtime)
     collection = scan_source(open_source(source, request.options), request, runtime)
-    limit_rejects(len(collection.rejects), len(collection.source), max_rejects, "")
+    limit_rejects(len(collection.rejects), len(collection.source), request.max_rejects, "")
     check_classes(collection)
     config = begin_config(request, collection.size, runtime)
     if not config.has_surrogate:
         raise SettingError(f"method {config.method} has no surrogate to train; protect makes its noise directly")
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = out.with_name(out.name + ".checkpoint")
-    train_to(runtime, collection, config, out, checkpoint, checkpoint_seconds, progress)
-    return out
+    train_to(
+        runtime, collection, config, out, checkpoint, checkpoint_seconds, request.progress, deadline=deadline
+    )  # fmt: skip
 
 
 TRAINED_WITH = (
-    "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "label_noise", "warm_up", "draws",
-    "steps_u", "alpha_u", "rho_a", "steps_a", "alpha_a", "rho_r", "views", "pad", "crop", "jpeg_safe", "quality",
-    "method", "noise_step", "model_step", "noise_views",
+    "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "label_noise", "warm_up", "cut_every",
+    "draws", "steps_u", "alpha_u", "rho_a", "steps_a", "alpha_a", "rho_r", "views", "pad", "crop", "jpeg_safe",
+    "quality", "method", "noise_step", "model_step", "noise_views",
 )  # fmt: skip
+
+
+_ALWAYS = {"label_noise": 0.0, "warm_up": 0.0, "cut_every": 0}  # of surrogates trained before these were settings
 
 
 @dataclass(frozen=True)
@@ -200,7 +214,7 @@ def begin_config(request: Request, size: Size, runtime: Runtime) -> ProtectConfi
     base: dict[str, Any] = {}
     if request.surrogate:
         about = load_tensors(Path(request.surrogate))[1]
-        known = {"label_noise": 0.0, "warm_up": 0.0} | about["settings"]  # there were none before they were settings
+        known = _ALWAYS | about["settings"]
         trained = {name: known[name] for name in TRAINED_WITH}
         preset = about["settings"]["preset"] if preset == "auto" else preset
         if preset == about["settings"]["preset"]:  # hardened views have draws of their own
@@ -335,10 +349,12 @@ def train_to(
     checkpoint_seconds: float,
     progress: Progress,
     keep: Mapping[int, Path] = MappingProxyType({}),
+    deadline: Deadline = NEVER,
 ) -> nn.Module:
     """Train a surrogate, from `checkpoint` on where there is one, and write it to `out`.
 
-    After the steps in `keep` it is written to the path there, too, as if its training had ended then.
+    After the steps in `keep` it is written to the path there, too, as if its training had ended then. Raises
+    `TimeIsUp`, a checkpoint written, where the `deadline` comes first.
     """
     data = training_images(runtime, collection, config)
     about = about_surrogate(config, collection) | {"images": collection.source.digest}
@@ -357,9 +373,12 @@ def train_to(
         nonlocal saved
         if done in keep:
             save_tensors(keep[done], model.state_dict(), about_surrogate(replace(config, steps=done), collection))
-        if done < config.steps and time.monotonic() - saved >= checkpoint_seconds:
-            save_tensors(checkpoint, snapshot().tensors, about | {"step": done})
+        stop = may_stop(config, done) and deadline.near() and done < config.steps
+        if stop or (done < config.steps and time.monotonic() - saved >= checkpoint_seconds):
+            save_tensors(checkpoint, narrowed(snapshot().tensors), about | {"step": done})
             saved = time.monotonic()
+        if stop:
+            raise deadline.over("the surrogate", done, config.steps)
         if show(done == config.steps):
             figures = {"loss": float(loss), "batch": config.batch}
             progress(Event("surrogate", done, config.steps, "steps", figures))
@@ -368,6 +387,7 @@ def train_to(
     view, _ = make_view(config, collection.size)
     progress(Event("surrogate", begin.step, config.steps, "steps"))
     train_surrogate(runtime, model, data, view, config, begin=begin, after_step=after_step)
-    save_tensors(out, model.state_dict(), about_surrogate(config, collection))
+    trained = model.state_dict()
+    save_tensors(out, narrowed(trained) if config.cut_every else trained, about_surrogate(config, collection))
     checkpoint.unlink(missing_ok=True)
     return model

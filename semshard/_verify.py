@@ -168,6 +168,7 @@ def verify(
     originals = the_originals(opened, clean)
     split = load_split(opened, originals, config, progress)
     folder = _report_folder(report, opened)
+    examiner = replace(examiner, folder=folder)
     kept = Kept(folder / "victims.json")
     if jobs > 1:
         train_ahead(split, examiner, kept, jobs)

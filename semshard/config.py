@@ -31,6 +31,10 @@ METHODS = (*CELLS, ANY_CELL, "tap", "ntga", "sc")
 CELL_SETTINGS = ("noise_step", "model_step", "noise_views")
 NO_LIST = (("same",), ("none",))  # noise_views that are no list of their own
 _INNER = ("none", "random", "pgd")
+_CUT_EVERY = (
+    "Every so many training steps, and after the last, weights are rounded to 8 significant bits and momentum to 4, so "
+    "that an unfinished training can be carried elsewhere in few bytes; 0: never."
+)
 FORMATS = ("png", "jpeg", "webp")
 
 
@@ -80,6 +84,7 @@ class ProtectConfig:
     warm_up: float = setting(
         "Share of the surrogate's training over which rho_a and rho_r grow to their size; 0: they have it at once."
     )
+    cut_every: int = setting(_CUT_EVERY)
     rho_u: float = setting("Radius of the defensive noise: the budget.", radius=True)
     steps_u: int = setting("PGD steps K_u of the defensive noise.")
     alpha_u: float = setting("PGD step size of the defensive noise; follows --rho-u.", radius=True)
@@ -191,6 +196,7 @@ class VerifyConfig:
     lr_every: int = setting("The learning rate is divided by ten every so many steps.")
     momentum: float = setting("SGD momentum.")
     weight_decay: float = setting("SGD weight decay.")
+    cut_every: int = setting(_CUT_EVERY)
     steps_a: int = setting("PGD steps of the adversary.")
     step_share: float = setting("PGD step size of the adversary, as a share of its radius.")
     tune_lr: float = setting("Learning rate of fine-tuning, for probe and full.")
@@ -231,6 +237,7 @@ _AT_LEAST_ONE = (
     "craft_batch", "evaluations", "seeds", "patience", "quality", "max_pixels",
 )  # fmt: skip
 _AT_LEAST_ZERO = (
+    "cut_every",
     "pad",
     "crop",
     "groups",

@@ -5,6 +5,7 @@
     │   ├── SettingError      a setting has an impossible value or an unknown name
     │   ├── SourceError       there is no usable image collection at SOURCE
     │   └── OutputError       what lies at the output belongs to something else
+    ├── TimeIsUp              the time that the call was given is over               (exit code 75)
     └── RunError              the run started and could not be finished            (exit code 1)
         ├── TooManyRejects    more inputs are unusable than allowed
         ├── ShardError        shards or their manifest are broken or missing
@@ -38,6 +39,12 @@ class SourceError(UsageError):
 
 class OutputError(UsageError):
     """What lies at the output belongs to something else."""
+
+
+class TimeIsUp(SemshardError):
+    """The time that the call was given is over; the same call goes on from here."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class RunError(SemshardError):

@@ -23,8 +23,8 @@ _GRID_ONLY = (
     "noise_step", "model_step", "noise_views", "steps_u", "alpha_u", "draws", "rho_r", "rho_a", "steps_a", "alpha_a",
 )  # fmt: skip
 _NETWORK_ONLY = (
-    "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "label_noise", "warm_up", "final_draws",
-    "views", "pad", "crop",
+    "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "label_noise", "warm_up", "cut_every",
+    "final_draws", "views", "pad", "crop",
 )  # fmt: skip
 _UNUSED: dict[str, tuple[str, ...]] = {
     "tap": (*_GRID_ONLY, "label_noise", "warm_up", "patch"),

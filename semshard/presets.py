@@ -114,8 +114,8 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
     given = typed(ProtectConfig, given)
     method, cell = _method(given)
     base = _preset(_PROTECT, preset, size) | {
-        "preset": preset, "label_noise": 0.0, "warm_up": 0.0, "patch": 32 if _large(size) else 8, "shard_size": 1000,
-        "seed": 0, "precision": precision, "method": method, **cell, **PICTURES,
+        "preset": preset, "label_noise": 0.0, "warm_up": 0.0, "cut_every": 0, "patch": 32 if _large(size) else 8,
+        "shard_size": 1000, "seed": 0, "precision": precision, "method": method, **cell, **PICTURES,
     }  # fmt: skip
     base |= _METHOD.get(method, {}) | _METHOD_IN.get((preset, method), {})
     asked = given.get("views", ("paper",))
@@ -159,7 +159,7 @@ def verify_config(preset: str, size: Size, precision: str, given: Mapping[str, A
     base = _preset(_VERIFY, preset, size) | {
         "preset": preset, "rho_a": (4 / 255,), "holdout": 0.15, "seed": 0, "precision": precision,
         "countermeasure": ("none",), "start": ("scratch",), "protected_fraction": (1.0,), "seeds": 1, "tune_lr": 0.01,
-        "clean_share": (0.0, 0.1, 0.3, 0.5, 0.7),
+        "clean_share": (0.0, 0.1, 0.3, 0.5, 0.7), "cut_every": 0,
     }  # fmt: skip
     return VerifyConfig(**(base | typed(VerifyConfig, given)))
 

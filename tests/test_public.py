@@ -8,12 +8,12 @@ import semshard
 
 PUBLIC = {
     "AttackerResult", "AuditResult", "BenchResult", "CountermeasureInfo", "Event", "Failure", "FamilyInfo", "Figures",
-    "LedgerError", "MethodInfo", "OutputError", "Plan", "Progress", "ProtectConfig", "ProtectResult",
+    "LedgerError", "MethodInfo", "OutputError", "Plan", "PlannedPart", "Progress", "ProtectConfig", "ProtectResult",
     "ReproduceResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
     "SettingError", "ShardError", "Shards", "SourceError", "SourceKind", "SourceOptions", "SweepResult",
-    "TableCell", "TooManyRejects", "UsageError", "VerifyConfig", "VerifyResult", "VictimResult", "__version__",
-    "audit", "bench", "countermeasures", "methods", "open_shards", "plan", "preview", "protect", "reproduce",
-    "robustness", "source_kinds", "sweep", "train", "verify", "views",
+    "TableCell", "TimeIsUp", "TooManyRejects", "UsageError", "VerifyConfig", "VerifyResult", "VictimResult",
+    "__version__", "audit", "bench", "countermeasures", "methods", "open_shards", "plan", "plan_reproduction",
+    "preview", "protect", "reproduce", "robustness", "source_kinds", "sweep", "train", "verify", "views",
 }  # fmt: skip
 
 
@@ -37,5 +37,6 @@ def test_errors_carry_the_exit_code():
     assert issubclass(semshard.UsageError, semshard.SemshardError)
     assert semshard.UsageError.exit_code == 2
     assert semshard.RunError.exit_code == 1
+    assert semshard.TimeIsUp.exit_code == 75
     assert semshard.OutputError.exit_code == semshard.SettingError.exit_code == semshard.SourceError.exit_code == 2
     assert semshard.TooManyRejects.exit_code == semshard.LedgerError.exit_code == semshard.ShardError.exit_code == 1

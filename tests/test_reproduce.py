@@ -6,7 +6,7 @@ import re
 import pytest
 
 import semshard
-from semshard._reproduce import FIGURES, TABLES, _cells, _grouped, _networks, paper
+from semshard._cells import FIGURES, TABLES, cells_of, grouped, paper, with_networks
 from semshard.config import NETWORKS
 from semshard.presets import protect_config, verify_config
 from semshard.victims import BY_NAME
@@ -19,7 +19,7 @@ VICTIM = {"steps": 4, "batch": 8, "steps_a": 1, "evaluations": 2, "holdout": 0.3
 def every_cell(table):
     about = paper(table)
     for block in about.get("blocks") or [about]:
-        yield from _cells(about, block, ["*"])
+        yield from cells_of(about, block, ["*"])
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -54,7 +54,7 @@ def test_a_cell_names_the_network_that_is_trained():
     def networks(table, scale):
         about = paper(table)
         preset = verify_config(scale, (32, 32), "float32", {})
-        cells = _networks(_cells(about, about["blocks"][0], ["*"]), about["blocks"][0], preset)
+        cells = with_networks(cells_of(about, about["blocks"][0], ["*"]), about["blocks"][0], preset)
         return {cell.victim["network"] for cell in cells}
 
     assert networks("table2", "quick") == {"small"}
@@ -67,7 +67,7 @@ def test_noise_that_is_made_for_a_radius_follows_its_column():
     assert cells["SEM", "2/255"].protect["rho_a"] == "2/255"
     assert "rho_a" not in cells["EM", "2/255"].protect
     assert cells["Clean Data", "2/255"].protect is None
-    groups = _grouped(_cells(paper("table2"), paper("table2")["blocks"][0], ["*"]))
+    groups = grouped(cells_of(paper("table2"), paper("table2")["blocks"][0], ["*"]))
     assert len(groups) == 4 + 2 * 5, "four methods for all radii, REM and SEM anew for each"
 
 

@@ -74,3 +74,11 @@ def _one(conv: nn.Conv2d, shape: tuple[int, ...], dtype: torch.dtype) -> Callabl
     run = partial(F.conv2d, weight=weight, stride=conv.stride, padding=conv.padding, groups=conv.groups)
     gradient = torch.randn_like(run(x))
     return lambda: torch.autograd.grad(run(x), x, gradient)[0]
+
+
+def memory_copy(device: torch.device, repeats: int) -> float:
+    """Bytes a second, read and written, of a copy that no cache holds."""
+    count = 1 << (31 if device.type == "cuda" else 27)
+    a = torch.empty(count, dtype=torch.uint8, device=device).random_()
+    b = torch.empty_like(a)
+    return 2 * count / medians({"copy": lambda: b.copy_(a)}, repeats, device)["copy"]

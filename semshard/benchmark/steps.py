@@ -15,6 +15,7 @@ from ..config import ProtectConfig, VerifyConfig
 from ..engine import Runtime, deterministic, sgd
 from ..noise import Inner, craft, model_step, new_surrogate, surrogate_step
 from ..noise.craft import expected_gradient
+from ..noise.methods import cost
 from ..noise.views import make_view
 from . import plain
 from .ceilings import forward_flop
@@ -62,15 +63,13 @@ def steps(
     view, seen = make_view(protect, size)
     forward = forward_flop(model, seen) * protect.batch
     ours, others = sgd(model, protect), torch.optim.SGD(theirs.parameters(), lr=protect.lr)
-    final = protect.final()
+    final, asked = protect.final(), cost(protect)
+    assert asked
     rho, pad = verify.rho_a[-1], protect.pad
     alpha, times = rho * verify.step_share, verify.steps_a
 
     def stream() -> torch.Generator:
         return runtime.generator(0, "bench")
-
-    def noise_flop(config: ProtectConfig) -> float:
-        return 2 * forward * config.steps_u * config.draws
 
     def timed(name: str, flop: float, mine: Callable[[], Any], plainly: Callable[[], Any]) -> StepTime:
         with deterministic():
@@ -86,13 +85,13 @@ def steps(
     )
     yield timed(
         "surrogate step",
-        noise_flop(protect) + (2 * protect.steps_a + 3) * forward,
+        asked.training / (protect.steps * protect.batch) * forward,
         lambda: surrogate_step(runtime, model.train(), ours, images, labels, view, protect, 0),
         lambda: plain.surrogate_step(theirs, others, x, labels, protect),
     )
     yield timed(
         "crafting",
-        noise_flop(final),
+        asked.crafting * forward,
         lambda: craft(runtime, model, x, labels, view, final, stream()),
         lambda: plain.craft(theirs, x, labels, final),
     )

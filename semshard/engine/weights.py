@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -31,3 +32,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise LedgerError(f"{path} holds no weights written by semshard ({error})") from None
+
+
+def narrowed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same values, as bfloat16 where that loses no bit."""
+    short = {name: value.to(torch.bfloat16) for name, value in tensors.items() if value.dtype == torch.float32}
+    return tensors | {name: value for name, value in short.items() if torch.equal(value.float(), tensors[name])}

@@ -3,10 +3,9 @@
 from .adversary import Inner, adversary, inner, model_step
 from .ball import to_levels
 from .craft import add, craft
-from .surrogate import Checkpoint, new_surrogate, surrogate_step, train_surrogate
+from .surrogate import new_surrogate, surrogate_step, train_surrogate
 
 __all__ = [
-    "Checkpoint",
     "Inner",
     "add",
     "adversary",

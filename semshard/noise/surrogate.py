@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..config import ProtectConfig, Size
 from ..engine import Runtime, batch_numbers, deterministic, set_learning_rate, sgd
+from ..engine.checkpoint import Checkpoint, cut, restore, snapshot
 from ..models import build
 from ..threads import ahead
 from .adversary import inner, model_step
@@ -27,14 +28,6 @@ class Batches(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor | None]: ...
-
-
-@dataclass
-class Checkpoint:
-    """Where a training stands: all that goes on from `step` with the same result."""
-
-    step: int = 0
-    tensors: dict[str, Tensor] = field(default_factory=dict)  # model.* and momentum.*
 
 
 def new_surrogate(config: ProtectConfig, classes: int, size: Size, runtime: Runtime) -> nn.Module:
@@ -62,7 +55,7 @@ def train_surrogate(
     """
     optimiser = sgd(model, config)
     begin = begin or Checkpoint()
-    _restore(model, optimiser, begin)
+    restore(model, optimiser, begin)
     model.train()
     with deterministic():
         steps = range(begin.step, until or config.steps)
@@ -70,7 +63,8 @@ def train_surrogate(
         for step, (images, labels, sizes) in zip(steps, ahead(batches), strict=True):
             set_learning_rate(optimiser, config, step)
             loss = surrogate_step(runtime, model, optimiser, images, labels, view.on(sizes), config, step)
-            after_step(step + 1, loss, lambda done=step + 1: _snapshot(model, optimiser, done))  # type: ignore[misc]
+            cut(model, optimiser, config, step + 1)
+            after_step(step + 1, loss, partial(snapshot, model, optimiser, step + 1))
     return model
 
 
@@ -108,26 +102,3 @@ def exchanged(labels: Tensor, share: float, generator: torch.Generator) -> Tenso
         return labels
     chosen = torch.randperm(len(labels), generator=generator, device=labels.device)[:count]
     return labels.index_copy(0, chosen, labels[chosen.roll(1)])
-
-
-def _snapshot(model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> Checkpoint:
-    tensors = {f"model.{name}": value.detach().clone() for name, value in model.state_dict().items()}
-    for number, state in optimiser.state_dict()["state"].items():
-        tensors[f"momentum.{number}"] = state["momentum_buffer"].detach().clone()
-    return Checkpoint(step, tensors)
-
-
-def _restore(model: nn.Module, optimiser: torch.optim.Optimizer, begin: Checkpoint) -> None:
-    if not begin.step:
-        return
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "momentum": {}}
-    for key, value in begin.tensors.items():
-        kind, _, name = key.partition(".")
-        parts[kind][name] = value
-    model.load_state_dict(parts["model"])
-    if parts["momentum"]:
-        state = optimiser.state_dict()
-        state["state"] = {int(number): {"momentum_buffer": value} for number, value in parts["momentum"].items()}
-        optimiser.load_state_dict(state)
-        for parameter, of_it in optimiser.state.items():  # the fused step reads both in the order they lie in memory
-            of_it["momentum_buffer"] = torch.empty_like(parameter).copy_(of_it["momentum_buffer"])

@@ -2,15 +2,18 @@
 
 from .attacker import Attacker, attackers
 from .countermeasures import BY_NAME, Countermeasure, Filter, apply
-from .training import Labelled, Material, Point, Victim, train_victim
+from .stopping import Look
+from .training import Labelled, Material, Point, Standing, Victim, train_victim
 
 __all__ = [
     "BY_NAME",
     "Attacker",
     "Countermeasure",
     "Labelled",
+    "Look",
     "Material",
     "Point",
+    "Standing",
     "Victim",
     "Filter",
     "apply",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..config import VerifyConfig
 from ..engine import Runtime, batch_numbers, deterministic, parameter_step, set_learning_rate, sgd
+from ..engine.checkpoint import Checkpoint, cut, restore, snapshot
 from ..models import Weights, build, build_from, head
 from ..noise import Inner, adversary
 from ..noise.views import View, make_view
@@ -75,6 +76,15 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where a victim's training stands, and what was seen on the way."""
+
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    curve: tuple[Point, ...] = ()
+    looks: tuple[Look, ...] = ()
+
+
+@dataclass(frozen=True)
 class Victim:
     """A trained victim and the way it went."""
 
@@ -107,12 +117,14 @@ def train_victim(
     attacker: Attacker,
     seed: int,
     weights: Weights | None = None,
-    advance: Callable[[int, Tensor, Point | None], None] = lambda step, loss, point: None,
+    advance: Callable[[int, Tensor, Point | None, Callable[[], Standing]], None] = lambda *where: None,
+    begin: Standing | None = None,
 ) -> Victim:
     """Train a fresh victim as `attacker` does, following its accuracy on the test images.
 
     Draws, batches and initial weights depend on `seed` alone, so that victims differ in their data only. The pictures
-    have been through the attacker's filter already. `advance(steps done, loss, point or None)` follows every step.
+    have been through the attacker's filter already. `advance(steps done, loss, point or None, standing)` follows every
+    step; `standing()` is what to `begin` from to come to the same victim, bit for bit on the same machine.
     Raises `SettingError` where `weights` do not fit the network.
     """
     train = material.train
@@ -122,14 +134,20 @@ def train_victim(
     step_of = _Step(runtime, model, optimiser, view, attacker, config, classes)
     sample = train[:TRAIN_SAMPLE]
     due = {round(config.steps * k / config.evaluations) for k in range(1, config.evaluations + 1)}
-    curve: list[Point] = []
-    looks: list[Look] = []
+    begin = begin or Standing()
+    restore(model, optimiser, begin.checkpoint)
+    curve, looks = list(begin.curve), list(begin.looks)
     right = torch.zeros(0)
+
+    def standing(done: int) -> Standing:
+        return Standing(snapshot(model, optimiser, done), tuple(curve), tuple(looks))
+
     with deterministic():
-        for step in range(config.steps):
+        for step in range(begin.checkpoint.step, config.steps):
             set_learning_rate(optimiser, config, step)
             numbers = batch_numbers(len(train.labels), config.batch, seed, step)
             loss = step_of(train[numbers].to(runtime.device), runtime.generator(seed, "victim", step))
+            cut(model, optimiser, config, step + 1)
             point = None
             if step + 1 in due:
                 right = named_rightly(runtime, model, material.test, view)
@@ -139,7 +157,7 @@ def train_victim(
                 if material.validation:
                     published, clean = (named_rightly(runtime, model, each, view) for each in material.validation)
                     looks.append(Look(step + 1, share, published, clean))
-            advance(step + 1, loss, point)
+            advance(step + 1, loss, point, partial(standing, step + 1))
     return Victim(model, curve, right, stops(looks, config.patience, config.clean_share))
 
 

@@ -121,6 +121,26 @@ def test_a_table_of_the_paper_as_json_and_as_markdown(tmp_path, images):
     assert "no cell is called a:b" in wrong.stderr
 
 
+def test_a_table_is_planned_and_made_in_pieces(tmp_path, images):
+    line = ["reproduce", "table2", "--source", images, "--out", tmp_path / "t2", "--cells", "Clean Data:4/255"]
+    line += VICTIM[1:]
+    plan = json.loads(semshard(*line, "--dry-run", "--rates", "1e9,1e9", "--json").stdout)["parts"]
+    assert [part["part"] for part in plan] == ["images for clean images", "victim for Clean Data, 4/255"]
+    assert plan[1]["seconds"] == max(plan[1]["flop"], plan[1]["bytes"]) / 1e9 > 0
+    shown = semshard(*line, "--dry-run", "--rates", "1e9,1e9").stdout
+    assert "victim for Clean Data, 4/255" in shown
+    assert not (tmp_path / "t2").exists()
+    piece = [*line, "--cut-every", "1", "--minutes", "1e-9", "--state", tmp_path / "state"]
+    stopped = semshard(*piece, expect=75).stderr
+    assert "the time is up" in stopped.splitlines()[-1]
+    assert "error" not in stopped
+    assert (tmp_path / "state" / "state.json").exists()
+    semshard(*line, "--cut-every", "1")
+    assert "(89.5)" in (tmp_path / "t2" / "table2.md").read_text()
+    for wrong, words in (("fast", "is no FLOP,BYTES"), ("1,0", "above 0")):
+        assert words in semshard(*line, "--dry-run", "--rates", wrong, expect=2).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

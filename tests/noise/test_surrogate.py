@@ -1,13 +1,16 @@
 """Training the surrogate: it goes on after a stop as if there had been none, and leaves nothing changed behind."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from semshard.engine import batch_numbers, learning_rate, make_runtime
-from semshard.engine.weights import load_tensors, save_tensors
-from semshard.noise import Checkpoint, Inner, adversary, craft, new_surrogate, train_surrogate
+from semshard.engine.checkpoint import Checkpoint
+from semshard.engine.weights import load_tensors, narrowed, save_tensors
+from semshard.noise import Inner, adversary, craft, new_surrogate, train_surrogate
 from semshard.noise.surrogate import exchanged
 from semshard.noise.views import make_view
 from semshard.presets import protect_config
@@ -28,10 +31,10 @@ class Pictures:
         return self.images[numbers], numbers % 3, None
 
 
-def trained(**options):
-    model = new_surrogate(CONFIG, 3, (32, 32), RUNTIME)
-    view, _ = make_view(CONFIG, (32, 32))
-    return train_surrogate(RUNTIME, model, Pictures(), view, CONFIG, **options).state_dict()
+def trained(config=CONFIG, **options):
+    model = new_surrogate(config, 3, (32, 32), RUNTIME)
+    view, _ = make_view(config, (32, 32))
+    return train_surrogate(RUNTIME, model, Pictures(), view, config, **options).state_dict()
 
 
 def same(a, b):
@@ -47,6 +50,18 @@ def test_a_resumed_training_ends_in_the_same_weights(stop, tmp_path):
     assert same(trained(), trained(begin=saved[-1]))
     save_tensors(tmp_path / "checkpoint", saved[-1].tensors, {})
     assert same(trained(), trained(begin=Checkpoint(stop, load_tensors(tmp_path / "checkpoint")[0])))
+
+
+@pytest.mark.parametrize("stop", [2, 4])
+def test_a_training_with_cuts_is_carried_in_few_bytes_and_ends_in_the_same_weights(stop, tmp_path):
+    config, saved = replace(CONFIG, cut_every=2), []
+    whole = trained(config)
+    assert not same(whole, trained()), "cuts are a setting, since they change the weights"
+    trained(config, until=stop, after_step=lambda done, loss, snapshot: saved.append(snapshot()))
+    save_tensors(tmp_path / "short", narrowed(saved[-1].tensors), {})
+    save_tensors(tmp_path / "long", saved[-1].tensors, {})
+    assert (tmp_path / "short").stat().st_size < 0.6 * (tmp_path / "long").stat().st_size
+    assert same(whole, trained(config, begin=Checkpoint(stop, load_tensors(tmp_path / "short")[0])))
 
 
 def test_training_twice_gives_the_same_weights_and_another_seed_does_not():

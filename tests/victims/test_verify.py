@@ -11,11 +11,14 @@ import torch
 from PIL import Image
 
 import semshard
+from semshard._deadline import Deadline
 from semshard._split import control
+from semshard._unfinished import Unfinished
 from semshard.engine import make_runtime
+from semshard.engine.checkpoint import Checkpoint
 from semshard.presets import verify_config
 from semshard.sources.shapes import draw_shape
-from semshard.victims import Attacker, Labelled, Material, train_victim
+from semshard.victims import Attacker, Labelled, Look, Material, Point, Standing, train_victim
 from tests.conftest import TINY
 
 QUICK = {"preset": "quick", "steps": 4, "batch": 8, "steps_a": 1, "evaluations": 2, "holdout": 0.3}
@@ -115,6 +118,48 @@ def test_an_interrupted_grid_goes_on_where_it_stopped_and_ends_in_the_same_figur
     more = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **(PLAIN | {"steps_a": 2}))
     assert len(count) == 2 + 3, "another adversary is another victim, but of standard training"
     assert len(more.results) == 6
+
+
+def test_a_victim_that_was_killed_half_way_goes_on_from_there(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("semshard._unfinished.EVERY", 0)
+    grid = {"rho_a": "2/255", **PLAIN}
+    whole = semshard.verify(finished / "shards", report=tmp_path / "whole", **grid)
+
+    def killed(event):
+        if event.phase.startswith("protected") and event.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        semshard.verify(finished / "shards", report=tmp_path / "r", progress=killed, **grid)
+    assert len(list((tmp_path / "r").glob("victim-*"))) == 1
+    begun = []
+
+    def spy(*args):
+        begun.append(args[-1].checkpoint.step)
+        return train_victim(*args)
+
+    monkeypatch.setattr("semshard._examine.train_victim", spy)
+    again = semshard.verify(finished / "shards", report=tmp_path / "r", **grid)
+    assert begun == [1, 0], "the protected one goes on after its first step, the control is new"
+    assert [(r.curve, r.per_class) for r in again.results] == [(r.curve, r.per_class) for r in whole.results]
+    assert not list((tmp_path / "r").glob("victim-*"))
+
+
+def test_what_is_kept_of_another_training_or_broken_is_no_beginning(tmp_path):
+    path, deadline = tmp_path / "victim.safetensors", Deadline()
+    mine = Unfinished(path, "mine", deadline)
+    assert mine.load() == Standing()
+    path.write_bytes(b"half a file")
+    assert mine.load() == Standing()
+    look = Look(2, 0.5, torch.tensor([True, False]), torch.tensor([False, False]))
+    found = Standing(Checkpoint(2, {"model.a": torch.ones(2)}), (Point(2, 0.5, 0.25),), (look,))
+    config = verify_config("quick", (32, 32), "float32", {"steps": 4, "cut_every": 2})
+    with pytest.raises(semshard.TimeIsUp, match="theirs stands at step 2 of 4"):
+        Unfinished(path, "theirs", Deadline(1e-9)).after("theirs", 2, config, lambda: found)
+    assert mine.load() == Standing()
+    kept = Unfinished(path, "theirs", deadline).load()
+    assert (kept.checkpoint.step, kept.curve, kept.looks[0].step) == (2, found.curve, 2)
+    assert torch.equal(kept.looks[0].published, look.published)
 
 
 def test_without_a_countermeasure_the_usual_ones_are_tried_with_and_without_an_adversary(finished, tmp_path):

@@ -81,7 +81,7 @@ def cost(config: ProtectConfig) -> Cost | None:
     """What the settings ask of the network; None for methods without one."""
     if not config.has_surrogate:
         return None
-    inside = {"none": 0, "random": 0, "pgd": 2 * config.steps_a}
+    inside = {"none": 0, "random": 0, "pgd": 2 * config.steps_a if config.rho_a else 0}
     noise = 0 if config.method == "tap" else config.steps_u * config.draws * (2 + inside[config.noise_step])
     training = config.steps * config.batch * (noise + 3 + inside[config.model_step])
     return Cost(training, config.final_steps * config.final_draws * (2 + inside[config.noise_step]))

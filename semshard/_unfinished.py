@@ -1,0 +1,77 @@
+"""A victim's unfinished training on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ._deadline import Deadline
+from .config import VerifyConfig
+from .engine.checkpoint import Checkpoint, may_stop
+from .engine.weights import load_tensors, narrowed, save_tensors
+from .errors import LedgerError
+from .victims import Look, Point, Standing
+
+EVERY = 60.0  # seconds between two checkpoints
+_LOOKS = ("published", "clean")
+
+
+@dataclass
+class Unfinished:
+    """The file in which the training with fingerprint `key` waits to go on."""
+
+    path: Path
+    key: str
+    deadline: Deadline
+    before: float = 0.0  # seconds that the training took in earlier calls
+    _start: float = field(default_factory=time.monotonic)
+    _saved: float = field(default_factory=time.monotonic)
+
+    def load(self) -> Standing:
+        """Where the training stands; at its beginning where nothing is kept of it, or by another program."""
+        try:
+            tensors, about = load_tensors(self.path)
+        except LedgerError:
+            return Standing()
+        if about.get("key") != self.key:
+            return Standing()
+        self.before = about["seconds"]
+        looks = [
+            Look(step, test, *(tensors.pop(f"look.{number}.{name}") for name in _LOOKS))
+            for number, (step, test) in enumerate(about["looks"])
+        ]
+        curve = tuple(Point(**point) for point in about["curve"])
+        return Standing(Checkpoint(about["step"], tensors), curve, tuple(looks))
+
+    @property
+    def seconds(self) -> float:
+        """What the training took up to now."""
+        return self.before + time.monotonic() - self._start
+
+    def after(self, what: str, done: int, config: VerifyConfig, standing: Callable[[], Standing]) -> None:
+        """Keep the training from time to time. Raises `TimeIsUp`, it being kept, where the deadline comes first."""
+        stop = may_stop(config, done) and self.deadline.near()
+        if done == config.steps:
+            return
+        if stop or time.monotonic() - self._saved >= EVERY:
+            self._save(standing())
+            self._saved = time.monotonic()
+        if stop:
+            raise self.deadline.over(what, done, config.steps)
+
+    def _save(self, found: Standing) -> None:
+        seen = {
+            f"look.{number}.{name}": getattr(look, name) for number, look in enumerate(found.looks) for name in _LOOKS
+        }
+        about = {
+            "key": self.key, "step": found.checkpoint.step, "seconds": round(self.seconds, 1),
+            "curve": [asdict(point) for point in found.curve],
+            "looks": [(look.step, look.test) for look in found.looks],
+        }  # fmt: skip
+        save_tensors(self.path, narrowed(found.checkpoint.tensors) | seen, about)
+
+    def finished(self) -> None:
+        """Nothing of it waits any more."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,41 @@
+"""The machine that something was measured on."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from typing import Any
+
+import torch
+
+from .._version import __version__
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The machine, in words and versions."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **(_cuda() if device.type == "cuda" else {}),
+        "semshard": __version__,
+    }
+
+
+def _cpu() -> str:
+    extensions = {
+        "AVX-512 BF16": "_is_avx512_bf16_supported",
+        "AMX": "_is_amx_tile_supported",
+    }
+    found = [name for name, probe in extensions.items() if getattr(torch.cpu, probe, lambda: False)()]
+    return ", ".join([platform.machine(), *found])
+
+
+def _cuda() -> dict[str, Any]:
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        driver = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        driver = "unknown"
+    return {"driver": driver, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call]

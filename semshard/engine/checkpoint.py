@@ -1,0 +1,79 @@
+"""Where a training stands: exactly, or cut short so that it can be carried elsewhere in few bytes.
+
+A training with `cut_every` rounds its weights and momentum after every so many steps and goes on from the rounded
+ones, whether it stops there or not. So one that was carried from machine to machine, and one that ran in one piece,
+come to the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..config import ProtectConfig, VerifyConfig
+
+WEIGHT_BITS = 8  # significant bits of a weight after a cut, those of bfloat16, which a step computes with anyway
+MOMENTUM_BITS = 4  # of a momentum, which is forgotten within tens of steps
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training stands: all that goes on from `step` with the same result."""
+
+    step: int = 0
+    tensors: dict[str, Tensor] = field(default_factory=dict)  # model.* and momentum.*
+
+
+def snapshot(model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> Checkpoint:
+    """A copy of all that a training goes on with after `step` steps."""
+    tensors = {f"model.{name}": value.detach().clone() for name, value in model.state_dict().items()}
+    for number, state in optimiser.state_dict()["state"].items():
+        tensors[f"momentum.{number}"] = state["momentum_buffer"].detach().clone()
+    return Checkpoint(step, tensors)
+
+
+def restore(model: nn.Module, optimiser: torch.optim.Optimizer, begin: Checkpoint) -> None:
+    """`snapshot` undone, in the tensors that the model has."""
+    if not begin.step:
+        return
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "momentum": {}}
+    for key, value in begin.tensors.items():
+        kind, _, name = key.partition(".")
+        parts[kind][name] = value
+    model.load_state_dict(parts["model"])
+    if parts["momentum"]:
+        state = optimiser.state_dict()
+        state["state"] = {int(number): {"momentum_buffer": value} for number, value in parts["momentum"].items()}
+        optimiser.load_state_dict(state)
+        for parameter, of_it in optimiser.state.items():  # the fused step reads both in the order they lie in memory
+            of_it["momentum_buffer"] = torch.empty_like(parameter).copy_(of_it["momentum_buffer"])
+
+
+def may_stop(config: ProtectConfig | VerifyConfig, done: int) -> bool:
+    """Whether a training that stops after `done` steps can be carried elsewhere: at a cut, or anywhere without cuts."""
+    return not config.cut_every or done == config.steps or done % config.cut_every == 0
+
+
+@torch.no_grad()
+def cut(model: nn.Module, optimiser: torch.optim.Optimizer, config: ProtectConfig | VerifyConfig, done: int) -> None:
+    """Round weights and momentum in place where the settings want it after `done` steps.
+
+    Vectors, as batch norm has them, stay as they are: they are few.
+    """
+    if not config.cut_every or not may_stop(config, done):
+        return
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.copy_(rounded(parameter, WEIGHT_BITS))
+            momentum = optimiser.state.get(parameter, {}).get("momentum_buffer")
+            if momentum is not None:
+                momentum.copy_(rounded(momentum, MOMENTUM_BITS))
+
+
+def rounded(values: Tensor, bits: int) -> Tensor:
+    """float32 values rounded to `bits` significant bits, halves away from zero."""
+    dropped = 24 - bits
+    whole = values.contiguous().view(torch.int32) + (1 << (dropped - 1))
+    return (whole & -(1 << dropped)).view(torch.float32)

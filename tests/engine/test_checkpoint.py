@@ -1,0 +1,148 @@
+"""Trainings that stop and go on: exactly as if they had not, and at cuts in few bytes."""
+
+import math
+import time
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semshard._deadline import Deadline
+from semshard.engine import make_runtime, sgd
+from semshard.engine.checkpoint import MOMENTUM_BITS, WEIGHT_BITS, Checkpoint, cut, restore, rounded, snapshot
+from semshard.engine.weights import load_tensors, narrowed, save_tensors
+from semshard.errors import TimeIsUp
+from semshard.presets import protect_config, verify_config
+from semshard.victims import Attacker, Labelled, Material, train_victim
+
+RUNTIME = make_runtime("cpu")
+finite = st.floats(width=32, min_value=-(2.0**99), max_value=2.0**99, allow_subnormal=False)
+
+
+@given(st.lists(finite, min_size=1, max_size=20), st.integers(2, 20))
+def test_rounding_keeps_so_many_significant_bits_and_takes_the_nearest(values, bits):
+    x = torch.tensor(values, dtype=torch.float32)
+    for before, after in zip(x.tolist(), rounded(x, bits).tolist(), strict=True):
+        mantissa, _ = math.frexp(after)
+        assert float(mantissa * 2**bits).is_integer()
+        if abs(before) > 1e-37:  # a subnormal number has fewer bits to keep
+            _, exponent = math.frexp(before)
+            assert abs(after - before) <= 2.0 ** (exponent - bits - 1), "more than half of the last bit kept"
+
+
+def test_eight_bits_are_those_of_bfloat16():
+    x = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(rounded(x, 8).to(torch.bfloat16).float(), rounded(x, 8))
+    assert (rounded(x, 8) == x.to(torch.bfloat16).float()).float().mean() > 0.99, (
+        "but for halves, that go to even there"
+    )
+
+
+def some_training(**given):
+    config = protect_config("quick", (32, 32), "float32", {"cut_every": 2, "steps": 5, **given})
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten())
+    model = model.to(memory_format=torch.channels_last)
+    optimiser = sgd(model, config)
+    model(torch.randn(2, 3, 8, 8)).square().sum().backward()
+    optimiser.step()
+    return config, model, optimiser
+
+
+@pytest.mark.parametrize(("done", "is_cut"), [(1, False), (2, True), (3, False), (4, True), (5, True)])
+def test_a_cut_rounds_what_is_large_every_so_many_steps_and_at_the_end(done, is_cut):
+    config, model, optimiser = some_training()
+    before = snapshot(model, optimiser, done).tensors
+    cut(model, optimiser, config, done)
+    after = snapshot(model, optimiser, done).tensors
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == ({"model.0.weight", "momentum.0"} if is_cut else set())
+    if is_cut:
+        assert torch.equal(after["model.0.weight"], rounded(before["model.0.weight"], WEIGHT_BITS))
+        assert torch.equal(after["momentum.0"], rounded(before["momentum.0"], MOMENTUM_BITS))
+
+
+def test_without_cuts_nothing_is_rounded():
+    config, model, optimiser = some_training(cut_every=0)
+    before = snapshot(model, optimiser, 4).tensors
+    cut(model, optimiser, config, 4)
+    assert all(torch.equal(before[name], value) for name, value in snapshot(model, optimiser, 4).tensors.items())
+
+
+def test_a_training_that_was_cut_is_kept_in_few_bytes_and_comes_back_whole(tmp_path):
+    config, model, optimiser = some_training()
+    cut(model, optimiser, config, 2)
+    here = snapshot(model, optimiser, 2)
+    save_tensors(tmp_path / "short", narrowed(here.tensors), {})
+    kept = load_tensors(tmp_path / "short")[0]
+    assert kept["model.0.weight"].dtype == kept["momentum.0"].dtype == torch.bfloat16
+    _, other, theirs = some_training()
+    restore(other, theirs, Checkpoint(2, kept))
+    there = snapshot(other, theirs, 2)
+    assert here.tensors.keys() == there.tensors.keys()
+    assert all(torch.equal(here.tensors[name], there.tensors[name]) for name in here.tensors)
+    assert all(value.dtype == there.tensors[name].dtype for name, value in here.tensors.items())
+
+
+def test_values_that_bfloat16_does_not_hold_are_left_alone():
+    tensors = {"a": torch.tensor([1.0, 1.5]), "b": torch.tensor([1.0, 0.1]), "n": torch.tensor(3)}
+    kinds = {name: value.dtype for name, value in narrowed(tensors).items()}
+    assert kinds == {"a": torch.bfloat16, "b": torch.float32, "n": torch.int64}
+
+
+# --- victims ------------------------------------------------------------------------------------------------------
+
+
+def pictures(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 3, 32, 32), generator=generator).to(torch.uint8)
+    return Labelled(images, torch.arange(count) % 3)
+
+
+@pytest.mark.parametrize(
+    ("countermeasure", "rho_a", "cut_every"), [("none", 2 / 255, 0), ("none", 0.0, 2), ("early-stop", 0.0, 2)]
+)
+def test_a_victim_that_stops_and_goes_on_is_the_one_that_did_not(countermeasure, rho_a, cut_every):
+    config = verify_config(
+        "quick", (32, 32), RUNTIME.precision,
+        {"steps": 5, "batch": 8, "steps_a": 1, "evaluations": 5, "lr_every": 2, "cut_every": cut_every, "patience": 2},
+    )  # fmt: skip
+    validation = (pictures(6, 2), pictures(6, 3)) if countermeasure == "early-stop" else None
+    material = Material(pictures(20, 0), pictures(10, 1), validation)
+    recipe = RUNTIME, material, 3, config, Attacker("small", rho_a, countermeasure), 0, None
+    found = []
+    whole = train_victim(*recipe, lambda step, loss, point, standing: found.append(standing()))
+    assert [each.checkpoint.step for each in found] == [1, 2, 3, 4, 5]
+    for begin in found[:-1]:
+        again = train_victim(*recipe, lambda *where: None, begin)
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(whole.model.state_dict().values(), again.model.state_dict().values(), strict=True)
+        )
+        assert (again.curve, again.stops) == (whole.curve, whole.stops)
+        assert torch.equal(again.right, whole.right)
+
+
+# --- the deadline -------------------------------------------------------------------------------------------------
+
+
+def test_a_deadline_lets_no_call_end_without_progress_and_begins_nothing_late():
+    deadline = Deadline(0)
+    deadline.begin("the first")
+    assert deadline.near()
+    with pytest.raises(TimeIsUp, match="before the second"):
+        deadline.begin("the second")
+
+
+def test_a_deadline_is_near_where_the_next_stretch_would_pass_it():
+    deadline = Deadline(0.5)
+    time.sleep(0.05)
+    assert not deadline.near()
+    time.sleep(0.3)
+    assert deadline.near(), "0.35 of 0.5 seconds are over, and the last stretch took 0.3"
+
+
+def test_without_a_deadline_there_is_always_time():
+    deadline = Deadline()
+    assert not deadline.near()
+    deadline.begin("anything")
