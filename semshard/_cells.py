@@ -76,7 +76,7 @@ def _made(about: Mapping[str, Any], base: Any, row: Any, column: Any, victim: Ma
         return None
     made = {**base, **row, **column}
     if made.get("method") in about.get("protect_follows", ()):
-        made["rho_a"] = victim["rho_a"]
+        made.setdefault("rho_a", victim["rho_a"])
     return made
 
 

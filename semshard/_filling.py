@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from .benchmark.work import Network, Work, network
 from .config import ProtectConfig, Size, VerifyConfig
 from .engine import make_runtime
 from .errors import SettingError
-from .forms import fingerprint, to_json
+from .forms import fingerprint, to_json, used
 from .noise.views import make_view
 from .presets import protect_config, verify_config
 from .progress import remarks, under
@@ -79,6 +80,8 @@ class Filling:
         cells = cells_of(about, block, patterns)
         self.runtime = make_runtime(study.device, str(study.settings.get("precision", "auto")), remarks(study.progress))
         self.source, self.test = open_source(study.source), open_source(test) if test else None
+        opened = {"source": self.source, "test": self.test}
+        self._digests = {name: source.digest for name, source in opened.items() if source}
         self.wanted = with_networks(cells, block, self._recipe())
         worth = grouped(by_worth(self.wanted, patterns))
         self.groups = [self._group(made, some, seed) for seed in self.seeds for made, some in worth]
@@ -97,7 +100,9 @@ class Filling:
             self.deadline.begin(group.label)
             self._at_work = group
             split, examiner = self._examination(group)
-            for cell in todo:
+            for number, cell in enumerate(todo):
+                protected = any(each.protect is not None for each in todo[number:])
+                self._at_work = group if protected else None
                 self.deadline.begin(_label(cell, group.seed, self.seeds))
                 self._examine(cell, split, examiner, kept, group.seed)
             self._at_work = None
@@ -113,8 +118,13 @@ class Filling:
                 yield self._victim_part(cell, group.seed)
 
     def parts(self) -> list[dict[str, Any]]:
-        """What was done of the plan."""
-        return self.record.parts(part.key for part in self.plan())
+        """What was done of the plan, and what came to it where clean victims were left to do alone."""
+        return self.record.parts(self._labels())
+
+    def machines(self) -> dict[str, dict[str, Any]]:
+        """Those that did it."""
+        used = {part["machine"] for part in self.parts()}
+        return {name: about for name, about in self.record.machines.items() if name in used}
 
     def cells(self) -> list[TableCell]:
         """The wanted cells in the paper's order, ours filled in where all seeds are known."""
@@ -131,10 +141,19 @@ class Filling:
         recipe = to_json(self._recipe())
         return (first["samples"], first["victim"]) if first else ({"train": 0, "test": 0}, recipe)
 
+    def protections(self) -> dict[str, dict[str, Any]]:
+        """The settings of every protection."""
+        return {group.label: used(self._config(group)) for group in self.groups}
+
     def digests(self) -> dict[str, str]:
         """SHA-256 in hex of what went in and of what was made."""
-        tested = {"test": self.test.digest} if self.test else {}
-        return {"source": self.source.digest, **tested, **self.record.digests}
+        made = {label: self.record.digests[key] for key, label in self._labels().items() if key in self.record.digests}
+        return self._digests | made
+
+    def _labels(self) -> dict[str, str]:
+        alone = (self._group(ONLY_CLEAN, [], seed) for seed in self.seeds)
+        more = (self._images_part(group, self._config(group), 0) for group in alone)
+        return {part.key: part.label for part in itertools.chain(self.plan(), more)}
 
     def carried(self) -> list[str]:
         """The files below `out` that another machine needs to go on."""
@@ -164,7 +183,7 @@ class Filling:
         whole = {**made, **self.protection}
         name = f"{made.get('method', 'cell')}-{fingerprint(whole, self.study.scale, seed)[:8]}"
         protected = next((cell for cell in cells if cell.protect is not None), None)
-        label = _label(protected, seed, self.seeds) if protected else "clean images"
+        label = _label(protected, seed, self.seeds) if protected else "clean victims"
         return Group(name, label, whole, cells, seed)
 
     def _config(self, group: Group) -> ProtectConfig:
@@ -173,9 +192,8 @@ class Filling:
     def _key(self, cell: TableCell, seed: int) -> str:
         """The fingerprint of a cell: all that its victim depends on."""
         where = __version__, torch.__version__, self.runtime.device.type, self.study.scale
-        images = self.source.digest, self.test.digest if self.test else ""
         return fingerprint(
-            *where, *images, cell.protect, self.protection, cell.victim, to_json(self._recipe([cell])), seed
+            *where, self._digests, cell.protect, self.protection, cell.victim, to_json(self._recipe([cell])), seed
         )
 
     def _known(self, cell: TableCell, seed: int) -> dict[str, Any] | None:
@@ -214,7 +232,7 @@ class Filling:
         if made.made:
             part = self._images_part(group, config, made.samples)
             self.record.add(part.key, part.label, sum(made.seconds.values()), part.work)
-            self.record.digest(f"manifest for {group.label}", folder / "manifest.json")
+            self.record.digest(part.key, folder / "manifest.json")
         shards = open_shards(folder)
         recipe = self._recipe(group.cells)
         split = load_split(shards, the_originals(shards, None), recipe, told)
@@ -236,7 +254,7 @@ class Filling:
             part = self._surrogate_part(group, config)
             with self.record.timed(part.key, part.label, part.work):
                 train_within(self.deadline, self.study.source, path, request, self.runtime, _SECONDS)
-            self.record.digest(f"surrogate for {group.label}", path)
+            self.record.digest(part.key, path)
         return path
 
     def _examine(self, cell: TableCell, split: Split, examiner: Examiner, kept: Kept, seed: int) -> None:

@@ -79,14 +79,14 @@ class Record:
             found.append({**part, "flop_per_second": round(rate), "share": round(share, 4)})
         return found
 
-    def digest(self, label: str, path: Path) -> None:
+    def digest(self, key: str, path: Path) -> None:
         """Keep the SHA-256 of a file that may not stay."""
-        self._known["digests"][label] = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._known["digests"][key] = hashlib.sha256(path.read_bytes()).hexdigest()
         write_json(self.path, self._known)
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 in hex, by what it is of."""
+        """SHA-256 in hex, by the key of the part that made the file."""
         return self._known["digests"]
 
     @property

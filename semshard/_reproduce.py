@@ -37,9 +37,10 @@ class ReproduceResult:
     victim: dict[str, Any]  # settings
     notes: list[str]
     out: str  # the folder of the shards, the kept victims, TABLE.md and TABLE.json
+    protections: dict[str, dict[str, Any]] = field(default_factory=dict)  # settings
     parts: list[dict[str, Any]] = field(default_factory=list)  # of the work: seconds, operations, bytes, machine
     machines: dict[str, dict[str, Any]] = field(default_factory=dict)  # by name: hardware, versions, date, rates
-    digests: dict[str, str] = field(default_factory=dict)  # SHA-256 of sources, surrogates, manifests
+    digests: dict[str, str] = field(default_factory=dict)  # SHA-256 of sources, surrogates, and manifests of images
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -109,8 +110,9 @@ def reproduce(
 
     Shards and victims are kept in `out`, so that the same call goes on where it stopped. After about `minutes` it stops
     by itself and raises `TimeIsUp`. What another machine needs to go on is then in the folder `state`, in a few files;
-    a call with an empty `out` begins with what is there. With scale "paper" trainings are cut 125 and 1,000
-    steps, so that a table is the same, bit for bit on machines of one kind, in one piece or in many.
+    a call with an empty `out` begins with what is there. With scale "paper" the
+    trainings are cut (`cut_every`), and the table is the same, bit for bit on machines of one kind, in one piece or
+    in many.
 
     Raises as `protect` and `verify`, and `SettingError` for a table, dataset or cell that the paper does not have.
     """
@@ -118,6 +120,8 @@ def reproduce(
     block = block_of(table, about, dataset)
     if minutes is not None and minutes <= 0:
         raise SettingError(f"minutes = {minutes} must be above 0")
+    if table in FIGURES and (seeds != 1 or list(cells) != ["*"] or test or minutes or state):
+        raise SettingError(f"{table} has one seed and no cells to choose from, and is made in one piece")
     out = Path(out)
     if state and not (out.exists() and any(out.iterdir())):
         unpack(Path(state), out)
@@ -125,8 +129,6 @@ def reproduce(
     out.chmod(0o700)
     study = Study(source, out, scale, device, progress, settings, protection or {})
     if table in FIGURES:
-        if seeds != 1 or list(cells) != ["*"] or test or minutes or state:
-            raise SettingError(f"{table} has one seed and no cells to choose from, and is made in one piece")
         found, samples, victim = STUDIES[table](study, about)
         result = ReproduceResult(
             table, about["title"], block["dataset"], scale, seeds, found, samples, victim, about["notes"], str(out)
@@ -174,7 +176,7 @@ def _result(filling: Filling, table: str, scale: str, about: Mapping[str, Any], 
     samples, victim = filling.examined()
     return ReproduceResult(
         table, about["title"], dataset, scale, len(filling.seeds), filling.cells(), samples, victim, about["notes"],
-        str(filling.study.out), filling.parts(), filling.record.machines, filling.digests(),
+        str(filling.study.out), filling.protections(), filling.parts(), filling.machines(), filling.digests(),
     )  # fmt: skip
 
 

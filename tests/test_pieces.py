@@ -88,7 +88,7 @@ def test_carried_to_a_bare_machine_after_every_piece_it_is_the_same(whole, tmp_p
     assert made == public(home / "out"), "the noise was made again, and is the same"
     assert largest > sum(path.stat().st_size for path in state.iterdir()), "at the end only figures are carried"
     assert {part["part"] for part in found.parts} >= {"surrogate for SEM, 4/255", "victim for Control, 4/255"}
-    assert {"source", "surrogate for SEM, 4/255", "manifest for SEM, 4/255"} <= found.digests.keys()
+    assert {"source", "surrogate for SEM, 4/255", "images for SEM, 4/255"} <= found.digests.keys()
 
 
 def test_a_carried_surrogate_lies_in_two_bytes_a_weight(whole):
@@ -116,6 +116,7 @@ def test_the_result_says_what_was_done_where_and_how_fast(whole):
     (machine,) = found.machines.values()
     assert machine["matrix_product"] > 0
     assert machine["memory_copy"] > 0
+    assert found.protections["SEM, 4/255"]["cut_every"] == CUT["cut_every"]
     of = {part["part"]: part for part in found.parts}
     planned = semshard.plan_reproduction(
         "table2", home / "images", cells=CELLS, protection={**SMALL, **CUT}, device="cpu", given=(1e9, 1e9),

@@ -66,6 +66,7 @@ def test_noise_that_is_made_for_a_radius_follows_its_column():
     cells = {(cell.row, cell.column): cell for cell in every_cell("table2")}
     assert cells["SEM", "2/255"].protect["rho_a"] == "2/255"
     assert "rho_a" not in cells["EM", "2/255"].protect
+    assert cells["SEM of 4/255", "0"].protect == cells["SEM", "4/255"].protect, "made once for every column"
     assert cells["Clean Data", "2/255"].protect is None
     groups = grouped(cells_of(paper("table2"), paper("table2")["blocks"][0], ["*"]))
     assert len(groups) == 4 + 2 * 5, "four methods for all radii, REM and SEM anew for each"

@@ -125,7 +125,7 @@ def test_a_table_is_planned_and_made_in_pieces(tmp_path, images):
     line = ["reproduce", "table2", "--source", images, "--out", tmp_path / "t2", "--cells", "Clean Data:4/255"]
     line += VICTIM[1:]
     plan = json.loads(semshard(*line, "--dry-run", "--rates", "1e9,1e9", "--json").stdout)["parts"]
-    assert [part["part"] for part in plan] == ["images for clean images", "victim for Clean Data, 4/255"]
+    assert [part["part"] for part in plan] == ["images for clean victims", "victim for Clean Data, 4/255"]
     assert plan[1]["seconds"] == max(plan[1]["flop"], plan[1]["bytes"]) / 1e9 > 0
     shown = semshard(*line, "--dry-run", "--rates", "1e9,1e9").stdout
     assert "victim for Clean Data, 4/255" in shown
