@@ -18,7 +18,7 @@ from ._examine import Examiner, Kept
 from ._grid import victim_figures
 from ._protect import protect
 from ._record import Record
-from ._split import Split, load_split, the_originals, with_test
+from ._split import Split, check_test, load_split, the_originals, with_test
 from ._studies import Study, TableCell
 from ._train import Request, train_within
 from ._version import __version__
@@ -32,7 +32,7 @@ from .presets import protect_config, verify_config
 from .progress import remarks, under
 from .radii import parse_radius
 from .shards import open_shards
-from .sources import SourceOptions, open_source, scan
+from .sources import Source, SourceOptions, open_source, scan
 from .victims import Attacker
 
 CUT_EVERY = {"paper": (125, 1_000)}  # steps of a surrogate and of a victim, in a scale where cuts are not asked for
@@ -80,6 +80,12 @@ class Filling:
         cells = cells_of(about, block, patterns)
         self.runtime = make_runtime(study.device, str(study.settings.get("precision", "auto")), remarks(study.progress))
         self.source, self.test = open_source(study.source), open_source(test) if test else None
+        if self.test:
+            check_test(self.test, self.source.classes)
+            if self.size is None or self._size_of(self.test) != self.size:
+                raise SettingError(
+                    f"{self.test.spec} cannot test {self.source.spec}: images of another size, or of several"
+                )
         opened = {"source": self.source, "test": self.test}
         self._digests = {name: source.digest for name, source in opened.items() if source}
         self.wanted = with_networks(cells, block, self._recipe())
@@ -108,14 +114,18 @@ class Filling:
             self._at_work = None
 
     def plan(self) -> Iterator[Part]:
-        """Every part of the work, in order, done or not."""
+        """Every part of the work, in order, done or not; a victim that several cells ask for counts once."""
+        victims = set[str]()
         for group in self.groups:
             config = self._config(group)
             if config.has_surrogate:
                 yield self._surrogate_part(group, config)
             yield self._images_part(group, config, len(self.source))
             for cell in group.cells:
-                yield self._victim_part(cell, group.seed)
+                part = self._victim_part(cell, group.seed)
+                if part.key not in victims:
+                    yield part
+                victims.add(part.key)
 
     def parts(self) -> list[dict[str, Any]]:
         """What was done of the plan, and what came to it where clean victims were left to do alone."""
@@ -168,8 +178,11 @@ class Filling:
     @functools.cached_property
     def size(self) -> Size:
         """That of the first images; None where they have several."""
-        numbers = range(min(_LOOK_AT, len(self.source)))
-        return scan(self.source, resolution=int(self.protection.get("resolution", 0)), numbers=numbers).size
+        return self._size_of(self.source)
+
+    def _size_of(self, source: Source) -> Size:
+        numbers = range(min(_LOOK_AT, len(source)))
+        return scan(source, resolution=int(self.protection.get("resolution", 0)), numbers=numbers).size
 
     def _recipe(self, cells: Sequence[TableCell] = ()) -> VerifyConfig:
         plain = verify_config(self.study.scale, self.size, self.runtime.precision, self.settings)
@@ -189,12 +202,12 @@ class Filling:
     def _config(self, group: Group) -> ProtectConfig:
         return protect_config(self.study.scale, self.size, self.runtime.precision, group.made)
 
-    def _key(self, cell: TableCell, seed: int) -> str:
-        """The fingerprint of a cell: all that its victim depends on."""
+    def _key(self, cell: TableCell, seed: int, *but: str) -> str:
+        """The fingerprint of a cell: all that its figures depend on, `but` some of what its victim is asked for."""
         where = __version__, torch.__version__, self.runtime.device.type, self.study.scale
-        return fingerprint(
-            *where, self._digests, cell.protect, self.protection, cell.victim, to_json(self._recipe([cell])), seed
-        )
+        asked = {name: value for name, value in cell.victim.items() if name not in but}
+        recipe = to_json(self._recipe([] if but else [cell]))
+        return fingerprint(*where, self._digests, cell.protect, self.protection, asked, recipe, seed)
 
     def _known(self, cell: TableCell, seed: int) -> dict[str, Any] | None:
         return self.record.cell(self._key(cell, seed))
@@ -217,7 +230,8 @@ class Filling:
         tested = len(self.test) if self.test else round(recipe.holdout * len(self.source))
         of_it = self._network(cell.victim["network"], recipe)
         work = of_it.victim(recipe, parse_radius(cell.victim["rho_a"]), tested)
-        return Part(self._key(cell, seed), f"victim for {_label(cell, seed, self.seeds)}", work)
+        key = self._key(cell, seed, "patience", "clean_ratio")  # one training is stopped by every rule
+        return Part(f"victim {key}", f"victim for {_label(cell, seed, self.seeds)}", work)
 
     def _examination(self, group: Group) -> tuple[Split, Examiner]:
         """The protected images of a group, made where they are not there yet, and who examines them."""
@@ -264,16 +278,20 @@ class Filling:
         kind = asked.get("data", "clean") if cell.protect is None else "protected"
         material = split.material(kind, attacker.countermeasure)
         phase = f"{cell.row}, {cell.column}: {attacker.name}"
+        new = examiner.key(material, attacker, seed) not in kept
         figures = victim_figures(examiner, kept, phase, material, attacker, seed)
         final = figures["final"]
         if "patience" in asked:
             rule = to_scale(asked["patience"], config), asked["clean_ratio"]
             final = next(stop.test for stop in figures["stops"] if (stop.patience, stop.clean_share) == rule)
-        part = self._victim_part(cell, seed)
-        self.record.add(part.key, part.label, figures["seconds"], part.work)
+        if new:
+            part = self._victim_part(cell, seed)
+            self.record.add(part.key, part.label, figures["seconds"], part.work)
         samples = {"train": int(split.train.sum()), "test": int(split.test.sum())}
         about = {"samples": samples, "victim": to_json(config)}
-        self.record.put(part.key, {"final": final, "best": figures["best"], "train": figures["train"], **about})
+        self.record.put(
+            self._key(cell, seed), {"final": final, "best": figures["best"], "train": figures["train"], **about}
+        )
 
 
 def _label(cell: TableCell, seed: int, seeds: range) -> str:

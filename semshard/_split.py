@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -216,26 +216,33 @@ def load_split(shards: Shards, originals: Originals, config: VerifyConfig, progr
     )
 
 
+def check_test(source: Source, classes: Sequence[str]) -> None:
+    """Raises `SettingError` where a source of test images has other classes than these."""
+    strange = sorted({*source.classes} - {*classes})
+    if strange or not source.classes:
+        raise SettingError(
+            f"{source.spec} has other classes than the training images: {', '.join(strange[:5]) or 'none'}"
+        )
+
+
 def with_test(split: Split, shards: Shards, source: Source, progress: Progress) -> Split:
     """All samples of `split` to train on, and the images of a source to test on, except twins of training images.
 
     Raises `SettingError` where they do not go with the shards.
     """
-    if shards.size is None:
-        raise SettingError("test images of their own are for images of one size")
     settings = shards.manifest["settings"]
-    strange = sorted({*source.classes} - {*shards.classes})
-    if strange or not source.classes:
-        raise SettingError(f"{source.spec} has other classes than the shards: {', '.join(strange[:5]) or 'none'}")
+    check_test(source, shards.classes)
     collection = scan(source, decoding_of(settings), settings["resolution"])
     if collection.size != shards.size:
-        raise SettingError(f"{source.spec} holds images of {collection.size}, the shards of {shards.size}")
+        raise SettingError(f"{source.spec} cannot test these shards: its images have another size, or several")
     pixels, numbers, _ = collection.stack(collection.usable)
     known = {hashlib.sha256(image.tobytes()).digest() for image in split.clean}
     fresh = np.array([hashlib.sha256(image.tobytes()).digest() not in known for image in pixels], bool)
     twins = int((~fresh).sum())
     if twins:
         progress(Event("load", message=f"{twins:,} test images have the pixels of a training image: left out"))
+    if twins == len(pixels):
+        raise SettingError(f"{source.spec} holds no image that is not trained on, too")
     pixels, numbers = pixels[fresh], numbers[fresh]
     of_theirs = np.array([shards.classes.index(name) for name in source.classes], np.int64)
     held, added = np.zeros(len(split.keys), bool), np.ones(len(pixels), bool)

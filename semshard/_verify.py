@@ -150,8 +150,8 @@ def verify(
     through JPEG 10 are learnt from, each with standard training and with adversarial training at the given radii.
     `weights` to start from are a safetensors file, or the torchvision name of some that are in its cache. Writes
     report.json, report.html and an in-toto attestation into `report` (default: `<shards>.report` beside the shards; it
-    shows clean pixels, so it is not for publication); finished victims are kept there too, so that the same call goes
-    on where it stopped. `jobs` victims are trained at once, each in a process of its own.
+    shows clean pixels, so it is not for publication); victims are kept there too, the one at work once a minute, so
+    that the same call goes on where it stopped. `jobs` victims are trained at once, each in a process of its own.
 
     Raises `LedgerError` where the originals cannot be had, `ShardError`, `SourceError`, `SettingError`.
     """

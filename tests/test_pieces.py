@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 import semshard
 from semshard._state import PART, pack, unpack
@@ -148,9 +149,22 @@ def test_test_images_of_their_own_leave_all_others_to_train_on(whole, tmp_path):
     assert any("1 test images have the pixels of a training image" in event.message for event in events)
     assert "test" in found.digests
     shutil.copytree(twin.parent, tmp_path / "test" / "strange")
-    with pytest.raises(SettingError, match="other classes than the shards: strange"):
+    with pytest.raises(SettingError, match="other classes than the training images: strange"):
         semshard.reproduce(
             "table2", home / "images", tmp_path / "other", cells=["Clean Data:0"], test=tmp_path / "test", **VICTIM
+        )
+    assert not (tmp_path / "other" / "protected").exists(), "before anything is made"
+    for path in (home / "images").glob("*/*"):
+        large = tmp_path / "large" / path.parent.name / path.name
+        large.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((40, 40)).save(large)
+    with pytest.raises(SettingError, match="images of another size"):
+        semshard.reproduce(
+            "table2", home / "images", tmp_path / "other", cells=["Clean Data:0"], test=tmp_path / "large", **VICTIM
+        )
+    with pytest.raises(SettingError, match="no image that is not trained on"):
+        semshard.reproduce(
+            "table2", home / "images", tmp_path / "other", cells=["Clean Data:0"], test=home / "images", **VICTIM
         )
 
 

@@ -124,6 +124,7 @@ def test_table_5_is_read_off_one_training_with_patience_to_scale(images, tmp_pat
     assert len({phase for phase in phases if "early stopping" in phase}) == 1
     assert found.victim["patience"] == [1, 2]  # 3,000 to 20,000 of 40,000 steps, of four
     assert found.cells[3].paper == 30.87
+    assert [part["part"].split(" for ")[0] for part in found.parts] == ["surrogate", "images", "victim"]
 
 
 def test_what_is_not_in_the_paper_is_refused(images, tmp_path):
