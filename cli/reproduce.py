@@ -11,10 +11,10 @@ from semshard.config import COUNTERED, ProtectConfig, VerifyConfig
 from semshard.errors import SettingError
 from semshard.forms import read
 
+from .command import Device, Json, errors_in_one_line, pair, settings_of
+
 if TYPE_CHECKING:
     from semshard import PlannedPart
-
-from .command import Device, Json, errors_in_one_line, pair, settings_of
 
 _OF_THE_TABLE = (*COUNTERED, "victim", "rho_a", "seed")
 
@@ -91,13 +91,15 @@ def reproduce(
 
 
 def _rates(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
     try:
-        first, second = map(float, text.split(",")) if text else (1.0, 1.0)
+        flop, size = map(float, text.split(","))
     except ValueError:
         raise SettingError(f"{text!r} is no FLOP,BYTES; write it like 788e12,4.3e12") from None
-    if min(first, second) <= 0:
+    if min(flop, size) <= 0:
         raise SettingError(f"{text!r}: rates must be above 0")
-    return (first, second) if text else None
+    return flop, size
 
 
 def _plan(parts: list[PlannedPart], json: bool) -> None:

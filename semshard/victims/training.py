@@ -146,7 +146,8 @@ def train_victim(
         for step in range(begin.checkpoint.step, config.steps):
             set_learning_rate(optimiser, config, step)
             numbers = batch_numbers(len(train.labels), config.batch, seed, step)
-            loss = step_of(train[numbers].to(runtime.device), runtime.generator(seed, "victim", step))
+            batch = train[numbers.to(train.labels.device, non_blocking=True)].to(runtime.device)
+            loss = step_of(batch, runtime.generator(seed, "victim", step))
             cut(model, optimiser, config, step + 1)
             point = None
             if step + 1 in due:

@@ -16,7 +16,6 @@ from semshard.errors import TimeIsUp
 from semshard.presets import protect_config, verify_config
 from semshard.victims import Attacker, Labelled, Material, train_victim
 
-RUNTIME = make_runtime("cpu")
 finite = st.floats(width=32, min_value=-(2.0**99), max_value=2.0**99, allow_subnormal=False)
 
 
@@ -99,17 +98,25 @@ def pictures(count, seed):
     return Labelled(images, torch.arange(count) % 3)
 
 
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("countermeasure", "rho_a", "cut_every"), [("none", 2 / 255, 0), ("none", 0.0, 2), ("early-stop", 0.0, 2)]
 )
-def test_a_victim_that_stops_and_goes_on_is_the_one_that_did_not(countermeasure, rho_a, cut_every):
+def test_a_victim_that_stops_and_goes_on_is_the_one_that_did_not(countermeasure, rho_a, cut_every, device):
+    runtime = make_runtime(device)
     config = verify_config(
-        "quick", (32, 32), RUNTIME.precision,
+        "quick", (32, 32), runtime.precision,
         {"steps": 5, "batch": 8, "steps_a": 1, "evaluations": 5, "lr_every": 2, "cut_every": cut_every, "patience": 2},
     )  # fmt: skip
     validation = (pictures(6, 2), pictures(6, 3)) if countermeasure == "early-stop" else None
     material = Material(pictures(20, 0), pictures(10, 1), validation)
-    recipe = RUNTIME, material, 3, config, Attacker("small", rho_a, countermeasure), 0, None
+    recipe = runtime, material, 3, config, Attacker("small", rho_a, countermeasure), 0, None
     found = []
     whole = train_victim(*recipe, lambda step, loss, point, standing: found.append(standing()))
     assert [each.checkpoint.step for each in found] == [1, 2, 3, 4, 5]

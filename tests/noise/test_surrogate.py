@@ -1,6 +1,7 @@
 """Training the surrogate: it goes on after a stop as if there had been none, and leaves nothing changed behind."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from semshard.noise import Inner, adversary, craft, new_surrogate, train_surroga
 from semshard.noise.surrogate import exchanged
 from semshard.noise.views import make_view
 from semshard.presets import protect_config
+from tests.engine.test_checkpoint import DEVICES
 
 RUNTIME = make_runtime("cpu")
 CONFIG = protect_config(
@@ -31,10 +33,13 @@ class Pictures:
         return self.images[numbers], numbers % 3, None
 
 
-def trained(config=CONFIG, **options):
-    model = new_surrogate(config, 3, (32, 32), RUNTIME)
+def trained_on(runtime, config=CONFIG, **options):
+    model = new_surrogate(config, 3, (32, 32), runtime)
     view, _ = make_view(config, (32, 32))
-    return train_surrogate(RUNTIME, model, Pictures(), view, config, **options).state_dict()
+    return train_surrogate(runtime, model, Pictures(), view, config, **options).state_dict()
+
+
+trained = partial(trained_on, RUNTIME)
 
 
 def same(a, b):
@@ -52,9 +57,12 @@ def test_a_resumed_training_ends_in_the_same_weights(stop, tmp_path):
     assert same(trained(), trained(begin=Checkpoint(stop, load_tensors(tmp_path / "checkpoint")[0])))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("stop", [2, 4])
-def test_a_training_with_cuts_is_carried_in_few_bytes_and_ends_in_the_same_weights(stop, tmp_path):
-    config, saved = replace(CONFIG, cut_every=2), []
+def test_a_training_with_cuts_is_carried_in_few_bytes_and_ends_in_the_same_weights(stop, device, tmp_path):
+    runtime = make_runtime(device)
+    trained = partial(trained_on, runtime)
+    config, saved = replace(CONFIG, cut_every=2, precision=runtime.precision), []
     whole = trained(config)
     assert not same(whole, trained()), "cuts are a setting, since they change the weights"
     trained(config, until=stop, after_step=lambda done, loss, snapshot: saved.append(snapshot()))
