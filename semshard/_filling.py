@@ -33,7 +33,7 @@ from .progress import remarks, under
 from .radii import parse_radius
 from .shards import open_shards
 from .sources import Source, SourceOptions, open_source, scan
-from .victims import Attacker
+from .victims import TRAIN_SAMPLE, Attacker
 
 CUT_EVERY = {"paper": (125, 1_000)}  # steps of a surrogate and of a victim, in a scale where cuts are not asked for
 _LOOK_AT = 8  # images that tell the size of all
@@ -227,9 +227,11 @@ class Filling:
 
     def _victim_part(self, cell: TableCell, seed: int) -> Part:
         recipe = self._recipe([cell])
-        tested = len(self.test) if self.test else round(recipe.holdout * len(self.source))
+        images = len(self.source)
+        tested = len(self.test) if self.test else round(recipe.holdout * images)
+        learnt = min(TRAIN_SAMPLE, images if self.test else images - tested)
         of_it = self._network(cell.victim["network"], recipe)
-        work = of_it.victim(recipe, parse_radius(cell.victim["rho_a"]), tested)
+        work = of_it.victim(recipe, parse_radius(cell.victim["rho_a"]), tested + learnt)
         key = self._key(cell, seed, "patience", "clean_ratio")  # one training is stopped by every rule
         return Part(f"victim {key}", f"victim for {_label(cell, seed, self.seeds)}", work)
 

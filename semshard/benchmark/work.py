@@ -15,7 +15,6 @@ from ..noise.methods import cost
 from .ceilings import forward_flop
 
 _UPDATE = 28  # bytes a parameter of a step: gradient and momentum written and read, weight, too, and its short copy
-CURVE_SAMPLE = 2_000  # training images of a victim's evaluation
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,10 @@ class Network:
         passes = cost(config)
         return self.passes(images * passes.crafting, config.craft_batch) if passes else Work()
 
-    def victim(self, config: VerifyConfig, rho_a: float, tested: int) -> Work:
-        """A victim's training, its evaluations on `tested` images included."""
+    def victim(self, config: VerifyConfig, rho_a: float, looked_at: int) -> Work:
+        """A victim's training, its evaluations on so many images included."""
         count = config.steps * config.batch * (3 + (2 * config.steps_a if rho_a else 0))
-        looks = config.evaluations * (tested + CURVE_SAMPLE)
+        looks = config.evaluations * looked_at
         return self.passes(count + looks, config.batch) + Work(0.0, config.steps * _UPDATE * self.weights)
 
 

@@ -3,9 +3,10 @@
 from .attacker import Attacker, attackers
 from .countermeasures import BY_NAME, Countermeasure, Filter, apply
 from .stopping import Look
-from .training import Labelled, Material, Point, Standing, Victim, train_victim
+from .training import TRAIN_SAMPLE, Labelled, Material, Point, Standing, Victim, train_victim
 
 __all__ = [
+    "TRAIN_SAMPLE",
     "BY_NAME",
     "Attacker",
     "Countermeasure",
