@@ -1,10 +1,14 @@
-"""The time that a call may take."""
+"""The time that a call may take, and trainings that are kept and stopped in it."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
+from .config import ProtectConfig, VerifyConfig
+from .engine.checkpoint import may_stop
 from .errors import TimeIsUp
 
 _BEGINS = 3 / 4  # of the time: after it nothing long is begun
@@ -29,9 +33,27 @@ class Deadline:
         self._moved, last, self._mark = True, self._mark, time.monotonic()
         return 2 * self._mark - last - self._start > self._seconds
 
-    def over(self, what: str, done: int, steps: int) -> TimeIsUp:
-        """What to raise where a training stops."""
-        return TimeIsUp(f"the time is up: {what} stands at step {done:,} of {steps:,}; run the same command to go on")
-
 
 NEVER = Deadline()
+
+
+@dataclass
+class Keeping:
+    """Keeps a training from time to time, and stops it, kept, before the deadline."""
+
+    what: str
+    deadline: Deadline
+    every: float  # seconds
+    _saved: float = field(default_factory=time.monotonic)
+
+    def after(self, done: int, config: ProtectConfig | VerifyConfig, save: Callable[[], None]) -> None:
+        """Asked after every step. Raises `TimeIsUp`."""
+        stop = may_stop(config, done) and self.deadline.near()
+        if done == config.steps:
+            return
+        if stop or time.monotonic() - self._saved >= self.every:
+            save()
+            self._saved = time.monotonic()
+        if stop:
+            where = f"{self.what} stands at step {done:,} of {config.steps:,}"
+            raise TimeIsUp(f"the time is up: {where}; run the same command to go on")

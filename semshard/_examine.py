@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._deadline import NEVER, Deadline
+from ._deadline import NEVER, Deadline, Keeping
 from ._unfinished import Unfinished
 from ._version import __version__
 from .atomic import write_json
@@ -28,6 +28,8 @@ from .models import Weights, build, build_from
 from .noise.views import make_view
 from .progress import Event, Now, Progress
 from .victims import Attacker, Material, Point, Standing, Victim, train_victim
+
+KEPT_EVERY = 60.0  # seconds between two checkpoints of a victim
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Examiner:
         """A victim, and the seconds it took."""
         show = Now()
         key = self.key(material, attacker, seed) if self.folder else ""
-        kept = Unfinished(self.folder / f"victim-{key[:16]}.safetensors", key, self.deadline) if self.folder else None
+        kept = Unfinished(self.folder / f"victim-{key[:16]}.safetensors", key) if self.folder else None
+        keeping = Keeping(phase, self.deadline, KEPT_EVERY)
         begin, start = kept.load() if kept else None, time.perf_counter()
 
         def advance(step: int, loss: Tensor, point: Point | None, standing: Callable[[], Standing]) -> None:
@@ -58,7 +61,7 @@ class Examiner:
                 figures = {"loss": float(loss), **({"test": point.test} if point else {})}
                 self.progress(Event(phase, step, self.config.steps, "steps", figures))
             if kept:
-                kept.after(phase, step, self.config, standing)
+                keeping.after(step, self.config, lambda: kept.save(standing()))
 
         if self.runtime.fits(material.train.images.numel()):
             material = replace(material, train=material.train.to(self.runtime.device))

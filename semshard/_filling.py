@@ -91,8 +91,12 @@ class Filling:
         self.wanted = with_networks(cells, block, self._recipe())
         worth = grouped(by_worth(self.wanted, patterns))
         self.groups = [self._group(made, some, seed) for seed in self.seeds for made, some in worth]
-        self.record = Record(study.out / "record.json", self.runtime)
         self._at_work: Group | None = None  # whose surrogate is still needed
+
+    @functools.cached_property
+    def record(self) -> Record:
+        """What is known of the cells and of the work; a plan asks for neither."""
+        return Record(self.study.out / "record.json", self.runtime)
 
     def run(self) -> None:
         """Fill every cell that is not known yet. Raises `TimeIsUp`."""
@@ -129,7 +133,7 @@ class Filling:
 
     def parts(self) -> list[dict[str, Any]]:
         """What was done of the plan, and what came to it where clean victims were left to do alone."""
-        return self.record.parts(self._labels())
+        return self.record.parts(self._labels)
 
     def machines(self) -> dict[str, dict[str, Any]]:
         """Those that did it."""
@@ -157,10 +161,12 @@ class Filling:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 in hex of what went in and of what was made."""
-        made = {label: self.record.digests[key] for key, label in self._labels().items() if key in self.record.digests}
+        made = {label: self.record.digests[key] for key, label in self._labels.items() if key in self.record.digests}
         return self._digests | made
 
+    @functools.cached_property
     def _labels(self) -> dict[str, str]:
+        """The label of every part that there can be, by its key, in order."""
         alone = (self._group(ONLY_CLEAN, [], seed) for seed in self.seeds)
         more = (self._images_part(group, self._config(group), 0) for group in alone)
         return {part.key: part.label for part in itertools.chain(self.plan(), more)}
@@ -264,7 +270,6 @@ class Filling:
         """The file of a group's surrogate, trained where it is not there yet."""
         path = self.study.out / "surrogates" / f"{group.name}.safetensors"
         if not path.exists():
-            path.parent.mkdir(exist_ok=True)
             told, settings = under(group.name, self.study.progress), {**group.made, "seed": group.seed}
             request = Request(self.study.scale, None, False, _REJECTS, settings, SourceOptions(), told)
             part = self._surrogate_part(group, config)

@@ -228,10 +228,9 @@ def check_test(source: Source, classes: Sequence[str]) -> None:
 def with_test(split: Split, shards: Shards, source: Source, progress: Progress) -> Split:
     """All samples of `split` to train on, and the images of a source to test on, except twins of training images.
 
-    Raises `SettingError` where they do not go with the shards.
+    `check_test` has passed. Raises `SettingError` where their size is another, or none is left.
     """
     settings = shards.manifest["settings"]
-    check_test(source, shards.classes)
     collection = scan(source, decoding_of(settings), settings["resolution"])
     if collection.size != shards.size:
         raise SettingError(f"{source.spec} cannot test these shards: its images have another size, or several")
@@ -245,15 +244,15 @@ def with_test(split: Split, shards: Shards, source: Source, progress: Progress) 
         raise SettingError(f"{source.spec} holds no image that is not trained on, too")
     pixels, numbers = pixels[fresh], numbers[fresh]
     of_theirs = np.array([shards.classes.index(name) for name in source.classes], np.int64)
-    held, added = np.zeros(len(split.keys), bool), np.ones(len(pixels), bool)
+    train = np.arange(len(split.keys) + len(pixels)) < len(split.keys)
     return replace(
         split,
         keys=split.keys + [f"test/{source.entry(int(number)).name}" for number in numbers],
         labels=np.concatenate([split.labels, of_theirs[collection.labels[numbers]]]),
         clean=np.concatenate([split.clean, pixels]),
         protected=np.concatenate([split.protected, pixels]),
-        train=np.concatenate([~held, ~added]),
-        test=np.concatenate([held, added]),
+        train=train,
+        test=~train,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ._deadline import NEVER, Deadline
+from ._deadline import NEVER, Deadline, Keeping
 from .config import CELL_SETTINGS, ProtectConfig, Size
 from .engine import Runtime, choose_preset, make_runtime
-from .engine.checkpoint import Checkpoint, may_stop
+from .engine.checkpoint import Checkpoint
 from .engine.weights import load_tensors, narrowed, save_tensors
 from .errors import OutputError, RunError, SettingError, TooManyRejects
 from .forms import to_json, typed
@@ -366,19 +365,14 @@ def train_to(
             raise OutputError(f"{checkpoint} belongs to a training with other settings or images; delete it")
         begin = Checkpoint(step, weights)
         progress(Event("surrogate", message=f"the training goes on from step {step}"))
-    saved = time.monotonic()
-    show = Now()
+    keeping, show = Keeping("the surrogate", deadline, checkpoint_seconds), Now()
 
     def after_step(done: int, loss: Tensor, snapshot: Any) -> None:
-        nonlocal saved
         if done in keep:
             save_tensors(keep[done], model.state_dict(), about_surrogate(replace(config, steps=done), collection))
-        stop = may_stop(config, done) and deadline.near() and done < config.steps
-        if stop or (done < config.steps and time.monotonic() - saved >= checkpoint_seconds):
-            save_tensors(checkpoint, narrowed(snapshot().tensors), about | {"step": done})
-            saved = time.monotonic()
-        if stop:
-            raise deadline.over("the surrogate", done, config.steps)
+        keeping.after(
+            done, config, lambda: save_tensors(checkpoint, narrowed(snapshot().tensors), about | {"step": done})
+        )
         if show(done == config.steps):
             figures = {"loss": float(loss), "batch": config.batch}
             progress(Event("surrogate", done, config.steps, "steps", figures))

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ._deadline import Deadline
-from .config import VerifyConfig
-from .engine.checkpoint import Checkpoint, may_stop
+from .engine.checkpoint import Checkpoint
 from .engine.weights import load_tensors, narrowed, save_tensors
 from .errors import LedgerError
 from .victims import Look, Point, Standing
 
-EVERY = 60.0  # seconds between two checkpoints
 _LOOKS = ("published", "clean")
 
 
@@ -24,10 +20,8 @@ class Unfinished:
 
     path: Path
     key: str
-    deadline: Deadline
     before: float = 0.0  # seconds that the training took in earlier calls
     _start: float = field(default_factory=time.monotonic)
-    _saved: float = field(default_factory=time.monotonic)
 
     def load(self) -> Standing:
         """Where the training stands; at its beginning where nothing is kept of it, or by another program."""
@@ -50,18 +44,8 @@ class Unfinished:
         """What the training took up to now."""
         return self.before + time.monotonic() - self._start
 
-    def after(self, what: str, done: int, config: VerifyConfig, standing: Callable[[], Standing]) -> None:
-        """Keep the training from time to time. Raises `TimeIsUp`, it being kept, where the deadline comes first."""
-        stop = may_stop(config, done) and self.deadline.near()
-        if done == config.steps:
-            return
-        if stop or time.monotonic() - self._saved >= EVERY:
-            self._save(standing())
-            self._saved = time.monotonic()
-        if stop:
-            raise self.deadline.over(what, done, config.steps)
-
-    def _save(self, found: Standing) -> None:
+    def save(self, found: Standing) -> None:
+        """Keep where the training stands."""
         seen = {
             f"look.{number}.{name}": getattr(look, name) for number, look in enumerate(found.looks) for name in _LOOKS
         }

@@ -23,6 +23,22 @@ def forward_flop(model: nn.Module, size: tuple[int, int]) -> float:
     return float(counter.get_total_flops())
 
 
+def layers(
+    model: nn.Module, size: tuple[int, int], *kinds: type[nn.Module]
+) -> list[tuple[nn.Module, torch.Size, torch.Size]]:
+    """The layers of these kinds in the order of a forward pass, with the shapes of input and output for one image."""
+    found: list[tuple[nn.Module, torch.Size, torch.Size]] = []
+    hooks = [
+        module.register_forward_hook(lambda layer, given, made: found.append((layer, given[0].shape, made.shape)))
+        for module in model.modules()
+        if isinstance(module, kinds)
+    ]
+    forward_flop(model, size)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
 def matrix_product(device: torch.device, dtype: torch.dtype, repeats: int) -> float:
     """FLOP/s of a square matrix product."""
     side = 8192 if device.type == "cuda" else 2048
@@ -37,21 +53,9 @@ def convolutions(
 
     Each is measured on the batch and on a part of it, and the faster one counts.
     """
-    inputs: list[tuple[nn.Conv2d, torch.Size]] = []
-    hooks = [
-        module.register_forward_pre_hook(lambda conv, given: inputs.append((conv, given[0].shape)))
-        for module in model.modules()
-        if isinstance(module, nn.Conv2d)
-    ]
-    flop = []
-    with torch.no_grad():
-        training = model.training
-        model.eval()(torch.zeros(1, 3, *size, device=device))
-        model.train(training)
-    for hook in hooks:
-        hook.remove()
-    seconds = 0.0
-    for conv, shape in inputs:
+    flop, seconds = [], 0.0
+    for conv, shape, _ in layers(model, size, nn.Conv2d):
+        assert isinstance(conv, nn.Conv2d)
         parts = {batch, max(1, batch // 2)}
         actions = {str(n): _one(conv, (n, *shape[1:]), dtype) for n in parts}
         times = medians(actions, repeats, device)

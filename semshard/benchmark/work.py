@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..config import ProtectConfig, VerifyConfig
 from ..models import build
 from ..noise.methods import cost
-from .ceilings import forward_flop
+from .ceilings import forward_flop, layers
 
 _UPDATE = 28  # bytes a parameter of a step: gradient and momentum written and read, weight, too, and its short copy
 
@@ -71,22 +70,6 @@ class Network:
 def network(name: str, classes: int, size: tuple[int, int], precision: str) -> Network:
     """The network `name` for images of `size` (height, width)."""
     model = build(name, classes, size, 0)
-    counted: list[int] = []
-    with _hooked(model, counted):
-        flop = forward_flop(model, size)
+    shapes = [shape for _, *both in layers(model, size, nn.Conv2d, nn.Linear) for shape in both]
     weights = sum(parameter.numel() for parameter in model.parameters())
-    return Network(flop, sum(counted), weights, 2 if precision == "bfloat16" else 4)
-
-
-@contextmanager
-def _hooked(model: nn.Module, counted: list[int]) -> Iterator[None]:
-    def count(module: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
-        counted.append(given[0].numel() + made.numel())
-
-    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    return Network(forward_flop(model, size), sum(map(math.prod, shapes)), weights, 2 if precision == "bfloat16" else 4)

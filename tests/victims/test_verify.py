@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import semshard
-from semshard._deadline import Deadline
+from semshard._deadline import Deadline, Keeping
 from semshard._split import control
 from semshard._unfinished import Unfinished
 from semshard.engine import make_runtime
@@ -121,7 +121,7 @@ def test_an_interrupted_grid_goes_on_where_it_stopped_and_ends_in_the_same_figur
 
 
 def test_a_victim_that_was_killed_half_way_goes_on_from_there(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("semshard._unfinished.EVERY", 0)
+    monkeypatch.setattr("semshard._examine.KEPT_EVERY", 0)
     grid = {"rho_a": "2/255", **PLAIN}
     whole = semshard.verify(finished / "shards", report=tmp_path / "whole", **grid)
 
@@ -146,8 +146,8 @@ def test_a_victim_that_was_killed_half_way_goes_on_from_there(finished, tmp_path
 
 
 def test_what_is_kept_of_another_training_or_broken_is_no_beginning(tmp_path):
-    path, deadline = tmp_path / "victim.safetensors", Deadline()
-    mine = Unfinished(path, "mine", deadline)
+    path = tmp_path / "victim.safetensors"
+    mine = Unfinished(path, "mine")
     assert mine.load() == Standing()
     path.write_bytes(b"half a file")
     assert mine.load() == Standing()
@@ -155,9 +155,9 @@ def test_what_is_kept_of_another_training_or_broken_is_no_beginning(tmp_path):
     found = Standing(Checkpoint(2, {"model.a": torch.ones(2)}), (Point(2, 0.5, 0.25),), (look,))
     config = verify_config("quick", (32, 32), "float32", {"steps": 4, "cut_every": 2})
     with pytest.raises(semshard.TimeIsUp, match="theirs stands at step 2 of 4"):
-        Unfinished(path, "theirs", Deadline(1e-9)).after("theirs", 2, config, lambda: found)
+        Keeping("theirs", Deadline(1e-9), 60).after(2, config, lambda: Unfinished(path, "theirs").save(found))
     assert mine.load() == Standing()
-    kept = Unfinished(path, "theirs", deadline).load()
+    kept = Unfinished(path, "theirs").load()
     assert (kept.checkpoint.step, kept.curve, kept.looks[0].step) == (2, found.curve, 2)
     assert torch.equal(kept.looks[0].published, look.published)
 
