@@ -6,7 +6,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from semshard.config import ProtectConfig
+from semshard.settings import ProtectConfig
 
 from .command import Device, Json, Preset, errors_in_one_line, settings_of
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from semshard.config import COUNTERED, ProtectConfig, VerifyConfig
 from semshard.errors import SettingError
-from semshard.forms import read
+from semshard.settings import COUNTERED, ProtectConfig, VerifyConfig, parse
 
 from .command import Device, Json, errors_in_one_line, pair, settings_of
 
@@ -76,7 +75,7 @@ def reproduce(
 
     common: dict[str, Any] = {
         "scale": scale, "dataset": dataset, "cells": cells or ["*"], "seeds": seeds, "test": test, "device": device,
-        "protection": {name: read(ProtectConfig, name, text) for name, text in map(pair, protect or [])}, **settings,
+        "protection": {name: parse(ProtectConfig, name, text) for name, text in map(pair, protect or [])}, **settings,
     }  # fmt: skip
     if dry_run:
         _plan(semshard.plan_reproduction(table, source, given=_rates(rates), **common), json)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from semshard.config import COUNTERED, VerifyConfig
+from semshard.settings import COUNTERED, VerifyConfig
 
 from .command import Device, Json, Preset, errors_in_one_line, settings_of
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from semshard.config import ProtectConfig, VerifyConfig
-from semshard.forms import read
+from semshard.settings import ProtectConfig, VerifyConfig, parse
 
 from .command import Device, Json, Preset, errors_in_one_line, pair, settings_of, share, source_options
 from .protect import CheckpointSeconds, MaxRejects, Source
@@ -40,8 +39,8 @@ def sweep(
     from .watch import Watch
 
     name, texts = pair(sweep)
-    values = [read(ProtectConfig, name, text) for text in texts.split(",")]
-    recipe = {key: read(VerifyConfig, key, text) for key, text in map(pair, victim or [])}
+    values = [parse(ProtectConfig, name, text) for text in texts.split(",")]
+    recipe = {key: parse(VerifyConfig, key, text) for key, text in map(pair, victim or [])}
     with Watch() as watch:
         found = semshard.sweep(
             source,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from semshard.config import ProtectConfig
+from semshard.settings import ProtectConfig
 
 from .command import Device, Json, Preset, errors_in_one_line, settings_of, share, source_options
 from .protect import CheckpointSeconds, MaxRejects, Source

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from semshard.config import VerifyConfig
+from semshard.settings import VerifyConfig
 
 from .command import Clean, Device, Json, Preset, ShardsFolder, errors_in_one_line, settings_of, share
 

@@ -10,7 +10,7 @@ from .command import Json, errors_in_one_line
 def views(*, json: Json = False) -> None:
     """List the families of views that noise can be made for: what each does to a picture."""
     import semshard
-    from semshard.presets import NAMED_VIEWS
+    from semshard.settings import NAMED_VIEWS
 
     from . import show
 

@@ -17,21 +17,8 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._audit import AuditResult, Failure, audit
-    from ._bench import BenchResult, bench
-    from ._countermeasures import CountermeasureInfo, countermeasures
-    from ._grid import VictimResult
-    from ._methods import MethodInfo, methods
-    from ._plan import Plan, plan
-    from ._preview import preview
-    from ._protect import ProtectResult, protect
-    from ._reproduce import PlannedPart, ReproduceResult, plan_reproduction, reproduce
-    from ._robustness import RobustnessPoint, RobustnessResult, robustness
-    from ._studies import TableCell
-    from ._sweep import SweepResult, sweep
-    from ._train import train
-    from ._verify import AttackerResult, Figures, VerifyResult, verify
-    from .config import ProtectConfig, VerifyConfig
+    from .benchmark.bench import BenchResult, bench
+    from .catalogue import CountermeasureInfo, MethodInfo, countermeasures, methods, views
     from .errors import (
         LedgerError,
         OutputError,
@@ -44,35 +31,44 @@ if TYPE_CHECKING:
         TooManyRejects,
         UsageError,
     )
-    from .families import FamilyInfo, views
+    from .inspection.audit import AuditResult, Failure, audit
+    from .inspection.preview import preview
     from .progress import Event, Progress
+    from .protection.dry_run import Plan, plan
+    from .protection.protect import ProtectResult, protect
+    from .protection.surrogate import train
+    from .reproduction.figures import TableCell
+    from .reproduction.reproduce import PlannedPart, ReproduceResult, plan_reproduction, reproduce
+    from .settings import FamilyInfo, ProtectConfig, VerifyConfig
     from .shards import Sample, Shards, open_shards
     from .sources import SourceKind, SourceOptions, source_kinds
+    from .studies.robustness import RobustnessPoint, RobustnessResult, robustness
+    from .studies.sweep import SweepResult, sweep
+    from .verification.grid import VictimResult
+    from .verification.verify import AccuracySummary, AttackerResult, VerifyResult, verify
 
 _HOME = {
-    "_audit": ("AuditResult", "Failure", "audit"),
-    "_bench": ("BenchResult", "bench"),
-    "_countermeasures": ("CountermeasureInfo", "countermeasures"),
-    "_methods": ("MethodInfo", "methods"),
-    "_plan": ("Plan", "plan"),
-    "_preview": ("preview",),
-    "_protect": ("ProtectResult", "protect"),
-    "_reproduce": ("PlannedPart", "ReproduceResult", "plan_reproduction", "reproduce"),
-    "_robustness": ("RobustnessPoint", "RobustnessResult", "robustness"),
-    "_studies": ("TableCell",),
-    "_sweep": ("SweepResult", "sweep"),
-    "_train": ("train",),
-    "_grid": ("VictimResult",),
-    "_verify": ("AttackerResult", "Figures", "VerifyResult", "verify"),
-    "config": ("ProtectConfig", "VerifyConfig"),
+    "benchmark.bench": ("BenchResult", "bench"),
+    "catalogue": ("CountermeasureInfo", "MethodInfo", "countermeasures", "methods", "views"),
     "errors": (
         "LedgerError", "OutputError", "RunError", "SemshardError", "SettingError", "ShardError", "SourceError",
         "TimeIsUp", "TooManyRejects", "UsageError",
     ),
-    "families": ("FamilyInfo", "views"),
+    "inspection.audit": ("AuditResult", "Failure", "audit"),
+    "inspection.preview": ("preview",),
     "progress": ("Event", "Progress"),
+    "protection.dry_run": ("Plan", "plan"),
+    "protection.protect": ("ProtectResult", "protect"),
+    "protection.surrogate": ("train",),
+    "reproduction.figures": ("TableCell",),
+    "reproduction.reproduce": ("PlannedPart", "ReproduceResult", "plan_reproduction", "reproduce"),
+    "settings": ("FamilyInfo", "ProtectConfig", "VerifyConfig"),
     "shards": ("Sample", "Shards", "open_shards"),
     "sources": ("SourceKind", "SourceOptions", "source_kinds"),
+    "studies.robustness": ("RobustnessPoint", "RobustnessResult", "robustness"),
+    "studies.sweep": ("SweepResult", "sweep"),
+    "verification.grid": ("VictimResult",),
+    "verification.verify": ("AccuracySummary", "AttackerResult", "VerifyResult", "verify"),
 }  # fmt: skip
 
 __all__ = [
@@ -83,7 +79,7 @@ __all__ = [
     "Event",
     "Failure",
     "FamilyInfo",
-    "Figures",
+    "AccuracySummary",
     "LedgerError",
     "MethodInfo",
     "OutputError",

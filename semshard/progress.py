@@ -26,7 +26,7 @@ class Event:
 Progress = Callable[[Event], None]
 
 
-def under(name: str, progress: Progress) -> Progress:
+def with_prefix(name: str, progress: Progress) -> Progress:
     """Hands phases on under the name of the run that they are part of."""
 
     def tell(event: Event) -> None:
@@ -41,7 +41,7 @@ def remarks(progress: Progress, phase: str = "start") -> Callable[[str], None]:
     return lambda sentence: progress(Event(phase, message=sentence))
 
 
-class Now:
+class Throttle:
     """Whether it is time to report again: not so often that asking the device for a loss holds it up."""
 
     def __init__(self, seconds: float = 0.1) -> None:

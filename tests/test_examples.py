@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import semshard
-from semshard.presets import protect_config
+from semshard.settings import protect_config
 from tests.conftest import TINY
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -7,8 +7,9 @@ import pytest
 import semshard
 
 PUBLIC = {
-    "AttackerResult", "AuditResult", "BenchResult", "CountermeasureInfo", "Event", "Failure", "FamilyInfo", "Figures",
-    "LedgerError", "MethodInfo", "OutputError", "Plan", "PlannedPart", "Progress", "ProtectConfig", "ProtectResult",
+    "AttackerResult", "AuditResult", "BenchResult", "CountermeasureInfo", "Event", "Failure", "FamilyInfo",
+    "AccuracySummary", "LedgerError", "MethodInfo", "OutputError", "Plan", "PlannedPart", "Progress", "ProtectConfig",
+    "ProtectResult",
     "ReproduceResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
     "SettingError", "ShardError", "Shards", "SourceError", "SourceKind", "SourceOptions", "SweepResult",
     "TableCell", "TimeIsUp", "TooManyRejects", "UsageError", "VerifyConfig", "VerifyResult", "VictimResult",

@@ -17,19 +17,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._begin import Job
-from .._protect import Batch, make_shards
 from ..engine import Runtime
-from ..presets import protect_config
+from ..measuring.memory import peak
+from ..measuring.timing import medians
 from ..progress import silent
+from ..protection.pipeline import Batch, make_shards
+from ..protection.resume import Job
+from ..settings import protect_config
 from ..shards import Ledger, ShardWriter, encode, ledger_path
 from ..shards.pixels import encode_png
 from ..sources import open_source, scan
 from ..sources.collection import Cache
 from ..sources.decode import decode
 from ..threads import ordered_map
-from .memory import peak
-from .timing import medians
 
 TOGETHER = 32
 CLASSES = 10
@@ -110,7 +110,7 @@ def pipeline(folder: Path, *, keep: bool, name: str) -> float:
         protected = np.clip(np.add(batch.images, noise, dtype=np.int16), 0, 255).astype(np.uint8)
         return dataclasses.replace(batch, protected=protected)
 
-    with ledger.held():
+    with ledger.locked():
         job = Job(Runtime(torch.device("cpu"), "float32"), collection, config, out, ledger, "")
         plan = job.shards()
         start = time.perf_counter()

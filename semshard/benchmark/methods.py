@@ -12,15 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import ProtectConfig
 from ..engine import Runtime, deterministic, sgd
 from ..errors import RunError
-from ..forms import from_json, to_json
+from ..measuring.memory import peak
+from ..measuring.timing import medians
 from ..noise import new_surrogate, surrogate_step
 from ..noise.methods import HELD_OUT, make_noise
 from ..noise.views import make_view
-from .memory import peak
-from .timing import medians
+from ..settings import ProtectConfig, from_json, to_json
 
 CLASSES = 10
 

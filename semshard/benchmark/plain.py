@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import ProtectConfig
+from ..settings import ProtectConfig
 
 
 def view(images: Tensor, pad: int) -> Tensor:

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import ProtectConfig, VerifyConfig
 from ..engine import Runtime, deterministic, sgd
-from ..noise import Inner, craft, model_step, new_surrogate, surrogate_step
+from ..measuring.ceilings import forward_flop
+from ..measuring.timing import medians
+from ..noise import InnerPerturbation, craft, model_step, new_surrogate, surrogate_step
 from ..noise.craft import expected_gradient
 from ..noise.methods import cost
 from ..noise.views import make_view
+from ..settings import ProtectConfig, VerifyConfig
 from . import plain
-from .ceilings import forward_flop
-from .timing import medians
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,9 @@ def steps(
     yield timed(
         "victim step",
         (2 * verify.steps_a + 3) * forward,
-        lambda: model_step(runtime, model.train(), ours, x, labels, view, Inner(rho, alpha, times), stream()),
+        lambda: model_step(
+            runtime, model.train(), ours, x, labels, view, InnerPerturbation(rho, alpha, times), stream()
+        ),
         lambda: plain.adversarial_step(theirs, others, x, labels, rho=rho, alpha=alpha, steps=times, pad=pad),
     )
 

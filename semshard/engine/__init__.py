@@ -1,6 +1,6 @@
 """Where it runs: device, precision, random streams, schedules."""
 
-from .frozen import Frozen
+from .folded import Frozen
 from .runtime import Runtime, choose_preset, deterministic, make_runtime
 from .schedule import batch_numbers, learning_rate, permutation
 from .step import parameter_step, set_learning_rate, sgd

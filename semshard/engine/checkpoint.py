@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ..config import ProtectConfig, VerifyConfig
+from ..settings import ProtectConfig, VerifyConfig
 
 WEIGHT_BITS = 8  # significant bits of a weight after a cut, those of bfloat16, which a step computes with anyway
 MOMENTUM_BITS = 4  # of a momentum, which is forgotten within tens of steps
@@ -53,16 +53,18 @@ def restore(model: nn.Module, optimiser: torch.optim.Optimizer, begin: Checkpoin
 
 def may_stop(config: ProtectConfig | VerifyConfig, done: int) -> bool:
     """Whether a training that stops after `done` steps can be carried elsewhere: at a cut, or anywhere without cuts."""
-    return not config.cut_every or done == config.steps or done % config.cut_every == 0
+    return not config.round_every or done == config.steps or done % config.round_every == 0
 
 
 @torch.no_grad()
-def cut(model: nn.Module, optimiser: torch.optim.Optimizer, config: ProtectConfig | VerifyConfig, done: int) -> None:
+def round_state(
+    model: nn.Module, optimiser: torch.optim.Optimizer, config: ProtectConfig | VerifyConfig, done: int
+) -> None:
     """Round weights and momentum in place where the settings want it after `done` steps.
 
     Vectors, as batch norm has them, stay as they are: they are few.
     """
-    if not config.cut_every or not may_stop(config, done):
+    if not config.round_every or not may_stop(config, done):
         return
     for parameter in model.parameters():
         if parameter.dim() > 1:

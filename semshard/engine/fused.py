@@ -59,7 +59,7 @@ class FusedConv(nn.Module):
         if turns and self.stride == (1, 1):
             return self._side_by_side(gradient, True, self.stride, other, False)
         if turns and kernel != (1, 1) and self._tiled:  # a wide product on a tile is cheaper than a strided gather
-            spread = self._black((shape[0], gradient.shape[1], *shape[2:]), gradient)
+            spread = self._zero_buffer((shape[0], gradient.shape[1], *shape[2:]), gradient)
             spread[:, :, :: self.stride[0], :: self.stride[1]] = gradient
             return self._side_by_side(spread, True, (1, 1), other, False)
         arguments = (None, self.stride, self.padding, (1, 1), False, (0, 0), 1, (True, False, False))
@@ -78,7 +78,7 @@ class FusedConv(nn.Module):
         rows = -(-n // abreast)
         if n < rows * abreast:
             x = torch.cat([x, x.new_zeros(rows * abreast - n, channels, height, width)])
-        wide = self._black((rows, channels, height, abreast * (width + pad)), x)
+        wide = self._zero_buffer((rows, channels, height, abreast * (width + pad)), x)
         seen = wide.permute(0, 2, 3, 1).view(rows, height, abreast, width + pad, channels)
         seen[:, :, :, :width] = x.permute(0, 2, 3, 1).view(rows, abreast, height, width, channels).transpose(1, 2)
         y = self._product(wide, turned, stride, None, False).permute(0, 2, 3, 1)
@@ -100,7 +100,7 @@ class FusedConv(nn.Module):
         end = "relu" if relu else None
         return cast(Tensor, ops._convolution_pointwise.binary(x, other, *common, "add", None, end, [], ""))
 
-    def _black(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    def _zero_buffer(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         if shape not in self._zeros:
             zeros = torch.zeros(shape, dtype=like.dtype)
             self._zeros[shape] = zeros.contiguous(memory_format=torch.channels_last)

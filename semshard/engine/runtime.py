@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
-from .frozen import Frozen, run
+from .folded import Frozen, run
 
 ALL_DRAWS = 1000
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import ProtectConfig, VerifyConfig
 from ..errors import RunError
+from ..settings import ProtectConfig, VerifyConfig
 from .captured import CapturedBackward, OnBatch, captured
 from .runtime import Runtime
 from .schedule import learning_rate

@@ -34,7 +34,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise LedgerError(f"{path} holds no weights written by semshard ({error})") from None
 
 
-def narrowed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def bfloat16_where_exact(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same values, as bfloat16 where that loses no bit."""
     short = {name: value.to(torch.bfloat16) for name, value in tensors.items() if value.dtype == torch.float32}
     return tensors | {name: value for name, value in short.items() if torch.equal(value.float(), tensors[name])}

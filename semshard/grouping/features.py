@@ -15,7 +15,7 @@ from ..engine import Runtime
 from ..errors import SettingError
 from ..models import build_from, head, read_weights
 from ..noise.views import Whole
-from ..progress import Event, Now, Progress
+from ..progress import Event, Progress, Throttle
 from .patches import BATCH, WIDTH, learn, trusted, whitening
 
 PRETRAINED = "ResNet18_Weights.IMAGENET1K_V1"
@@ -33,9 +33,9 @@ def make_features(runtime: Runtime, images: Tensor, seed: int, steps: int, progr
     except SettingError as missing:
         runtime.remark(f"groups: {missing}")
     else:
-        advance = teller(progress, len(images))
+        advance = progress_counter(progress, len(images))
         return whitened(features(runtime, network, images, advance)), f"{PRETRAINED} of torchvision's cache"
-    advance = teller(progress, steps * BATCH + len(images))
+    advance = progress_counter(progress, steps * BATCH + len(images))
     network = learn(runtime, images, seed, steps, advance)
     words = f"patches of these images and a discriminant of their views, learnt in {steps} steps"
     return features(runtime, network, images, advance), words
@@ -76,9 +76,9 @@ def whitened(found: Tensor) -> Tensor:
     return centred @ whitening(values[-kept:], vectors[:, -kept:]).float()
 
 
-def teller(progress: Progress, total: int) -> Callable[[int], None]:
+def progress_counter(progress: Progress, total: int) -> Callable[[int], None]:
     """What counts images up to `total` and tells of them."""
-    done, now = 0, Now()
+    done, now = 0, Throttle()
 
     def advance(count: int) -> None:
         nonlocal done

@@ -14,8 +14,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ..config import LARGE, NETWORKS
 from ..errors import SettingError
+from ..settings import LARGE, NETWORKS
 from .small import SmallNet
 from .weights import Numbers, Weights, fit
 from .wide import WideResNet

@@ -1,12 +1,12 @@
 """The science: the L∞ ball, the views, the surrogate, the defensive noise and its methods."""
 
-from .adversary import Inner, adversary, inner, model_step
+from .adversary import InnerPerturbation, adversary, inner, model_step
 from .ball import to_levels
 from .craft import add, craft
 from .surrogate import new_surrogate, surrogate_step, train_surrogate
 
 __all__ = [
-    "Inner",
+    "InnerPerturbation",
     "add",
     "adversary",
     "craft",

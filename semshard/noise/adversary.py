@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..config import ProtectConfig
 from ..engine import Frozen, Runtime, parameter_step
+from ..settings import ProtectConfig
 from .ball import pgd, project, uniform
 from .views import View
 
 
 @dataclass(frozen=True)
-class Inner:
+class InnerPerturbation:
     """The inner perturbation of a noise step or a model step: PGD within `rho`, up the loss, from a random start.
 
     Without steps it is the random start itself, without a radius nothing: these are the choices of Table 7.
@@ -39,19 +39,24 @@ class Inner:
             rho=self.rho,
             alpha=self.alpha,
             steps=self.steps,
-            towards="more",
+            direction="maximise",
         )
 
 
-def inner(kind: str, config: ProtectConfig) -> Inner:
+def inner(kind: str, config: ProtectConfig) -> InnerPerturbation:
     """The perturbation that "none", "random" or "pgd" stands for."""
     if kind == "pgd":
-        return Inner(config.rho_a, config.alpha_a, config.steps_a)
-    return Inner(config.rho_r if kind == "random" else 0.0)
+        return InnerPerturbation(config.rho_a, config.alpha_a, config.steps_a)
+    return InnerPerturbation(config.rho_r if kind == "random" else 0.0)
 
 
 def adversary(
-    runtime: Runtime, model: nn.Module, images: Tensor, labels: Tensor, within: Inner, generator: torch.Generator
+    runtime: Runtime,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    within: InnerPerturbation,
+    generator: torch.Generator,
 ) -> Tensor:
     """δᵃ for float images (N, 3, H, W) in [0, 1] and int64 labels (N,): float, the same shape, |δᵃ| ≤ rho.
 
@@ -70,7 +75,7 @@ def model_step(
     images: Tensor,
     labels: Tensor,
     view: View,
-    within: Inner,
+    within: InnerPerturbation,
     generator: torch.Generator,
 ) -> Tensor:
     """A training step on a perturbed view of float images (N, 3, H, W) in [0, 1] (Algorithm 1, lines 10–12; Eq. 5).

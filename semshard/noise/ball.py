@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..radii import levels
+from ..settings import levels
 
 
 def uniform(like: Tensor, rho: float, generator: torch.Generator) -> Tensor:
@@ -34,14 +34,14 @@ def pgd(
     rho: float,
     alpha: float,
     steps: int,
-    towards: Literal["less", "more"],
+    direction: Literal["minimise", "maximise"],
 ) -> Tensor:
-    """A perturbation of x (N, C, H, W) that makes a loss smaller ("less") or larger ("more").
+    """A perturbation of x (N, C, H, W) that makes a loss smaller ("minimise") or larger ("maximise").
 
     `gradient` maps a perturbation to the loss gradient at it, of the same shape; only its sign is used. `start` has
     the shape of x. Returns δ with |δ| ≤ rho and x + δ in [0, 1].
     """
-    signed = alpha if towards == "more" else -alpha
+    signed = alpha if direction == "maximise" else -alpha
     black, white = -x, 1 - x
     low = torch.minimum(black.clamp(min=-rho), white)  # what `project` clamps to, found once
     high = torch.maximum(white.clamp(max=rho), black)

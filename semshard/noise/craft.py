@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..config import ProtectConfig
 from ..engine import Frozen, Runtime
+from ..settings import ProtectConfig
 from .adversary import inner
 from .ball import pgd, uniform
 from .views import View
@@ -38,7 +38,7 @@ def craft(
         rho=config.rho_u,
         alpha=config.alpha_u,
         steps=config.steps_u,
-        towards="less",
+        direction="minimise",
     )
 
 

@@ -22,12 +22,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..config import ProtectConfig
 from ..engine import Frozen, Runtime
-from .adversary import Inner, inner
+from ..settings import ProtectConfig
+from .adversary import InnerPerturbation, inner
 from .ball import pgd, to_levels, uniform
 from .views import Families, families_of
-from .views.cover import even_boxes
+from .views.balanced_crops import even_boxes
 from .views.jpeg import Jpeg
 from .views.resized_crop import AREA, RATIO, Resampling, box_resampling, resample, restore
 
@@ -64,7 +64,7 @@ def add_cells(photo: Photo, noise: NDArray[np.int8], cell: int) -> Photo:
 
 
 @dataclass(frozen=True)
-class Same:
+class ShapeGroup:
     """Photographs whose cells have the same shape, side by side in the flat tensor."""
 
     numbers: list[int]  # of the photographs, in their batch
@@ -127,7 +127,7 @@ class PhotoNoise:
             rho=config.rho_u,
             alpha=config.alpha_u,
             steps=config.steps_u,
-            towards="less",
+            direction="minimise",
         )
         levels = to_levels(delta, config.rho_u).cpu()
         found = {}
@@ -136,14 +136,14 @@ class PhotoNoise:
                 found[numbers[place]] = noise.numpy(), cells[place]
         return found
 
-    def _arrange(self, small: list[Photo], config: ProtectConfig, *where: str | int) -> tuple[list[Same], Tensor]:
+    def _arrange(self, small: list[Photo], config: ProtectConfig, *where: str | int) -> tuple[list[ShapeGroup], Tensor]:
         """Groups of equal shape, and all their cells in one float tensor, in [0, 1]."""
         shapes: dict[tuple[int, int], list[int]] = {}
         for number, photo in enumerate(small):
             shapes.setdefault((photo.shape[0], photo.shape[1]), []).append(number)
         seeds = self.runtime.generator(config.seed, "boxes", *where)
         random = np.random.default_rng(seeds.initial_seed())
-        groups, planes, at = list[Same](), list[Tensor](), 0
+        groups, planes, at = list[ShapeGroup](), list[Tensor](), 0
         for size, numbers in shapes.items():
             stack = np.stack([small[number] for number in numbers]).transpose(0, 3, 1, 2)
             grey = (stack == stack[:, :1]).all((1, 2, 3)) if config.grey == "keep" else np.zeros(len(stack), bool)
@@ -151,7 +151,7 @@ class PhotoNoise:
             boxes = torch.from_numpy(self._boxes(size, len(numbers), random))
             mask = torch.from_numpy(grey)[:, None, None, None]
             device = self.runtime.device
-            groups.append(Same(numbers, size, slice(at, at + stack.size), boxes.to(device), mask.to(device)))
+            groups.append(ShapeGroup(numbers, size, slice(at, at + stack.size), boxes.to(device), mask.to(device)))
             at += stack.size
         return groups, torch.cat(planes).to(self.runtime.device).float() / 255
 
@@ -163,7 +163,7 @@ class PhotoNoise:
         return even_boxes(np.array([size] * count, np.int64), draws, random)
 
     def _gradient(
-        self, frozen: Frozen, groups: list[Same], x: Tensor, labels: Tensor, step: int, generator: torch.Generator
+        self, frozen: Frozen, groups: list[ShapeGroup], x: Tensor, labels: Tensor, step: int, generator: torch.Generator
     ) -> Tensor:
         """The gradient at all cells of the loss at perturbed views, summed over the draws of this step."""
         within, total = inner(self.config.noise_step, self.config), torch.zeros_like(x)
@@ -191,16 +191,16 @@ class PhotoNoise:
                 group.of(total).copy_(jpeg.adjoint(group.of(total), saved))
         return self._grey(groups, total)
 
-    def _draws(self, group: Same) -> int:
+    def _draws(self, group: ShapeGroup) -> int:
         return group.boxes.shape[1] // self.config.steps_u
 
-    def _view(self, group: Same, step: int, draw: int) -> Resampling:
+    def _view(self, group: ShapeGroup, step: int, draw: int) -> Resampling:
         number = step * self._draws(group) + draw
         top, left, height, width, flip = group.boxes[:, number].unbind(1)
         return box_resampling((top, left, height, width), flip > 0, group.size, self.config.crop)
 
     @staticmethod
-    def _grey(groups: list[Same], flat: Tensor) -> Tensor:
+    def _grey(groups: list[ShapeGroup], flat: Tensor) -> Tensor:
         """`flat`, the same in all channels of the photographs whose noise shall stay grey."""
         for group in groups:
             if group.grey.any():
@@ -209,7 +209,9 @@ class PhotoNoise:
         return flat
 
 
-def _seen_gradient(frozen: Frozen, seen: Tensor, labels: Tensor, within: Inner, generator: torch.Generator) -> Tensor:
+def _seen_gradient(
+    frozen: Frozen, seen: Tensor, labels: Tensor, within: InnerPerturbation, generator: torch.Generator
+) -> Tensor:
     perturbed = seen + within.ascend(frozen, seen, labels, within.start(seen, generator))
     gradient = frozen.gradient(perturbed.clamp(0, 1), labels)
     return gradient * ((perturbed >= 0) & (perturbed <= 1))  # clipped pixels have none

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import ProtectConfig
 from ..engine import Runtime
-from .adversary import Inner, inner
+from ..settings import ProtectConfig
+from .adversary import InnerPerturbation, inner
 from .craft import craft
 from .views import View, noise_view
 
@@ -44,7 +44,7 @@ def of_noise(
     protected: Tensor,
     labels: Tensor,
     view: View,
-    within: Inner,
+    within: InnerPerturbation,
     draws: int,
     seed: int,
 ) -> float:
@@ -61,7 +61,7 @@ def mean_loss(
     images: Tensor,
     labels: Tensor,
     view: View,
-    within: Inner,
+    within: InnerPerturbation,
     draws: int,
     seed: int,
     change: Callable[[Tensor, Tensor, torch.Generator], Tensor],
@@ -81,7 +81,7 @@ def adversarial_loss(
     images: Tensor,
     labels: Tensor,
     view: View,
-    within: Inner,
+    within: InnerPerturbation,
     draws: int,
     generator: torch.Generator,
 ) -> float:

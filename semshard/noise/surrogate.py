@@ -9,10 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..config import ProtectConfig, Size
 from ..engine import Runtime, batch_numbers, deterministic, set_learning_rate, sgd
-from ..engine.checkpoint import Checkpoint, cut, restore, snapshot
+from ..engine.checkpoint import Checkpoint, restore, round_state, snapshot
 from ..models import build
+from ..settings import ProtectConfig, Size
 from ..threads import ahead
 from .adversary import inner, model_step
 from .ball import to_levels
@@ -63,7 +63,7 @@ def train_surrogate(
         for step, (images, labels, sizes) in zip(steps, ahead(batches), strict=True):
             set_learning_rate(optimiser, config, step)
             loss = surrogate_step(runtime, model, optimiser, images, labels, view.on(sizes), config, step)
-            cut(model, optimiser, config, step + 1)
+            round_state(model, optimiser, config, step + 1)
             after_step(step + 1, loss, partial(snapshot, model, optimiser, step + 1))
     return model
 
@@ -79,10 +79,10 @@ def surrogate_step(
     step: int,
 ) -> Tensor:
     """One pass of Algorithm 1's loop over a uint8 minibatch; returns the loss of the model step."""
-    generator, config = runtime.generator(config.seed, "surrogate", step), config.warmed(step)
+    generator, config = runtime.generator(config.seed, "surrogate", step), config.at_warmup_step(step)
     images, labels = images.to(runtime.device), labels.to(runtime.device)
     if config.method != "tap":  # whose network learns from clean images
-        labels = exchanged(labels, config.label_noise, generator)
+        labels = shuffle_labels(labels, config.label_noise, generator)
         x = images.float() / 255
         grey = grey_images(x) if config.grey == "keep" else None
         delta_u = craft(runtime, model, x, labels, noise_view(view, config), config, generator, grey)  # lines 2–9
@@ -91,7 +91,7 @@ def surrogate_step(
     return model_step(runtime, model, optimiser, images.float() / 255, labels, view, within, generator)  # lines 10–12
 
 
-def exchanged(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def shuffle_labels(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Labels (N,) of which a random `share`, rounded down, have changed places among themselves.
 
     The noise is made for the label that an image has now, so it is the noise alone that tells these labels. A surrogate

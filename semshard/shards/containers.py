@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 
 from ..errors import ShardError
-from ..metadata import Metadata
+from ..sources.image_metadata import Metadata
 
 Size = tuple[int, int]  # height, width
 

@@ -95,7 +95,7 @@ class Ledger:
         self.checkpoint = path / "checkpoint.safetensors"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Create the ledger with mode 0700 if need be and keep every other process out until the block ends."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.mkdir(mode=0o700, exist_ok=True)

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_json
-from ..config import ProtectConfig, Size
 from ..errors import ShardError
-from ..forms import used
+from ..settings import ProtectConfig, Size, effective
 from .fields import Fields
 from .writer import ShardStats, shard_name
 
@@ -39,7 +38,7 @@ def write_manifest(
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "semshard", "version": tool_version},
-        "settings": {name: value for name, value in used(config).items() if name not in _PRIVATE},
+        "settings": {name: value for name, value in effective(config).items() if name not in _PRIVATE},
         "classes": list(classes),
         "labels": labels,
         "image": {"sizes": "one" if size else "own", **one, "channels": "RGB", "bits": 8},

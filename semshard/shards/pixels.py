@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingError, ShardError
-from ..metadata import KEEP, Metadata
+from ..settings import KEEP
+from ..sources.image_metadata import Metadata
 from .containers import MOST_PIXELS, Size, jpeg_size, jpeg_with, png_size, png_with, webp_size, webp_with
 
 FORMATS = ("png", "jpeg", "webp")

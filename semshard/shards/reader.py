@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Size
 from ..errors import ShardError
-from ..radii import levels, parse_radius
+from ..settings import Size, levels, parse_radius
 from .fields import Fields
 from .manifest import read_manifest
 from .pixels import decode_picture

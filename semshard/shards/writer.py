@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_write, write_json
 from ..errors import ShardError
-from ..metadata import Metadata
+from ..sources.image_metadata import Metadata
 from . import tar
 from .fields import Fields
 from .pixels import decode_picture, encode_pictures

@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import LARGE, Size
 from ..errors import RejectedImage, SourceError
-from ..metadata import Metadata
+from ..settings import LARGE, Size
 from ..threads import ordered_map
 from .decode import Decoded, Decoding, decode, resize
+from .image_metadata import Metadata
 from .source import Source
 
 CACHE_BYTES = 1 << 30  # of decoded pixels that are kept, at most
@@ -283,3 +283,6 @@ def with_groups(collection: Collection, labels: Mapping[int, int], names: tuple[
     for number, label in labels.items():
         collection.labels[number] = label
     collection.classes = names
+
+
+SQUASHED = 2  # sides of a view: that many pixels a side have the copies of photographs that a network is trained on

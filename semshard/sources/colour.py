@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from PIL import Image, ImageChops, ImageCms, ImageFile
 
-from .kept import fits
+from .image_metadata import fits
 from .untrusted import one_line
 
 MOST_PROFILE = 1 << 24  # bytes; the largest CMYK profiles have a few million

@@ -26,19 +26,19 @@ import math
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageFile
 
 from ..errors import RejectedImage, SettingError
-from ..metadata import KEEP, Metadata
+from ..settings import KEEP
 from .colour import laid_on, profile_of, samples, split, to_rgb
-from .kept import metadata_of
+from .image_metadata import Metadata, metadata_of
 from .source import Box
 from .untrusted import FORMATS, check_effort, claimed_size, count_frames, reason_of
 
@@ -251,3 +251,9 @@ class _TrueHere:
 
     def __bool__(self) -> bool:
         return threading.get_ident() == self._thread
+
+
+def decoding_of(pictures: Mapping[str, Any]) -> Decoding:
+    """How pictures are decoded by these settings. Raises `SettingError` for a colour that is none."""
+    names = ("truncated", "max_pixels", "too_large", "keep_metadata")
+    return Decoding(background=parse_colour(pictures["background"]), **{name: pictures[name] for name in names})

@@ -104,7 +104,7 @@ class ImageNet(Source):
             raise SourceError(f"{self._files.root} is itself a folder of WNIDs and has no splits; leave out split=")
         return ""
 
-    def _wnids(self, names: list[str], lore: _Lore) -> list[str]:
+    def _wnids(self, names: list[str], lore: Annotations) -> list[str]:
         """All WNIDs there are, in the order of the labels: those of train, so that labels of both splits agree."""
         train = re.sub("val/$", "train/", self._root)
         wnids = _folders(names, train) or lore.wnids or _folders(names, self._root)
@@ -118,7 +118,7 @@ class ImageNet(Source):
             what = "has no folder that is named like a WNID, such as n01440764"
         raise SourceError(f"{self._files.root}: {self._root} {what}")
 
-    def _keep(self, names: list[str], lore: _Lore, wnids: list[str]) -> int:
+    def _keep(self, names: list[str], lore: Annotations, wnids: list[str]) -> int:
         """Index what belongs to these classes or to no class at all; how many belong to other classes."""
         number = {wnid: label for label, wnid in enumerate(wnids)}
         self._names, labels, other = [], [], 0
@@ -138,7 +138,7 @@ class ImageNet(Source):
 
 
 @dataclass(frozen=True)
-class _Lore:
+class Annotations:
     """What is told of the images by the tables beside them."""
 
     words: dict[str, str] = field(default_factory=dict)  # WNID → "tench, Tinca tinca"
@@ -157,7 +157,7 @@ class _Lore:
         return self.truth.get(int(numbered[1]), "") if numbered else ""
 
 
-def _lore(files: Files, names: list[str]) -> _Lore:
+def _lore(files: Files, names: list[str]) -> Annotations:
     """From the devkit, else from its archive, else from Kaggle's tables; what is not there is not told."""
     told = {base: name for name in names if (base := _base(name)) in _TOLD}
     try:
@@ -183,7 +183,7 @@ def _lore(files: Files, names: list[str]) -> _Lore:
         raise SourceError(f"{files.root}: {where}: cannot be read: {error}; get it from the release again") from error
 
 
-def _devkit(meta: bytes, truth: bytes) -> _Lore:
+def _devkit(meta: bytes, truth: bytes) -> Annotations:
     """meta.mat, MATLAB's table of synsets; and the ILSVRC2012_ID of each validation image, a line each."""
     from scipy.io import loadmat  # type: ignore[import-untyped,unused-ignore]
 
@@ -197,10 +197,10 @@ def _devkit(meta: bytes, truth: bytes) -> _Lore:
     numbers = [int(line) for line in truth.split()]
     if unknown := set(numbers) - set(wnids):
         raise ValueError(f"{_TRUTH} names synset {min(unknown)}, which {_META} lacks")
-    return _Lore(words, {image: wnids[number] for image, number in enumerate(numbers, 1)})
+    return Annotations(words, {image: wnids[number] for image, number in enumerate(numbers, 1)})
 
 
-def _kaggle(solution: str, mapping: str) -> _Lore:
+def _kaggle(solution: str, mapping: str) -> Annotations:
     """Rows of an image and "WNID x y x y …", a box for each thing that is seen; lines of a WNID and its words."""
     lines = (line.strip().partition(" ") for line in mapping.splitlines())
     words = {wnid: text for wnid, _, text in lines if _WNID.fullmatch(wnid)}
@@ -208,7 +208,7 @@ def _kaggle(solution: str, mapping: str) -> _Lore:
     for row in csv.reader(solution.splitlines()):
         if row and (numbered := _VALIDATION.match(row[0])):
             truth[int(numbered[1])] = row[1].split()[0]
-    return _Lore(words, truth)
+    return Annotations(words, truth)
 
 
 def _described(wnids: list[str], words: dict[str, str]) -> list[str]:

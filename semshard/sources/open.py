@@ -17,7 +17,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What is said of a source besides its place."""
+    """What is place_options of a source besides its place."""
 
     labels: str = ""  # a file of labels for a folder, or "auto" for groups of images that look alike
     path_column: str = "path"
@@ -46,13 +46,13 @@ def _reading(source: Source, place: str) -> Source:
     return source
 
 
-def _folder(place: str, said: Mapping[str, str], options: SourceOptions) -> Source:
+def _folder(place: str, place_options: Mapping[str, str], options: SourceOptions) -> Source:
     from .folder import Folder
 
     return _reading(Folder(place, options.labels, options.path_column, options.label_column), place)
 
 
-def _shapes(place: str, said: Mapping[str, str], options: SourceOptions) -> Source:
+def _shapes(place: str, place_options: Mapping[str, str], options: SourceOptions) -> Source:
     from .shapes import Shapes
 
     if not re.fullmatch(r"[1-9][0-9]{0,8}", place):
@@ -61,39 +61,39 @@ def _shapes(place: str, said: Mapping[str, str], options: SourceOptions) -> Sour
 
 
 def _cifar(classes: int) -> Callable[[str, Mapping[str, str], SourceOptions], Source]:
-    def opened(place: str, said: Mapping[str, str], options: SourceOptions) -> Source:
+    def opened(place: str, place_options: Mapping[str, str], options: SourceOptions) -> Source:
         from .cifar import Cifar
 
-        return Cifar(place, classes, **said)
+        return Cifar(place, classes, **place_options)
 
     return opened
 
 
 def _imagenet(first: int | None) -> Callable[[str, Mapping[str, str], SourceOptions], Source]:
-    def opened(place: str, said: Mapping[str, str], options: SourceOptions) -> Source:
+    def opened(place: str, place_options: Mapping[str, str], options: SourceOptions) -> Source:
         from .imagenet import ImageNet
 
-        return _reading(ImageNet(place, first, **said), place)
+        return _reading(ImageNet(place, first, **place_options), place)
 
     return opened
 
 
-def _facescrub(place: str, said: Mapping[str, str], options: SourceOptions) -> Source:
+def _facescrub(place: str, place_options: Mapping[str, str], options: SourceOptions) -> Source:
     from .facescrub import FaceScrub
 
-    return _reading(FaceScrub(place, margin=options.margin, **said), place)
+    return _reading(FaceScrub(place, margin=options.margin, **place_options), place)
 
 
-def _wds(place: str, said: Mapping[str, str], options: SourceOptions) -> Source:
+def _wds(place: str, place_options: Mapping[str, str], options: SourceOptions) -> Source:
     from .wds import WebDatasetShards
 
-    return WebDatasetShards(place, **said)
+    return WebDatasetShards(place, **place_options)
 
 
-def _hf(place: str, said: Mapping[str, str], options: SourceOptions) -> Source:
+def _hf(place: str, place_options: Mapping[str, str], options: SourceOptions) -> Source:
     from .hf import HuggingFace
 
-    return HuggingFace(place, **said)
+    return HuggingFace(place, **place_options)
 
 
 KINDS = (
@@ -162,25 +162,25 @@ def open_source(spec: str | Path, options: SourceOptions | None = None) -> Sourc
     Raises `SourceError` where there is none.
     """
     options = options or SourceOptions()
-    kind, place, said = parse(str(spec))
+    kind, place, place_options = parse(str(spec))
     if options.labels and kind.name != "folder":
         raise SourceError(f"--labels is for folders; {kind.form} has labels of its own")
     if options.margin and kind.name != "facescrub":
         raise SourceError(f"--margin is for facescrub:, not for {kind.form}")
     if options.labels in ("", AUTO) and (options.path_column, options.label_column) != ("path", "label"):
         raise SourceError("--path-column and --label-column want --labels FILE")
-    return kind.open(place, said, options)
+    return kind.open(place, place_options, options)
 
 
 def parse(spec: str) -> tuple[SourceKind, str, dict[str, str]]:
-    """Kind, place, and what was said behind the place as ,name=value."""
+    """Kind, place, and what was place_options behind the place as ,name=value."""
     name, colon, rest = spec.partition(":")
     kind = _BY_NAME.get(name) if colon and not rest.startswith("//") else None
     if kind is None:
         return _BY_NAME["folder"], spec, {}
-    said: dict[str, str] = {}
+    place_options: dict[str, str] = {}
     while match := re.fullmatch(r"(.*),([a-z_]+)=([^,{}]*)", rest, re.DOTALL):
         if match[2] not in kind.options:
             break
-        rest, said = match[1], {match[2]: match[3]} | said
-    return kind, rest, said
+        rest, place_options = match[1], {match[2]: match[3]} | place_options
+    return kind, rest, place_options

@@ -51,8 +51,10 @@ class WebDatasetShards(Source):
         self._images = _image_extensions(image)
         self._label_field, self._label_key = _label_option(label or "cls")
         self._tars = expand(place)
-        said = {"image": image, "label": label}
-        self._spec = f"wds:{absolute(place)}" + "".join(f",{name}={value}" for name, value in said.items() if value)
+        options_given = {"image": image, "label": label}
+        self._spec = f"wds:{absolute(place)}" + "".join(
+            f",{name}={value}" for name, value in options_given.items() if value
+        )
         self.folders = tuple(sorted({tar.folder for tar in self._tars if tar.folder}))
         self._manifests = {folder: _manifest_classes(folder) for folder in self.folders}
         self._keys, self._key_ends, self._faults = bytearray(), array("q"), array("B")

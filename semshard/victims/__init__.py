@@ -2,19 +2,19 @@
 
 from .attacker import Attacker, attackers
 from .countermeasures import BY_NAME, Countermeasure, Filter, apply
-from .stopping import Look
-from .training import TRAIN_SAMPLE, Labelled, Material, Point, Standing, Victim, train_victim
+from .stopping import ValidationPoint
+from .training import TRAIN_SAMPLE, LabelledImages, Point, TrainingState, Victim, VictimData, train_victim
 
 __all__ = [
     "TRAIN_SAMPLE",
     "BY_NAME",
     "Attacker",
     "Countermeasure",
-    "Labelled",
-    "Look",
-    "Material",
+    "LabelledImages",
+    "ValidationPoint",
+    "VictimData",
     "Point",
-    "Standing",
+    "TrainingState",
     "Victim",
     "Filter",
     "apply",

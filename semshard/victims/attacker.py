@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import VerifyConfig
-from ..radii import format_radius
+from ..settings import VerifyConfig, format_radius
 from .countermeasures import BY_NAME
 
 _STARTS = {"probe": "linear probe of given weights", "full": "fine-tuned from given weights"}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Look:
+class ValidationPoint:
     """A victim after `step` steps: test accuracy, and which validation images it names rightly, bool (V,), as they
     were published and as they were before.
     """
@@ -38,14 +38,14 @@ class Stop:
     test: float
 
 
-def stops(looks: Sequence[Look], patience: Sequence[int], clean_share: Sequence[float]) -> list[Stop]:
+def stops(looks: Sequence[ValidationPoint], patience: Sequence[int], clean_share: Sequence[float]) -> list[Stop]:
     """For every patience, in steps, and share of clean validation images: the network with the best validation accuracy
     when none better had come for that long.
     """
     return [_stop(looks, steps, share) for share in clean_share for steps in patience] if looks else []
 
 
-def _stop(looks: Sequence[Look], patience: int, clean_share: float) -> Stop:
+def _stop(looks: Sequence[ValidationPoint], patience: int, clean_share: float) -> Stop:
     kept, best = looks[0], -1.0
     for look in looks:
         reached = look.validation(clean_share)

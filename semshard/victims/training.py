@@ -11,35 +11,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import VerifyConfig
 from ..engine import Runtime, batch_numbers, deterministic, parameter_step, set_learning_rate, sgd
-from ..engine.checkpoint import Checkpoint, cut, restore, snapshot
+from ..engine.checkpoint import Checkpoint, restore, round_state, snapshot
 from ..models import Weights, build, build_from, head
-from ..noise import Inner, adversary
+from ..noise import InnerPerturbation, adversary
 from ..noise.views import View, make_view
+from ..settings import VerifyConfig
 from .attacker import Attacker
 from .countermeasures import BY_NAME, Countermeasure
-from .stopping import Look, Stop, stops
+from .stopping import Stop, ValidationPoint, stops
 
 TRAIN_SAMPLE = 2000  # training images that the training accuracy is taken on
 TEST_BATCH = 500
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledImages:
     """Images uint8 (N, 3, H, W) with int64 labels (N,), and the sizes (N, 2) that squashed ones have by themselves."""
 
     images: Tensor
     labels: Tensor
     sizes: Tensor | None = None
 
-    def __getitem__(self, chosen: Tensor | slice) -> Labelled:
+    def __getitem__(self, chosen: Tensor | slice) -> LabelledImages:
         sizes = None if self.sizes is None else self.sizes[chosen]
-        return Labelled(self.images[chosen], self.labels[chosen], sizes)
+        return LabelledImages(self.images[chosen], self.labels[chosen], sizes)
 
-    def to(self, device: torch.device) -> Labelled:
+    def to(self, device: torch.device) -> LabelledImages:
         sizes = None if self.sizes is None else self.sizes.to(device)
-        return Labelled(self.images.to(device), self.labels.to(device), sizes)
+        return LabelledImages(self.images.to(device), self.labels.to(device), sizes)
 
     @cached_property
     def digest(self) -> str:
@@ -51,14 +51,14 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Material:
+class VictimData:
     """What a victim trains on and is tested on. `validation` is what early stopping holds back, as it was published
     and as it was before: two forms of the same images.
     """
 
-    train: Labelled
-    test: Labelled
-    validation: tuple[Labelled, Labelled] | None = None
+    train: LabelledImages
+    test: LabelledImages
+    validation: tuple[LabelledImages, LabelledImages] | None = None
 
     @property
     def digest(self) -> str:
@@ -76,12 +76,12 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrainingState:
     """Where a victim's training stands, and what was seen on the way."""
 
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     curve: tuple[Point, ...] = ()
-    looks: tuple[Look, ...] = ()
+    looks: tuple[ValidationPoint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,14 @@ class Victim:
 
 def train_victim(
     runtime: Runtime,
-    material: Material,
+    material: VictimData,
     classes: int,
     config: VerifyConfig,
     attacker: Attacker,
     seed: int,
     weights: Weights | None = None,
-    advance: Callable[[int, Tensor, Point | None, Callable[[], Standing]], None] = lambda *where: None,
-    begin: Standing | None = None,
+    advance: Callable[[int, Tensor, Point | None, Callable[[], TrainingState]], None] = lambda *where: None,
+    begin: TrainingState | None = None,
 ) -> Victim:
     """Train a fresh victim as `attacker` does, following its accuracy on the test images.
 
@@ -134,13 +134,13 @@ def train_victim(
     step_of = _Step(runtime, model, optimiser, view, attacker, config, classes)
     sample = train[:TRAIN_SAMPLE]
     due = {round(config.steps * k / config.evaluations) for k in range(1, config.evaluations + 1)}
-    begin = begin or Standing()
+    begin = begin or TrainingState()
     restore(model, optimiser, begin.checkpoint)
     curve, looks = list(begin.curve), list(begin.looks)
     right = torch.zeros(0)
 
-    def standing(done: int) -> Standing:
-        return Standing(snapshot(model, optimiser, done), tuple(curve), tuple(looks))
+    def standing(done: int) -> TrainingState:
+        return TrainingState(snapshot(model, optimiser, done), tuple(curve), tuple(looks))
 
     with deterministic():
         for step in range(begin.checkpoint.step, config.steps):
@@ -148,16 +148,16 @@ def train_victim(
             numbers = batch_numbers(len(train.labels), config.batch, seed, step)
             batch = train[numbers.to(train.labels.device, non_blocking=True)].to(runtime.device)
             loss = step_of(batch, runtime.generator(seed, "victim", step))
-            cut(model, optimiser, config, step + 1)
+            round_state(model, optimiser, config, step + 1)
             point = None
             if step + 1 in due:
-                right = named_rightly(runtime, model, material.test, view)
+                right = correct_predictions(runtime, model, material.test, view)
                 share = float(right.float().mean())
-                point = Point(step + 1, share, float(named_rightly(runtime, model, sample, view).float().mean()))
+                point = Point(step + 1, share, float(correct_predictions(runtime, model, sample, view).float().mean()))
                 curve.append(point)
                 if material.validation:
-                    published, clean = (named_rightly(runtime, model, each, view) for each in material.validation)
-                    looks.append(Look(step + 1, share, published, clean))
+                    published, clean = (correct_predictions(runtime, model, each, view) for each in material.validation)
+                    looks.append(ValidationPoint(step + 1, share, published, clean))
             advance(step + 1, loss, point, partial(standing, step + 1))
     return Victim(model, curve, right, stops(looks, config.patience, config.clean_share))
 
@@ -186,7 +186,7 @@ class _Step:
     config: VerifyConfig
     classes: int
 
-    def __call__(self, batch: Labelled, generator: torch.Generator) -> Tensor:
+    def __call__(self, batch: LabelledImages, generator: torch.Generator) -> Tensor:
         """The loss, detached, on the device."""
         images, labels = batch.images.float() / 255, batch.labels
         view = self.view.on(batch.sizes)
@@ -195,7 +195,7 @@ class _Step:
             shares = F.one_hot(labels, self.classes).float()
             seen, labels = self._countermeasure.augment(seen, shares, generator, self._losses)
         rho = self.attacker.rho_a
-        within = Inner(rho, rho * self.config.step_share, self.config.steps_a)
+        within = InnerPerturbation(rho, rho * self.config.step_share, self.config.steps_a)
         delta = adversary(self.runtime, self.model, seen, labels, within, generator)
         return parameter_step(self.runtime, self.model, self.optimiser, seen + delta, labels)
 
@@ -209,7 +209,7 @@ class _Step:
 
 
 @torch.no_grad()
-def named_rightly(runtime: Runtime, model: nn.Module, data: Labelled, view: View) -> Tensor:
+def correct_predictions(runtime: Runtime, model: nn.Module, data: LabelledImages, view: View) -> Tensor:
     """Which of `data` the model names rightly, through the view's centre: bool (N,) on the CPU."""
     right = []
     logits = runtime.frozen(model)

@@ -12,8 +12,7 @@ import pytest
 from semshard_cli.main import app
 from typer.main import get_command
 
-from semshard.config import COUNTERMEASURES, METHODS, ProtectConfig, VerifyConfig
-from semshard.families import NAMES
+from semshard.settings import COUNTERMEASURES, METHODS, NAMES, ProtectConfig, VerifyConfig
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -130,12 +129,12 @@ def test_a_table_is_planned_and_made_in_pieces(tmp_path, images):
     shown = semshard(*line, "--dry-run", "--rates", "1e9,1e9").stdout
     assert "victim for Clean Data, 4/255" in shown
     assert not (tmp_path / "t2").exists()
-    piece = [*line, "--cut-every", "1", "--minutes", "1e-9", "--state", tmp_path / "state"]
+    piece = [*line, "--round-every", "1", "--minutes", "1e-9", "--state", tmp_path / "state"]
     stopped = semshard(*piece, expect=75).stderr
     assert "the time is up" in stopped.splitlines()[-1]
     assert "error" not in stopped
     assert (tmp_path / "state" / "state.json").exists()
-    semshard(*line, "--cut-every", "1")
+    semshard(*line, "--round-every", "1")
     assert "(89.5)" in (tmp_path / "t2" / "table2.md").read_text()
     for wrong, words in (("fast", "is no FLOP,BYTES"), ("1,0", "above 0")):
         assert words in semshard(*line, "--dry-run", "--rates", wrong, expect=2).stderr

@@ -8,13 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semshard._deadline import Deadline
 from semshard.engine import make_runtime, sgd
-from semshard.engine.checkpoint import MOMENTUM_BITS, WEIGHT_BITS, Checkpoint, cut, restore, rounded, snapshot
-from semshard.engine.weights import load_tensors, narrowed, save_tensors
+from semshard.engine.checkpoint import MOMENTUM_BITS, WEIGHT_BITS, Checkpoint, restore, round_state, rounded, snapshot
+from semshard.engine.deadline import Deadline
+from semshard.engine.weights import bfloat16_where_exact, load_tensors, save_tensors
 from semshard.errors import TimeIsUp
-from semshard.presets import protect_config, verify_config
-from semshard.victims import Attacker, Labelled, Material, train_victim
+from semshard.settings import protect_config, verify_config
+from semshard.victims import Attacker, LabelledImages, VictimData, train_victim
 
 finite = st.floats(width=32, min_value=-(2.0**99), max_value=2.0**99, allow_subnormal=False)
 
@@ -39,7 +39,7 @@ def test_eight_bits_are_those_of_bfloat16():
 
 
 def some_training(**given):
-    config = protect_config("quick", (32, 32), "float32", {"cut_every": 2, "steps": 5, **given})
+    config = protect_config("quick", (32, 32), "float32", {"round_every": 2, "steps": 5, **given})
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten())
     model = model.to(memory_format=torch.channels_last)
     optimiser = sgd(model, config)
@@ -52,7 +52,7 @@ def some_training(**given):
 def test_a_cut_rounds_what_is_large_every_so_many_steps_and_at_the_end(done, is_cut):
     config, model, optimiser = some_training()
     before = snapshot(model, optimiser, done).tensors
-    cut(model, optimiser, config, done)
+    round_state(model, optimiser, config, done)
     after = snapshot(model, optimiser, done).tensors
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == ({"model.0.weight", "momentum.0"} if is_cut else set())
@@ -62,17 +62,17 @@ def test_a_cut_rounds_what_is_large_every_so_many_steps_and_at_the_end(done, is_
 
 
 def test_without_cuts_nothing_is_rounded():
-    config, model, optimiser = some_training(cut_every=0)
+    config, model, optimiser = some_training(round_every=0)
     before = snapshot(model, optimiser, 4).tensors
-    cut(model, optimiser, config, 4)
+    round_state(model, optimiser, config, 4)
     assert all(torch.equal(before[name], value) for name, value in snapshot(model, optimiser, 4).tensors.items())
 
 
 def test_a_training_that_was_cut_is_kept_in_few_bytes_and_comes_back_whole(tmp_path):
     config, model, optimiser = some_training()
-    cut(model, optimiser, config, 2)
+    round_state(model, optimiser, config, 2)
     here = snapshot(model, optimiser, 2)
-    save_tensors(tmp_path / "short", narrowed(here.tensors), {})
+    save_tensors(tmp_path / "short", bfloat16_where_exact(here.tensors), {})
     kept = load_tensors(tmp_path / "short")[0]
     assert kept["model.0.weight"].dtype == kept["momentum.0"].dtype == torch.bfloat16
     _, other, theirs = some_training()
@@ -85,7 +85,7 @@ def test_a_training_that_was_cut_is_kept_in_few_bytes_and_comes_back_whole(tmp_p
 
 def test_values_that_bfloat16_does_not_hold_are_left_alone():
     tensors = {"a": torch.tensor([1.0, 1.5]), "b": torch.tensor([1.0, 0.1]), "n": torch.tensor(3)}
-    kinds = {name: value.dtype for name, value in narrowed(tensors).items()}
+    kinds = {name: value.dtype for name, value in bfloat16_where_exact(tensors).items()}
     assert kinds == {"a": torch.bfloat16, "b": torch.float32, "n": torch.int64}
 
 
@@ -95,7 +95,7 @@ def test_values_that_bfloat16_does_not_hold_are_left_alone():
 def pictures(count, seed):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (count, 3, 32, 32), generator=generator).to(torch.uint8)
-    return Labelled(images, torch.arange(count) % 3)
+    return LabelledImages(images, torch.arange(count) % 3)
 
 
 DEVICES = [
@@ -106,16 +106,17 @@ DEVICES = [
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
-    ("countermeasure", "rho_a", "cut_every"), [("none", 2 / 255, 0), ("none", 0.0, 2), ("early-stop", 0.0, 2)]
+    ("countermeasure", "rho_a", "round_every"), [("none", 2 / 255, 0), ("none", 0.0, 2), ("early-stop", 0.0, 2)]
 )
-def test_a_victim_that_stops_and_goes_on_is_the_one_that_did_not(countermeasure, rho_a, cut_every, device):
+def test_a_victim_that_stops_and_goes_on_is_the_one_that_did_not(countermeasure, rho_a, round_every, device):
     runtime = make_runtime(device)
     config = verify_config(
         "quick", (32, 32), runtime.precision,
-        {"steps": 5, "batch": 8, "steps_a": 1, "evaluations": 5, "lr_every": 2, "cut_every": cut_every, "patience": 2},
+        {"steps": 5, "batch": 8, "steps_a": 1, "evaluations": 5, "lr_every": 2, "round_every": round_every,
+         "patience": 2},
     )  # fmt: skip
     validation = (pictures(6, 2), pictures(6, 3)) if countermeasure == "early-stop" else None
-    material = Material(pictures(20, 0), pictures(10, 1), validation)
+    material = VictimData(pictures(20, 0), pictures(10, 1), validation)
     recipe = runtime, material, 3, config, Attacker("small", rho_a, countermeasure), 0, None
     found = []
     whole = train_victim(*recipe, lambda step, loss, point, standing: found.append(standing()))
@@ -136,7 +137,7 @@ def test_a_victim_that_stops_and_goes_on_is_the_one_that_did_not(countermeasure,
 def test_a_deadline_lets_no_call_end_without_progress_and_begins_nothing_late():
     deadline = Deadline(0)
     deadline.begin("the first")
-    assert deadline.near()
+    assert deadline.must_stop_now()
     with pytest.raises(TimeIsUp, match="before the second"):
         deadline.begin("the second")
 
@@ -144,12 +145,12 @@ def test_a_deadline_lets_no_call_end_without_progress_and_begins_nothing_late():
 def test_a_deadline_is_near_where_the_next_stretch_would_pass_it():
     deadline = Deadline(0.5)
     time.sleep(0.05)
-    assert not deadline.near()
+    assert not deadline.must_stop_now()
     time.sleep(0.3)
-    assert deadline.near(), "0.35 of 0.5 seconds are over, and the last stretch took 0.3"
+    assert deadline.must_stop_now(), "0.35 of 0.5 seconds are over, and the last stretch took 0.3"
 
 
 def test_without_a_deadline_there_is_always_time():
     deadline = Deadline()
-    assert not deadline.near()
+    assert not deadline.must_stop_now()
     deadline.begin("anything")

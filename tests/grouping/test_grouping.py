@@ -17,8 +17,7 @@ from semshard.grouping import group_images
 from semshard.grouping.groups import MANY, by_size, cluster, filled
 from semshard.grouping.views import draw_view, recolour
 from semshard.models import build
-
-from ..conftest import real
+from tests.conftest import real
 
 CPU = Runtime(torch.device("cpu"), "float32")
 FEW = 4  # steps

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from semshard.config import NETWORKS
 from semshard.engine import Runtime
 from semshard.errors import SettingError
 from semshard.models import build, build_from, head, read_weights
+from semshard.settings import NETWORKS
 from tests.engine.test_runtime import CPU, used
 
 # torchvision's model pages (1,000 classes, 224 pixels), and Zagoruyko and Komodakis 2016, Table 4 (WRN-34-10 as in

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semshard.noise.ball import pgd, project, to_levels, uniform
-from semshard.radii import levels
+from semshard.settings import levels
 
 
 def rng(seed=0):
@@ -25,7 +25,7 @@ def test_pgd_stays_in_the_ball_and_in_the_range(rho, alpha, steps, seed, up):
         rho=rho,
         alpha=alpha,
         steps=steps,
-        towards="more" if up else "less",
+        direction="maximise" if up else "minimise",
     )
     assert delta.abs().max() <= rho + 1e-7
     assert (x + delta).min() >= 0
@@ -44,9 +44,9 @@ def test_pgd_goes_down_and_up_a_known_loss():
     x = torch.full((1, 1, 4, 4), 0.5)
     target = torch.tensor([1.0, -1.0]).repeat(8).view(1, 1, 4, 4)
     start, options = uniform(x, 0.1, rng()), {"rho": 0.1, "alpha": 0.05, "steps": 8}
-    down = pgd(lambda d: -target, x, start, towards="less", **options)
+    down = pgd(lambda d: -target, x, start, direction="minimise", **options)
     torch.testing.assert_close(down, 0.1 * target)
-    up = pgd(lambda d: -target, x, start, towards="more", **options)
+    up = pgd(lambda d: -target, x, start, direction="maximise", **options)
     torch.testing.assert_close(up, -0.1 * target)
 
 

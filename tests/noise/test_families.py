@@ -11,13 +11,11 @@ from PIL import Image
 
 from semshard import SettingError
 from semshard.engine import make_runtime
-from semshard.families import FAMILIES, GEOMETRY, NAMES, normal, parse
 from semshard.noise import new_surrogate
 from semshard.noise.craft import craft
 from semshard.noise.photos import PhotoNoise
 from semshard.noise.views import CropFlip, Families, ResizedCrop, families_of, make_view, noise_view
-from semshard.presets import protect_config
-from semshard.radii import format_radius
+from semshard.settings import FAMILIES, GEOMETRY, NAMES, format_radius, normal, parse_view, protect_config
 from semshard.victims import BY_NAME, apply
 
 SHAPES = [(6, 3, 32, 32), (1, 3, 23, 31), (5, 3, 9, 40)]
@@ -291,7 +289,7 @@ def test_hardened_views_come_with_a_training_of_their_own_unless_it_is_given():
 
 
 def test_a_name_without_a_probability_is_half():
-    assert parse("blur") == ("blur", 0.5)
+    assert parse_view("blur") == ("blur", 0.5)
 
 
 def test_the_views_of_the_paper_are_its_crop_and_nothing_else():

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semshard.config import METHODS as NAMES
 from semshard.engine import Runtime
 from semshard.errors import SettingError
 from semshard.models import build
@@ -31,7 +30,8 @@ from semshard.noise.methods.ntga import (
     predict,
 )
 from semshard.noise.methods.shortcut import SEPARATION, points
-from semshard.presets import protect_config
+from semshard.settings import METHODS as NAMES
+from semshard.settings import protect_config
 
 CPU = Runtime(torch.device("cpu"), "float32")
 SIZE = (32, 32)

@@ -17,9 +17,9 @@ from semshard.engine import make_runtime
 from semshard.noise import new_surrogate
 from semshard.noise.photos import BAND_PIXELS, PhotoNoise, add_cells, cell_side, draw_factor, means
 from semshard.noise.views import CropFlip, ResizedCrop, Whole, make_view
-from semshard.noise.views.cover import even_boxes
+from semshard.noise.views.balanced_crops import even_boxes
 from semshard.noise.views.resized_crop import box_resampling, resample
-from semshard.presets import protect_config
+from semshard.settings import protect_config
 from semshard.sources import squash
 
 RUNTIME = make_runtime("cpu", "float32")

@@ -9,11 +9,11 @@ import torch
 
 from semshard.engine import Runtime, sgd
 from semshard.models import build
-from semshard.noise import Inner, add, adversary, craft, inner, surrogate_step, to_levels
+from semshard.noise import InnerPerturbation, add, adversary, craft, inner, surrogate_step, to_levels
 from semshard.noise.ball import uniform
 from semshard.noise.craft import expected_gradient
 from semshard.noise.views import CropFlip, make_view, noise_view
-from semshard.presets import protect_config
+from semshard.settings import protect_config
 from tests import reference
 
 CPU = Runtime(torch.device("cpu"), "float32")
@@ -147,7 +147,7 @@ def test_the_adversary_is_that_of_the_reference(dtype):
     x, y = batch(dtype)
     model = network(dtype)
     rho, alpha = 4 / 255, 0.8 / 255
-    ours = adversary(CPU, model, x, y, Inner(rho, alpha, 5), CPU.generator(2))
+    ours = adversary(CPU, model, x, y, InnerPerturbation(rho, alpha, 5), CPU.generator(2))
     start = uniform(x, rho, CPU.generator(2))
     theirs = reference.adversary(
         copy.deepcopy(model).double(), x.double(), y, start.double(), rho_a=rho, alpha_a=alpha, steps=5

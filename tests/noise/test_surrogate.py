@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from semshard.engine import batch_numbers, learning_rate, make_runtime
 from semshard.engine.checkpoint import Checkpoint
-from semshard.engine.weights import load_tensors, narrowed, save_tensors
-from semshard.noise import Inner, adversary, craft, new_surrogate, train_surrogate
-from semshard.noise.surrogate import exchanged
+from semshard.engine.weights import bfloat16_where_exact, load_tensors, save_tensors
+from semshard.noise import InnerPerturbation, adversary, craft, new_surrogate, train_surrogate
+from semshard.noise.surrogate import shuffle_labels
 from semshard.noise.views import make_view
-from semshard.presets import protect_config
+from semshard.settings import protect_config
 from tests.engine.test_checkpoint import DEVICES
 
 RUNTIME = make_runtime("cpu")
@@ -62,11 +62,11 @@ def test_a_resumed_training_ends_in_the_same_weights(stop, tmp_path):
 def test_a_training_with_cuts_is_carried_in_few_bytes_and_ends_in_the_same_weights(stop, device, tmp_path):
     runtime = make_runtime(device)
     trained = partial(trained_on, runtime)
-    config, saved = replace(CONFIG, cut_every=2, precision=runtime.precision), []
+    config, saved = replace(CONFIG, round_every=2, precision=runtime.precision), []
     whole = trained(config)
     assert not same(whole, trained()), "cuts are a setting, since they change the weights"
     trained(config, until=stop, after_step=lambda done, loss, snapshot: saved.append(snapshot()))
-    save_tensors(tmp_path / "short", narrowed(saved[-1].tensors), {})
+    save_tensors(tmp_path / "short", bfloat16_where_exact(saved[-1].tensors), {})
     save_tensors(tmp_path / "long", saved[-1].tensors, {})
     assert (tmp_path / "short").stat().st_size < 0.6 * (tmp_path / "long").stat().st_size
     assert same(whole, trained(config, begin=Checkpoint(stop, load_tensors(tmp_path / "short")[0])))
@@ -97,7 +97,7 @@ def test_crafting_and_attacking_leave_the_model_as_it_was(training):
     x, y = Pictures.images[:4].float() / 255, torch.arange(4) % 3
     view, _ = make_view(CONFIG, (32, 32))
     craft(RUNTIME, model, x, y, view, CONFIG, RUNTIME.generator(0))
-    adversary(RUNTIME, model, x, y, Inner(0.02, 0.01, 2), RUNTIME.generator(0))
+    adversary(RUNTIME, model, x, y, InnerPerturbation(0.02, 0.01, 2), RUNTIME.generator(0))
     assert [module.training for module in model.modules()] == modes
     assert [parameter.requires_grad for parameter in model.parameters()] == flags
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -123,14 +123,14 @@ def test_the_learning_rate_drops_to_a_tenth():
 def test_an_adversary_without_radius_does_nothing():
     x = Pictures.images[:2].float() / 255
     model = new_surrogate(CONFIG, 3, (32, 32), RUNTIME)
-    zero = adversary(RUNTIME, model, x, torch.zeros(2, dtype=int), Inner(0, 0, 9), torch.Generator())
+    zero = adversary(RUNTIME, model, x, torch.zeros(2, dtype=int), InnerPerturbation(0, 0, 9), torch.Generator())
     assert not zero.any()
 
 
 @given(st.integers(1, 40), st.floats(0, 1), st.integers(0, 99))
 def test_a_share_of_the_labels_change_places_and_no_label_is_lost(count, share, seed):
     labels = torch.arange(count)
-    found = exchanged(labels, share, torch.Generator().manual_seed(seed))
+    found = shuffle_labels(labels, share, torch.Generator().manual_seed(seed))
     assert sorted(found.tolist()) == labels.tolist()
     moved = int((found != labels).sum())
     assert moved == (int(share * count) if int(share * count) > 1 else 0)
@@ -139,5 +139,5 @@ def test_a_share_of_the_labels_change_places_and_no_label_is_lost(count, share, 
 def test_every_label_changes_places_with_the_probability():
     stream, moved = torch.Generator().manual_seed(0), torch.zeros(10)
     for _ in range(3000):
-        moved += exchanged(torch.arange(10), 0.4, stream) != torch.arange(10)
+        moved += shuffle_labels(torch.arange(10), 0.4, stream) != torch.arange(10)
     assert ((moved / 3000 - 0.4).abs() < 0.05).all()

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from semshard.errors import ShardError
-from semshard.metadata import Metadata
 from semshard.shards.pixels import FORMATS, decode_picture, decode_png, encode_png, picture_problem, png_problem
-
-from .pictures import ICC, XMP, encode, exif, pixels, saved_by_pillow, smooth
+from semshard.sources.image_metadata import Metadata
+from tests.support.containers import ICC, XMP, encode, exif, pixels, saved_by_pillow, smooth
 
 
 def png_chunk(kind, body):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from semshard.errors import SettingError, ShardError
-from semshard.metadata import Metadata
 from semshard.shards.pixels import (
     EXTENSIONS,
     FORMATS,
@@ -23,9 +22,9 @@ from semshard.shards.pixels import (
     picture_problem,
     png_problem,
 )
-
-from ..conftest import real
-from .pictures import ICC, XMP, encode, exif, pixels, saved_by_pillow, smooth
+from semshard.sources.image_metadata import Metadata
+from tests.conftest import real
+from tests.support.containers import ICC, XMP, encode, exif, pixels, saved_by_pillow, smooth
 
 LOSSLESS = ("png", "webp")
 

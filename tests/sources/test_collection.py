@@ -15,9 +15,8 @@ from semshard.sources import Decoding, SourceOptions, check_classes, open_source
 from semshard.sources.collection import Cache
 from semshard.sources.shapes import draw_shape, write_shapes
 from semshard.sources.source import Entry, Source
-
-from ..conftest import TINY, real
-from .corpus import rejected_files, usable_files
+from tests.conftest import TINY, real
+from tests.support.corpus import rejected_files, usable_files
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Pillow, which the package silences
 

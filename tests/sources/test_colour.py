@@ -8,10 +8,9 @@ import pytest
 from PIL import Image
 
 from semshard.sources.decode import Decoding, decode
-
-from . import corpus
-from .corpus import picture, saved
-from .outcomes import grey, largest_difference, note, pixels
+from tests.support import corpus
+from tests.support.corpus import picture, saved
+from tests.support.outcomes import grey, largest_difference, note, pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow warns of odd files in many ways; what counts is the outcome
 

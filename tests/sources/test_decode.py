@@ -8,11 +8,10 @@ from PIL import Image
 
 from semshard.errors import RejectedImage, SettingError
 from semshard.sources.decode import Decoding, decode, parse_colour
-
-from ..conftest import real
-from . import corpus
-from .corpus import picture, saved
-from .outcomes import largest_difference, note, pixels
+from tests.conftest import real
+from tests.support import corpus
+from tests.support.corpus import picture, saved
+from tests.support.outcomes import largest_difference, note, pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow warns of odd files in many ways; what counts is the outcome
 UPRIGHT = {

@@ -17,8 +17,7 @@ from pyarrow import parquet
 
 from semshard.errors import RejectedImage, SourceError
 from semshard.sources.facescrub import COLUMNS, LISTS, FaceScrub, _grown
-
-from ..conftest import real
+from tests.conftest import real
 
 ACTORS = ("Aaron Eckhart", "Alec Baldwin", "Téa Smith Jr.")
 ACTRESSES = ("Aisha Hinds", "Zooey Deschanel")

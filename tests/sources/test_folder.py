@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from semshard.errors import RejectedImage, SourceError
 from semshard.sources.folder import Folder
-
-from ..conftest import real
-from .test_labels import KINDS, write
+from tests.conftest import real
+from tests.sources.test_labels import KINDS, write
 
 
 def lay(root, names):

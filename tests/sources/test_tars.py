@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from semshard.errors import RejectedImage, SourceError
 from semshard.sources.tars import absolute, expand
 from semshard.sources.wds import WebDatasetShards
-from tests.sources.laid import entries, lay, reasons, samples, tar
+from tests.support.tars import entries, lay, reasons, samples, tar
 
 
 @pytest.mark.parametrize("pattern", ["*.tar", "0000?.tar", "{00000..00002}.tar", "{00000,00001,00002}.tar"])

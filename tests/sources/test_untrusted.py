@@ -14,11 +14,10 @@ from PIL import ImageFile
 from semshard.errors import RejectedImage
 from semshard.sources.decode import Decoding, decode
 from semshard.sources.untrusted import MOST_SCANS
-
-from ..conftest import real
-from . import corpus
-from .corpus import picture, saved
-from .outcomes import note, pixels
+from tests.conftest import real
+from tests.support import corpus
+from tests.support.corpus import picture, saved
+from tests.support.outcomes import note, pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow warns of odd files in many ways; what counts is the outcome
 USABLE, REJECTED = corpus.usable_files(), corpus.rejected_files()

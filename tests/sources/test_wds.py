@@ -15,7 +15,7 @@ from semshard.errors import RejectedImage, SourceError
 from semshard.shards.tar import end as tar_end
 from semshard.shards.tar import entry as tar_entry
 from semshard.sources.wds import PICTURES, WebDatasetShards, classes_of
-from tests.sources.laid import entries, found_labels, lay, reasons, samples, tar
+from tests.support.tars import entries, found_labels, lay, reasons, samples, tar
 
 OURS = {"class": "a", "width": 8, "height": 8, "linf": 4, "sha256": "0" * 64}
 

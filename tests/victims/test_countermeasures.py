@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import semshard
-from semshard._split import Split
-from semshard.config import COUNTERMEASURES
+from semshard.settings import COUNTERMEASURES
+from semshard.verification.dataset import VictimDataset
 from semshard.victims import BY_NAME, apply
 from semshard.victims.countermeasures import augment
 
@@ -175,7 +175,7 @@ def split(count=200):
     clean = random.integers(0, 200, (count, 8, 8, 3), np.uint8)
     train = np.arange(count) % 5 != 0
     keys = [f"{number:05}" for number in range(count)]
-    return Split(keys, np.arange(count, dtype=np.int64) % 3, clean, clean + 8, train, ~train, 8, 0)
+    return VictimDataset(keys, np.arange(count, dtype=np.int64) % 3, clean, clean + 8, train, ~train, 8, 0)
 
 
 def shift(split, material):

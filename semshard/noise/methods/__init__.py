@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from ...config import ProtectConfig, Size
 from ...engine import Runtime
+from ...settings import ProtectConfig, Size
 from ..views import make_view, noise_view
-from .grid import FromSurrogate
-from .noise import Noise
+from .error_minimising import FromSurrogate
 from .ntga import HELD_OUT, ONE_SIZE, HeldOut, Ntga, check_block
+from .protocol import Noise
 from .shortcut import Shortcut
 from .table import METHODS, Cost, Method, cost
 from .tap import Tap

@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...config import ProtectConfig
 from ...engine import Runtime
 from ...errors import SettingError
+from ...settings import ProtectConfig
 from ..ball import pgd, to_levels
-from .noise import Photo
+from .protocol import Photo
 
 LAYERS = 5
 WEIGHT_VARIANCE, BIAS_VARIANCE = 1.76, 0.18
@@ -55,7 +55,7 @@ class Ntga:
             return held_out_gradient(perturbed, targets, v.flatten(1), answers).view(x.shape)
 
         rho, alpha, steps = config.rho_u, config.final_alpha, config.final_steps
-        delta = pgd(gradient, x, torch.zeros_like(x), rho=rho, alpha=alpha, steps=steps, towards="more")
+        delta = pgd(gradient, x, torch.zeros_like(x), rho=rho, alpha=alpha, steps=steps, direction="maximise")
         return to_levels(delta, rho).cpu()
 
     def photos(self, photos: Sequence[Photo], labels: Tensor, shard: int, at: int) -> list[Photo]:

@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...config import ProtectConfig, Size
 from ...errors import SettingError
-from ...radii import levels
+from ...settings import ProtectConfig, Size, levels
 from ..photos import add_cells
-from .noise import Photo
+from .protocol import Photo
 
 SEPARATION = 10.0  # of the corners from the origin; a cluster spreads by about 4
 EACH = 1000  # points of a class, at most

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...config import ProtectConfig
+from ...settings import ProtectConfig
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .grid import FromSurrogate
+from .error_minimising import FromSurrogate
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """The transformation distribution T, batched: one file per family, each with draw, apply and adjoint."""
 
-from ...config import ProtectConfig, Size, VerifyConfig
 from ...errors import SettingError
-from ...families import parse
+from ...settings import ProtectConfig, Size, VerifyConfig, parse_view
 from .bits import Bits
 from .composed import Composed
 from .compressed import Compressed
@@ -53,7 +52,7 @@ def noise_view(view: View, config: ProtectConfig) -> View:
 
 def families_of(items: tuple[str, ...]) -> Families:
     """The view that a list of families besides the crop stands for, like grey=0.5."""
-    parsed = [parse(item) for item in items]
+    parsed = [parse_view(item) for item in items]
     return Families(tuple((_FAMILIES[name], share) for name, share in parsed))
 
 

@@ -1,0 +1,76 @@
+"""What there is to choose from, in words: methods of protection, families of views, countermeasures of attackers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .noise.methods import METHODS, cost
+from .settings import FAMILIES, FamilyInfo, protect_config
+from .victims import BY_NAME
+
+IMAGES, SIZE = 50_000, (32, 32)  # of CIFAR-10, which the costs are counted for
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """A method of protection: a name for --method, and what is to be known before choosing it."""
+
+    name: str
+    line: str
+    paper: str
+    survives: str  # what the SEM paper found on CIFAR-10: accuracy of victims, adversarially trained or not
+    cost: float | None  # passes through the network over those of SEM; None where there is no network
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def methods(preset: str = "paper") -> list[MethodInfo]:
+    """Every method, its cost counted with the settings of `preset` for the 50,000 training images of CIFAR-10.
+
+    Raises `SettingError` for an unknown preset.
+    """
+
+    def passes(name: str) -> float | None:
+        found = cost(protect_config(preset, SIZE, "float32", {"method": name}))
+        return found.training + IMAGES * found.crafting if found else None
+
+    sem = passes("sem")
+    assert sem
+    rows = [(method, passes(method.name)) for method in METHODS]
+    return [
+        MethodInfo(method.name, method.line, method.paper, method.survives, count and round(count / sem, 3))
+        for method, count in rows
+    ]
+
+
+@dataclass(frozen=True)
+class CountermeasureInfo:
+    """What attackers do against the noise: a name for --countermeasure, a line, where it comes from, and when."""
+
+    name: str
+    line: str
+    paper: str
+    when: str  # it is applied: once, at every step, or to the training itself
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def countermeasures() -> list[CountermeasureInfo]:
+    """Every countermeasure that `verify` knows."""
+
+    def when(name: str) -> str:
+        if BY_NAME[name].filter:
+            return "once, on training and test images"
+        if BY_NAME[name].augment:
+            return "every training step"
+        return "the training itself" if name != "none" else ""
+
+    return [CountermeasureInfo(each.name, each.line, each.paper, when(each.name)) for each in BY_NAME.values()]
+
+
+def views() -> list[FamilyInfo]:
+    """Every family of views that --views knows."""
+    return list(FAMILIES)

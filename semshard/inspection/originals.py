@@ -1,0 +1,113 @@
+"""The clean originals of published samples: by the ledger, by a source given instead, or by looking alike.
+
+Verifying, auditing and previewing all need them, and none of them may take them from the public folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import LedgerError, RejectedImage, SourceError
+from ..shards import Ledger, Shards, ledger_path
+from ..sources import AUTO, Collection, SourceOptions, open_source, scan, unscanned
+from ..sources.decode import decoding_of
+from ..threads import ordered_map
+
+_SKETCH = 8  # sketches for matching are 8 × 8 means
+
+
+@dataclass
+class Originals:
+    """Clean images by the key of their protected sample."""
+
+    collection: Collection
+    numbers: dict[str, int]  # key → number in the collection
+
+    def pixels(self, key: str) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3). Raises `RejectedImage` where it cannot be had."""
+        if key not in self.numbers:
+            raise RejectedImage("no original is known for it")
+        try:
+            return self.collection.pixels(self.numbers[key])
+        except RejectedImage as reason:
+            raise RejectedImage(f"its original {reason}") from None
+
+    def pictures(self, keys: Sequence[str]) -> tuple[list[NDArray[np.uint8]], list[str], dict[str, str]]:
+        """The originals of those `keys` that can be had, which these are, why not the others."""
+
+        def one(key: str) -> NDArray[np.uint8] | str:
+            try:
+                return self.pixels(key)
+            except RejectedImage as reason:
+                return str(reason)
+
+        tried = dict(zip(keys, ordered_map(one, keys), strict=True))
+        found = {key: pixels for key, pixels in tried.items() if not isinstance(pixels, str)}
+        return list(found.values()), list(found), {key: why for key, why in tried.items() if isinstance(why, str)}
+
+
+def find_originals(shards: Shards, clean: str | Path | None) -> Originals | None:
+    """The originals of `shards`; None where there is neither a ledger nor a source to take them from.
+
+    With a ledger, `clean` says where the source lies now; without one, every published image is matched to the image
+    of `clean` that it differs from by no more than the budget. Raises `SourceError`, `LedgerError`.
+    """
+    ledger = Ledger(ledger_path(shards.directory))
+    run = ledger.run()
+    if run:
+        return _by_ledger(shards, ledger, run, clean)
+    return _by_pixels(shards, clean) if clean else None
+
+
+def _by_ledger(shards: Shards, ledger: Ledger, run: Mapping[str, Any], clean: str | Path | None) -> Originals:
+    spec, options = clean or run["source"], SourceOptions(**run["source_options"])
+    source = open_source(spec, options)
+    found = {source.entry(number).name: number for number in range(len(source))}
+    numbers: dict[str, int] = {}
+    collection = unscanned(source, decoding_of(run["settings"]), run["settings"]["resolution"])
+    for row in ledger.samples(len(shards.tars)):
+        if row.key and row.source in found:
+            number = numbers[row.key] = found[row.source]
+            collection.sha256[number] = np.frombuffer(bytes.fromhex(row.sha256 or ""), np.uint8)
+    if not numbers:
+        raise LedgerError(f"{spec} holds none of the files that {ledger.path} names; say with --clean where they are")
+    return Originals(collection, numbers)
+
+
+def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
+    """Nearest neighbours of small sketches, each candidate checked pixel by pixel."""
+    settings = shards.manifest["settings"]
+    try:
+        source = open_source(spec)
+    except SourceError:  # a flat folder: labels are not asked for here
+        source = open_source(spec, SourceOptions(labels=AUTO))
+    collection = scan(source, decoding_of(settings), settings["resolution"])
+    if shards.size and collection.size != shards.size:
+        raise SourceError(f"{source.spec} holds images of another size than the shards")
+    usable = collection.usable
+    sketches = np.stack([_sketch(collection.pixels(number)) for number in usable.tolist()])
+    numbers = {}
+    for sample in shards:
+        near = np.argsort(((sketches - _sketch(sample.image)) ** 2).sum(1))[:8]
+        for candidate in near.tolist():
+            clean = collection.pixels(int(usable[candidate]))
+            if (
+                clean.shape == sample.image.shape
+                and cv2.norm(clean, sample.image, cv2.NORM_INF) <= sample.about["linf"]
+            ):
+                numbers[sample.key] = int(usable[candidate])
+                break
+    if not numbers:
+        raise SourceError(f"{source.spec} holds no original of these shards")
+    return Originals(collection, numbers)
+
+
+def _sketch(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return cv2.resize(picture, (_SKETCH, _SKETCH), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()

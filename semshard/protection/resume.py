@@ -1,0 +1,246 @@
+"""How protect begins: with the run that the ledger knows, if it is this one, or a fresh one."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .._version import __version__
+from ..atomic import remove_leftovers
+from ..engine import Runtime, permutation
+from ..errors import OutputError, SettingError
+from ..noise.methods import ONE_SIZE, check_block
+from ..settings import ProtectConfig, Size, fingerprint, to_json
+from ..shards import Fields, InputRow, Ledger, LedgerRow
+from ..sources import Collection, Source, check_classes
+from ..sources.decode import decoding_of
+from .request import Request, begin_config
+from .scan import limit_rejects, scan_source
+
+
+@dataclass
+class PhaseTimer:
+    """Seconds by phase."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = round(self.seconds.get(phase, 0.0) + time.perf_counter() - start, 3)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything decided: what is protected, how, and where it goes."""
+
+    runtime: Runtime
+    collection: Collection
+    config: ProtectConfig
+    out: Path
+    ledger: Ledger
+    fingerprint: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.collection.classes
+
+    def shards(self) -> list[NDArray[np.int64]]:
+        """The inputs of each shard: those of the source's own shards, or the usable ones, shuffled by the seed, cut."""
+        usable, given = self.collection.usable, self.collection.source.shards
+        if given is not None:
+            return [usable[slice(*np.searchsorted(usable, (each.start, each.stop)))] for each in given]
+        order = permutation(len(usable), self.config.seed, "shards").numpy()
+        size = self.config.shard_size
+        return [usable[order[at : at + size]] for at in range(0, len(usable), size)]
+
+    @property
+    def fields(self) -> Fields:
+        """What a published sample consists of."""
+        return fields_of(self.config, self.collection.source)
+
+
+def fields_of(config: ProtectConfig, source: Source) -> Fields:
+    """What a published sample of a source consists of."""
+    plain = Fields(config.format, config.keep_metadata)
+    return replace(plain, carried=tuple(sorted(map(plain.published, source.fields))))
+
+
+def open_run(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request, clock: PhaseTimer) -> Job:
+    """The run that the ledger knows, if it is this one, or a fresh one. Raises as `protect` does."""
+    out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
+    known = ledger.run()
+    return (known and _resume(known, source, out, ledger, runtime, request)) or _create(
+        source, out, ledger, runtime, request, clock
+    )
+
+
+def _resume(
+    known: Mapping[str, Any], source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request
+) -> Job | None:
+    """The run that the ledger knows, if it is this one; None where it is not and may be overwritten."""
+    size = (known["size"][0], known["size"][1]) if known["size"] else None
+    config = begin_config(request, size, runtime)
+    run = _describe(source, config, size, runtime, request)
+    differences = _differences(out, known, run)
+    if differences and request.overwrite:
+        return None
+    if differences:
+        raise OutputError(
+            f"{out} belongs to another run: {'; '.join(differences)}. "
+            "Give --overwrite to make it anew, or choose another --out"
+        )
+    collection = known_collection(source, ledger, config, known)
+    return Job(runtime, collection, config, out, ledger, run["fingerprint"])
+
+
+def known_collection(source: Source, ledger: Ledger, config: ProtectConfig, run: Mapping[str, Any]) -> Collection:
+    """What the scan of a run found, as its ledger says."""
+    columns = ledger.scanned()
+    sizes = np.stack([columns["height"], columns["width"]], 1).astype(np.int32)
+    reasons = columns["reason"]
+    rejects = {int(number): str(reasons[number]) for number in np.flatnonzero(reasons != "")}
+    labels, decoding = columns["label"].astype(np.int32), decoding_of(to_json(config))
+    return Collection(
+        source, decoding, config.resolution, columns["sha256"], sizes, labels, rejects, tuple(run["classes"]),
+        duplicates=run["duplicates"],
+    )  # fmt: skip
+
+
+def _create(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request, clock: PhaseTimer) -> Job:
+    """A fresh run: scan the source, decide the settings, take possession of the output."""
+    _refuse_foreign(out, ledger, request.overwrite)
+    with clock("scan"):
+        collection = scan_source(source, request, runtime)
+    ledger.write_rejects(rejects_of(collection))
+    where = f"; see {ledger.path / 'rejects.jsonl'}"
+    limit_rejects(len(collection.rejects), len(source), request.max_rejects, where)
+    check_classes(collection)
+    config = begin_config(request, collection.size, runtime)
+    check_method(runtime, collection, config)
+    run = _describe(source, config, collection.size, runtime, request) | {
+        "classes": list(collection.classes), "duplicates": collection.duplicates
+    }  # fmt: skip
+    _clear(out, ledger)
+    ledger.write_sources(_inputs(collection))
+    ledger.begin(run)
+    return Job(runtime, collection, config, out, ledger, run["fingerprint"])
+
+
+def rejects_of(collection: Collection) -> Iterator[LedgerRow]:
+    """The inputs that the scan found unusable."""
+    for number, reason in collection.rejects.items():
+        yield LedgerRow(number, collection.source.entry(number).name, collection.digest(number), reason=reason)
+
+
+def _inputs(collection: Collection) -> Iterator[InputRow]:
+    for number in range(len(collection.source)):
+        yield InputRow(
+            number,
+            collection.source.entry(number).name,
+            collection.sha256[number].tobytes() if collection.sha256[number].any() else None,
+            collection.label(number),
+            int(collection.sizes[number, 0]),
+            int(collection.sizes[number, 1]),
+            collection.rejects.get(number, ""),
+            collection.notes.get(number, ""),
+        )
+
+
+def check_method(runtime: Runtime, collection: Collection, config: ProtectConfig) -> None:
+    """Raise `SettingError` where the method cannot do with these images or this memory."""
+    if config.method == "ntga":
+        if collection.size is None:
+            raise SettingError(ONE_SIZE)
+        check_block(runtime, config, len(collection.usable), 3 * math.prod(collection.size))
+    if config.keep_metadata != "none" and collection.size is not None:
+        raise SettingError("keep_metadata is for photographs at their own resolution")
+    given, most = collection.source.shards, 100_000
+    if given is not None and max(map(len, given)) > most:
+        raise SettingError(f"a tar of {collection.source.spec} holds more than {most:,} samples, the most a key counts")
+
+
+def _describe(source: Source, config: ProtectConfig, size: Size, runtime: Runtime, request: Request) -> dict[str, Any]:
+    """What run.json says. All of it but place, options and software decides whether an output belongs to a command."""
+    own = "trained" if config.has_surrogate else "none"
+    given = hashlib.sha256(Path(request.surrogate).read_bytes()).hexdigest() if request.surrogate else own
+    run: dict[str, Any] = {
+        "schema_version": 1,
+        "source": source.spec,
+        "source_options": request.options.to_json(),
+        "source_digest": source.digest,
+        "inputs": len(source),
+        "classes": list(source.classes),
+        "size": list(size) if size else None,
+        "settings": to_json(config),
+        "surrogate": given,
+        "software": {"semshard": __version__, "torch": torch.__version__, "device": runtime.device.type},
+    }
+    return run | {"fingerprint": fingerprint(run["source_digest"], run["settings"], run["surrogate"])}
+
+
+def _differences(out: Path, known: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+    """What keeps the run that the ledger knows from being this one, in words."""
+    then, now = {**known, **known["settings"]}, {**run, **run["settings"]}
+    names = [name for name in ("surrogate", *run["settings"]) if then.get(name) != now[name]]
+    differences = [f"{name} was {then.get(name)}, is {now[name]}" for name in names]
+    if run["classes"] and known["classes"] != run["classes"]:
+        differences.insert(0, "the source's classes have other names")
+    if known["source_digest"] != run["source_digest"]:
+        differences.insert(0, f"the source had {known['inputs']} files, has {run['inputs']}, or other names")
+    if not differences and not (out / "manifest.json").exists():  # half of a run by one software, half by another
+        software = run["software"]
+        differences = [f"{k} was {v}, is {software[k]}" for k, v in known["software"].items() if v != software[k]]
+    return differences
+
+
+_OURS = re.compile(
+    r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest\.json"
+    r"|run\.json|sources\.parquet|rejects\.jsonl|(surrogate|checkpoint)\.safetensors|lock"
+)
+
+
+def _refuse_foreign(out: Path, ledger: Ledger, overwrite: bool) -> None:
+    """Files that semshard did not write are never deleted; its own only where `overwrite` says so."""
+    foreign = [path for path in out.iterdir() if not _OURS.fullmatch(path.name)]
+    if foreign:
+        raise OutputError(f"{out} holds {foreign[0].name}, which semshard did not write; choose an empty --out")
+    if any(out.iterdir()) and not overwrite:
+        gone = f"{out} holds shards, but their ledger {ledger.path} is gone"
+        raise OutputError(f"{gone}; give --overwrite or another --out")
+
+
+def _clear(out: Path, ledger: Ledger) -> None:
+    """Delete every file of ours, except what this run has written and holds."""
+    kept = {"lock", "rejects.jsonl"}
+    for path in [*out.iterdir(), *ledger.path.iterdir()]:
+        if path.name not in kept and _OURS.fullmatch(path.name):
+            path.unlink()
+
+
+def refuse_nesting(source: Source, out: Path) -> None:
+    """Raise `OutputError` where one of source and output lies inside the other."""
+    target = os.path.realpath(out)
+    for folder in map(os.path.realpath, source.folders):
+        if source.shards is not None and folder != target:
+            continue  # its tars are named one by one: others beside them do not become its images
+        if os.path.commonpath([folder, target]) == folder:
+            raise OutputError(f"--out {out} lies inside the source; the shards would become its images")
+        if os.path.commonpath([folder, target]) == target:
+            raise OutputError(f"--out {out} contains the source, which must not be published")

@@ -1,0 +1,83 @@
+"""The first pass over a source: every input decoded once, labels made where there are none."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+
+from ..engine import Runtime
+from ..errors import SettingError, TooManyRejects
+from ..progress import Event
+from ..shards.pixels import LONGEST
+from ..sources import Collection, Source, scan, with_groups
+from ..sources.decode import decoding_of
+from .request import GROUPS, Request
+
+
+def scan_source(source: Source, request: Request, runtime: Runtime) -> Collection:
+    """Decode every input once; where they have no labels, group them by their looks."""
+    progress, pictures = request.progress, request.pictures()
+    for sentence in source.remarks:
+        progress(Event("scan", message=sentence))
+
+    def advance(done: int, rejected: int) -> None:
+        if done % 64 == 0 or done == len(source):
+            progress(Event("scan", done, len(source), "images", {"rejected": rejected}))
+
+    collection = scan(
+        source, decoding_of(pictures), pictures["resolution"], duplicates=pictures["duplicates"],
+        longest=LONGEST[pictures["format"]], advance=advance,
+    )  # fmt: skip
+    if collection.duplicates:
+        what = "rejected" if pictures["duplicates"] == "reject" else "kept"
+        progress(Event("scan", message=f"{collection.duplicates:,} images have the pixels of an earlier one: {what}"))
+    for note, count in Counter(note.split(";")[0] for note in collection.notes.values()).most_common(5):
+        progress(Event("scan", message=f"{count:,} images: {note}"))
+    if not source.classes:
+        _group(collection, pictures["groups"] or GROUPS, request, runtime)
+    return collection
+
+
+GROUP_MOST = 500_000  # images that are grouped, at most: their copies are in memory at once
+
+
+GROUP_SIDE = 64  # pixels a side of the copies that photographs are grouped by
+
+
+def _group(collection: Collection, groups: int, request: Request, runtime: Runtime) -> None:
+    """Labels for images that have none: groups of images that look alike."""
+    from ..grouping import group_images
+
+    usable, size = collection.usable, collection.size
+    if len(usable) > GROUP_MOST:
+        raise SettingError(f"--labels auto groups at most {GROUP_MOST:,} images, here are {len(usable):,}")
+    own = bool(size and size[0] == size[1] <= GROUP_SIDE)
+    side = size[0] if size and own else GROUP_SIDE
+    images = torch.empty((len(usable), 3, side, side), dtype=torch.uint8)
+    kept: list[int] = []
+    for at in range(0, len(usable), 1024):
+        pixels, some, gone = collection.stack(usable[at : at + 1024], 0 if own else side)
+        images[len(kept) : len(kept) + len(some)] = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        kept += some.tolist()
+        collection.rejects |= gone
+        collection.sizes[list(gone)] = 0
+    images = images[: len(kept)]
+    seed = int(request.settings.get("seed", 0))
+    found = group_images(runtime, images, groups, seed, progress=request.progress)
+    names = tuple(f"group-{number:0{len(str(groups - 1))}d}" for number in range(groups))
+    with_groups(collection, dict(zip(kept, found.labels.tolist(), strict=True)), names)
+    request.progress(
+        Event(
+            "groups",
+            message=f"experimental: {groups} groups of images that look alike stand for classes ({found.features})",
+        )
+    )
+
+
+def limit_rejects(rejected: int, inputs: int, max_rejects: float, where: str) -> None:
+    """Raise `TooManyRejects` where more than the share `max_rejects` of the inputs is unusable."""
+    if rejected > max_rejects * inputs:
+        raise TooManyRejects(
+            f"{rejected} of {inputs} inputs are unusable, more than --max-rejects {max_rejects:.2%} allows{where}"
+        )

@@ -1,0 +1,79 @@
+"""Training images by number, read from the source or held on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..engine import Runtime
+from ..errors import RunError
+from ..settings import ProtectConfig
+from ..sources import Collection
+from ..sources.collection import SQUASHED
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The usable images of a collection, as the training wants them: photographs squashed to `side` pixels a side."""
+
+    collection: Collection
+    numbers: NDArray[np.int64]
+    side: int = 0
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        images, labels, kept, rejects = tensors(self.collection, self.numbers[numbers.numpy()], self.side)
+        if not len(kept):
+            raise RunError(f"every image of a training batch is gone; the first: {next(iter(rejects.values()))}")
+        return images, labels, torch.from_numpy(self.collection.sizes[kept]) if self.side else None
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """All training images where the network is: uint8 (N, 3, H, W), labels (N,), sizes (N, 2) of squashed ones."""
+
+    images: Tensor
+    labels: Tensor
+    sizes: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        there = numbers.to(self.labels.device, non_blocking=True)
+        return self.images[there], self.labels[there], None if self.sizes is None else self.sizes[there]
+
+
+def training_images(runtime: Runtime, collection: Collection, config: ProtectConfig) -> TrainingImages | OnDevice:
+    """The usable images, on the device where they fit there and in memory."""
+    numbers, size = collection.usable, collection.size
+    side = 0 if size else SQUASHED * config.crop
+    height, width = size or (side, side)
+    data = TrainingImages(collection, numbers, side)
+    needed = len(numbers) * height * width * 3
+    there = collection.in_memory if size else needed <= collection.cache.most
+    if runtime.device.type == "cpu" or not there or not runtime.fits(needed):
+        return data
+    images, labels, sizes = data.batch(torch.arange(len(numbers)))
+    device = runtime.device
+    return OnDevice(images.to(device), labels.to(device), None if sizes is None else sizes.to(device))
+
+
+def tensors(
+    collection: Collection, numbers: NDArray[np.int64], squashed: int = 0
+) -> tuple[Tensor, Tensor, NDArray[np.int64], dict[int, str]]:
+    """uint8 (n, 3, H, W) and int64 labels of those inputs that can be had; which these are; why not the others."""
+    pixels, kept, rejects = collection.stack(numbers, squashed)
+    planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))  # torch would start threads here, and they spin
+    return torch.from_numpy(planes), labels_of(collection, kept), kept, rejects
+
+
+def labels_of(collection: Collection, numbers: NDArray[np.int64]) -> Tensor:
+    """int64 labels of inputs."""
+    return torch.from_numpy(collection.labels[numbers].astype(np.int64))

@@ -1,0 +1,177 @@
+"""Where unset settings come from: the presets, what each method changes in them, and how all of it goes together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import SettingError
+from .config import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, NO_LIST, ProtectConfig, Size, VerifyConfig, cell_of
+from .radii import snap
+from .serialise import coerce
+from .view_lists import normal
+
+# "paper" is the setting of the SEM paper and of its authors' code, for CIFAR (small) and its ImageNet subset
+# (large). "quick" is ours: a small network and few steps, so that two CPU cores finish in minutes.
+
+_OPTIMISER = {"batch": 128, "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+_SMALL_VIEWS = {"views": "crop-flip", "pad": 4, "crop": 0}
+
+_PROTECT: dict[tuple[str, str], dict[str, Any]] = {
+    ("paper", "small"): {
+        **_OPTIMISER, **_SMALL_VIEWS, "network": "resnet18", "steps": 5000, "lr_every": 2000, "draws": 5,
+        "rho_u": 8 / 255, "steps_u": 10, "alpha_u": 1.6 / 255,
+        "final_steps": 10, "final_alpha": 1.6 / 255, "final_draws": 5,
+        "rho_a": 4 / 255, "steps_a": 10, "alpha_a": 0.8 / 255, "rho_r": 4 / 255,
+        "craft_batch": 128,
+    },
+    ("paper", "large"): {
+        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 224,
+        "network": "resnet18", "steps": 3000, "lr_every": 1200, "draws": 4,
+        "rho_u": 8 / 255, "steps_u": 7, "alpha_u": 2 / 255,
+        "final_steps": 7, "final_alpha": 2 / 255, "final_draws": 4,
+        "rho_a": 4 / 255, "steps_a": 7, "alpha_a": 1 / 255, "rho_r": 4 / 255,
+        "craft_batch": 128,
+    },
+    ("quick", "small"): {
+        **_OPTIMISER, **_SMALL_VIEWS, "network": "small", "batch": 64, "steps": 400, "lr_every": 160, "draws": 1,
+        "rho_u": 8 / 255, "steps_u": 5, "alpha_u": 3.2 / 255,
+        "final_steps": 10, "final_alpha": 1.6 / 255, "final_draws": 2,
+        "rho_a": 4 / 255, "steps_a": 5, "alpha_a": 0.8 / 255, "rho_r": 4 / 255,
+        "craft_batch": 128,
+    },
+    ("quick", "large"): {
+        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 64,
+        "network": "small", "batch": 64, "steps": 400, "lr_every": 160, "draws": 1,
+        "rho_u": 8 / 255, "steps_u": 5, "alpha_u": 3.2 / 255,
+        "final_steps": 10, "final_alpha": 1.6 / 255, "final_draws": 2,
+        "rho_a": 4 / 255, "steps_a": 5, "alpha_a": 0.8 / 255, "rho_r": 4 / 255,
+        "craft_batch": 64,
+    },
+}  # fmt: skip
+
+# What a method changes in every preset, and in one.
+_METHOD: dict[str, dict[str, Any]] = {
+    "em": {"draws": 1, "final_draws": 1},  # without views and perturbation every draw is the same
+    "tap": {"final_steps": 250, "final_alpha": 0.064 / 255, "final_draws": 1},
+    "ntga": {"final_steps": 10, "final_alpha": 0.88 / 255, "craft_batch": 512},
+}
+_METHOD_IN: dict[tuple[str, str], dict[str, Any]] = {
+    ("quick", "tap"): {"steps": 1600, "lr_every": 640, "final_steps": 50, "final_alpha": 0.32 / 255},
+}
+
+_VERIFY: dict[tuple[str, str], dict[str, Any]] = {
+    ("paper", "small"): {
+        **_OPTIMISER, **_SMALL_VIEWS, "victim": ("resnet18",), "steps": 40_000, "lr_every": 16_000,
+        "steps_a": 10, "step_share": 1 / 5, "evaluations": 40, "max_samples": 0,
+        "patience": (3_000, 5_000, 10_000, 20_000),
+    },
+    ("paper", "large"): {
+        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 224, "victim": ("resnet18",),
+        "steps": 40_000, "lr_every": 16_000,
+        "steps_a": 8, "step_share": 1 / 4, "evaluations": 40, "max_samples": 0,
+        "patience": (3_000, 5_000, 10_000, 20_000),
+    },
+    ("quick", "small"): {
+        **_OPTIMISER, **_SMALL_VIEWS, "victim": ("small",), "steps": 640, "lr_every": 320,
+        "steps_a": 5, "step_share": 1 / 4, "evaluations": 20, "max_samples": 20_000,
+        "patience": (48, 80, 160, 320),
+    },
+    ("quick", "large"): {
+        **_OPTIMISER, "views": "resized-crop", "pad": 0, "crop": 64, "victim": ("small",),
+        "steps": 640, "lr_every": 320,
+        "steps_a": 5, "step_share": 1 / 4, "evaluations": 20, "max_samples": 5_000,
+        "patience": (48, 80, 160, 320),
+    },
+}  # fmt: skip
+
+
+# How pictures are read and written, whatever the preset.
+PICTURES: dict[str, Any] = {
+    "resolution": 0, "background": "white", "grey": "colour", "truncated": "reject", "max_pixels": 178_956_970,
+    "too_large": "reject", "duplicates": "keep", "keep_metadata": "none", "format": "png", "quality": 95,
+    "jpeg_safe": False, "groups": 0,
+}  # fmt: skip
+
+
+# Lists of views that have a name; the crop is that of the preset.
+NAMED_VIEWS: dict[str, tuple[str, ...]] = {"paper": (), "hardened": ("grey=0.5",)}
+
+# What goes with a name in a preset, for settings not given: the training that hardened noise wants.
+_HARDENED = {"label_noise": 0.5, "warm_up": 0.5, "rho_a": 5 / 255}
+_WITH_VIEWS: dict[tuple[str, str], dict[str, Any]] = {
+    ("quick", "hardened"): {**_HARDENED, "steps": 800, "lr_every": 320, "final_draws": 3},
+    ("paper", "hardened"): _HARDENED,
+}
+
+
+def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, Any]) -> ProtectConfig:
+    """The settings of a protect run: the preset for images of `size`, then what was `given`.
+
+    A step size or `rho_r` that was not given keeps its share of the radius it belongs to.
+    Raises `SettingError` for an unknown name or an impossible value.
+    """
+    given = coerce(ProtectConfig, given)
+    method, cell = _method(given)
+    base = _preset(_PROTECT, preset, size) | {
+        "preset": preset, "label_noise": 0.0, "warm_up": 0.0, "round_every": 0, "patch": 32 if _large(size) else 8,
+        "shard_size": 1000, "seed": 0, "precision": precision, "method": method, **cell, **PICTURES,
+    }  # fmt: skip
+    base |= _METHOD.get(method, {}) | _METHOD_IN.get((preset, method), {})
+    asked = given.get("views", ("paper",))
+    given = _WITH_VIEWS.get((preset, *asked), {}) | given
+    for radius, follower in (("rho_u", "alpha_u"), ("rho_u", "final_alpha"), ("rho_a", "alpha_a"), ("rho_a", "rho_r")):
+        if radius in given and follower not in given:
+            base[follower] = snap(base[follower] * given[radius] / base[radius])
+    given["views"] = views = _views(asked, base["views"])
+    if "noise_views" in given and given["noise_views"] not in NO_LIST:
+        given["noise_views"] = _views(given["noise_views"], views[0])
+    return ProtectConfig(**(base | given))
+
+
+def _views(asked: tuple[str, ...], geometry: str) -> tuple[str, ...]:
+    """The list that is meant: paper and hardened are names of lists."""
+    return normal(NAMED_VIEWS.get(asked[0], asked) if len(asked) == 1 else asked, geometry)
+
+
+def _method(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The method that is asked for, by its name or by its cell, and the cell's settings."""
+    asked = {name: given[name] for name in CELL_SETTINGS if name in given}
+    method = given.get("method", ANY_CELL if asked else "sem")
+    if method != ANY_CELL:
+        return method, _cell(CELLS.get(method, ("none", "none", "same")))
+    cell = _cell(CELLS["sem"]) | asked
+    named = [name for name, of_it in CELLS.items() if of_it == cell_of(**cell)]
+    return (given.get("method") or (named or [ANY_CELL])[0]), cell
+
+
+def _cell(of_it: tuple[str, str, str]) -> dict[str, Any]:
+    """A cell of Table 7 as settings."""
+    noise_step, model_step, noise_views = of_it
+    return {"noise_step": noise_step, "model_step": model_step, "noise_views": (noise_views,)}
+
+
+def verify_config(preset: str, size: Size, precision: str, given: Mapping[str, Any]) -> VerifyConfig:
+    """The settings of a verify run: the preset for images of `size`, then what was `given`.
+
+    Raises `SettingError` for an unknown name or an impossible value.
+    """
+    base = _preset(_VERIFY, preset, size) | {
+        "preset": preset, "rho_a": (4 / 255,), "holdout": 0.15, "seed": 0, "precision": precision,
+        "countermeasure": ("none",), "start": ("scratch",), "protected_fraction": (1.0,), "seeds": 1, "tune_lr": 0.01,
+        "clean_share": (0.0, 0.1, 0.3, 0.5, 0.7), "round_every": 0,
+    }  # fmt: skip
+    return VerifyConfig(**(base | coerce(VerifyConfig, given)))
+
+
+def _preset(table: dict[tuple[str, str], dict[str, Any]], preset: str, size: Size) -> dict[str, Any]:
+    kind = "large" if _large(size) else "small"
+    try:
+        return dict(table[preset, kind])
+    except KeyError:
+        known = ", ".join(sorted({name for name, _ in table}))
+        raise SettingError(f"preset {preset!r} is unknown; choose one of: {known}") from None
+
+
+def _large(size: Size) -> bool:
+    return size is None or max(size) > LARGE

@@ -1,0 +1,292 @@
+"""The samples of an examination: some to train victims on, others, clean, to test them, in every form that is tried.
+
+Photographs are kept squashed to a square of two views a side; what an attacker does to pictures is done to them at
+their own resolution first.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import LedgerError, RejectedImage, SettingError, ShardError
+from ..inspection.originals import Originals, find_originals
+from ..noise.photos import add_cells, cell_side
+from ..progress import Event, Progress
+from ..settings import VerifyConfig
+from ..shards import Shards, ledger_path
+from ..sources import Source, scan, squash
+from ..sources.collection import SQUASHED
+from ..sources.decode import decoding_of
+from ..threads import ordered_map
+from ..victims import BY_NAME, Filter, LabelledImages, VictimData, apply
+
+VALIDATION = 0.1  # of the training images, for early stopping
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Where photographs come from, at their own resolution."""
+
+    shards: Shards
+    originals: Originals
+    numbers: NDArray[np.int64]  # of the samples in the shards
+    budget: int
+    seed: int
+    side: int  # that they are squashed to
+
+    def forms(self, kinds: list[str], rows: NDArray[np.int64], filter: Filter | None) -> Pixels:
+        """Squashed photographs (n, side, side, 3): of each of `rows` the form that `kinds` says, through `filter`."""
+
+        def one(work: tuple[str, int]) -> Pixels:
+            pixels = self.one(*work)
+            return squash(filter(pixels) if filter else pixels, self.side)
+
+        return np.stack(list(ordered_map(one, zip(kinds, rows.tolist(), strict=True))))
+
+    def one(self, kind: str, row: int) -> Pixels:
+        """A photograph as it was, as it was published, or with random noise. Raises `RejectedImage`."""
+        sample = self.shards[int(self.numbers[row])]
+        if kind == "protected":
+            return sample.image
+        clean = self.originals.pixels(sample.key)
+        if kind == "clean":
+            return clean
+        height, width = clean.shape[:2]
+        cell = cell_side(height, width, self.side // SQUASHED)
+        random = np.random.Generator(np.random.PCG64([self.seed, 0xC0, row]))
+        shape = 3, -(-height // cell), -(-width // cell)
+        return add_cells(clean, random.integers(-self.budget, self.budget, shape, np.int8, endpoint=True), cell)
+
+
+@dataclass(frozen=True)
+class VictimDataset:
+    """The chosen samples: keys, labels, pixels uint8 (N, H, W, 3), and which are for what."""
+
+    keys: list[str]
+    labels: NDArray[np.int64]
+    clean: Pixels
+    protected: Pixels
+    train: Mask
+    test: Mask  # held out; a twin of a training image is in neither
+    budget: int  # grey levels
+    seed: int
+    sizes: NDArray[np.int64] | None = None  # (N, 2), heights and widths of squashed photographs by themselves
+    photos: Photos | None = None
+
+    def pairs(self, most: int) -> Iterator[tuple[Pixels, Pixels]]:
+        """Originals and published images, as they are on disk."""
+        for row in range(min(most, len(self.keys))):
+            if self.photos:
+                yield self.photos.one("clean", row), self.photos.one("protected", row)
+            else:
+                yield self.clean[row], self.protected[row]
+
+    def exam(self) -> LabelledImages:
+        """The clean images that no victim sees in any form."""
+        return self._labelled("clean", self.test)
+
+    def material(
+        self, kind: str, countermeasure: str = "none", fraction: float = 1.0, rest: bool = False
+    ) -> VictimData:
+        """What a victim learns from, and what it is tested on, both through the countermeasure's filter.
+
+        `kind` is clean, protected, or control: the originals with noise that is as large as the budget allows and
+        means nothing. Only a `fraction` of the training images is of that kind, the others are clean; with `rest`
+        only those others are there.
+        """
+        chosen = self._drawn("fraction", fraction)
+        train = self.train & ~chosen if rest else self.train
+        held_back = self._drawn("validation", VALIDATION if countermeasure == "early-stop" else 0)
+        if not (train & ~held_back).any():
+            raise ShardError(
+                f"{self.train.sum()} training images are too few: none is left unprotected of {fraction:.4g}"
+            )
+        if countermeasure == "early-stop" and not (train & held_back).any():
+            raise ShardError(f"{train.sum()} training images are too few to hold some back for early stopping")
+        filter = BY_NAME[countermeasure].filter
+        lesson = self._labelled(kind, train & ~held_back, chosen, filter)
+        exam = self._labelled("clean", self.test, filter=filter)
+        validation = None
+        if countermeasure == "early-stop":
+            back = train & held_back
+            validation = self._labelled(kind, back, chosen), self._labelled("clean", back)
+        return VictimData(lesson, exam, validation)
+
+    def _drawn(self, purpose: str, share: float) -> Mask:
+        """Whether each sample is in a share of them, by a hash of its key."""
+        return np.array([_share(f"{purpose}/{key}") < share for key in self.keys], bool)
+
+    def _labelled(
+        self, kind: str, mask: Mask, chosen: Mask | None = None, filter: Filter | None = None
+    ) -> LabelledImages:
+        """The samples of `mask`: of that kind where `chosen`, otherwise clean."""
+        chosen = np.ones(len(mask), bool) if chosen is None else chosen
+        labels = torch.from_numpy(self.labels[mask])
+        sizes = None if self.sizes is None else torch.from_numpy(self.sizes[mask])
+        if self.photos and (filter or kind == "control"):
+            rows = np.flatnonzero(mask)
+            pixels, filter = self.photos.forms([kind if chosen[row] else "clean" for row in rows], rows, filter), None
+        else:
+            of = {"clean": self.clean, "protected": self.protected}.get(kind)
+            pixels = (self._control if of is None else of)[mask]
+            if not chosen[mask].all():
+                pixels = np.where(chosen[mask][:, None, None, None], pixels, self.clean[mask])
+        planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        return LabelledImages(apply(filter, planes) if filter else planes, labels, sizes)
+
+    @functools.cached_property
+    def _control(self) -> Pixels:
+        return control(self.clean, self.budget, self.seed)
+
+
+def control(clean: Pixels, budget: int, seed: int) -> Pixels:
+    """The originals with noise that is as large as the budget allows and means nothing: uniform in ±budget."""
+    random = np.random.Generator(np.random.PCG64([seed, 0xC0]))
+    noise = random.integers(-budget, budget, clean.shape, np.int16, endpoint=True)
+    noisy: Pixels = np.clip(clean + noise, 0, 255).astype(np.uint8)
+    return noisy
+
+
+def the_originals(shards: Shards, clean: str | Path | None) -> Originals:
+    """The originals of `shards`. Raises `LedgerError` where they cannot be had."""
+    originals = find_originals(shards, clean)
+    if originals is None:
+        raise LedgerError(
+            f"the clean originals are missing: {ledger_path(shards.directory)} does not exist; "
+            "give --clean SOURCE with the images that the shards were made from"
+        )
+    return originals
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A sample beside its original."""
+
+    key: str
+    label: int
+    clean: Pixels
+    protected: Pixels
+    size: tuple[int, int]
+    digest: bytes  # of the original's pixels
+
+
+def load_split(shards: Shards, originals: Originals, config: VerifyConfig, progress: Progress) -> VictimDataset:
+    """Samples chosen and held out by hashes of their keys. Raises `ShardError` where they are too few."""
+    wanted = config.max_samples / len(shards) if config.max_samples else 1
+    numbers = [number for number, key in enumerate(shards.keys()) if _share(key) < wanted]
+    side = _side(shards, config)
+    pairs, there, missing = list[_Pair](), list[int](), dict[str, str]()
+    for number, found in zip(numbers, _pairs(shards, originals, numbers, side), strict=True):
+        if isinstance(found, _Pair):
+            pairs.append(found)
+            there.append(number)
+        else:
+            missing[found[0]] = found[1]
+    progress(Event("load", len(shards), len(shards), "samples"))
+    if missing:
+        key, reason = next(iter(missing.items()))
+        left_out = f"{len(missing)} of {len(numbers)} samples are left out: their originals cannot be had"
+        progress(Event("load", message=f"{left_out} ({key}: {reason})"))
+    keys = [pair.key for pair in pairs]
+    held_out = np.array([_share(f"holdout/{key}") < config.holdout for key in keys], bool)
+    digests = np.array([pair.digest.hex() for pair in pairs])
+    test = held_out & ~np.isin(digests, digests[~held_out])
+    if not test.any() or held_out.all():
+        raise ShardError(
+            f"{len(keys)} samples are too few to hold out {config.holdout:.0%} for testing; "
+            "protect more, or set --holdout"
+        )
+    photos = Photos(shards, originals, np.array(there), shards.budget, config.seed, side) if side else None
+    return VictimDataset(
+        keys,
+        np.array([pair.label for pair in pairs], np.int64),
+        np.stack([pair.clean for pair in pairs]),
+        np.stack([pair.protected for pair in pairs]),
+        ~held_out,
+        test,
+        shards.budget,
+        config.seed,
+        np.array([pair.size for pair in pairs], np.int64) if side else None,
+        photos,
+    )
+
+
+def check_test(source: Source, classes: Sequence[str]) -> None:
+    """Raises `SettingError` where a source of test images has other classes than these."""
+    strange = sorted({*source.classes} - {*classes})
+    if strange or not source.classes:
+        raise SettingError(
+            f"{source.spec} has other classes than the training images: {', '.join(strange[:5]) or 'none'}"
+        )
+
+
+def with_test(split: VictimDataset, shards: Shards, source: Source, progress: Progress) -> VictimDataset:
+    """All samples of `split` to train on, and the images of a source to test on, except twins of training images.
+
+    `check_test` has passed. Raises `SettingError` where their size is another, or none is left.
+    """
+    settings = shards.manifest["settings"]
+    collection = scan(source, decoding_of(settings), settings["resolution"])
+    if collection.size != shards.size:
+        raise SettingError(f"{source.spec} cannot test these shards: its images have another size, or several")
+    pixels, numbers, _ = collection.stack(collection.usable)
+    known = {hashlib.sha256(image.tobytes()).digest() for image in split.clean}
+    fresh = np.array([hashlib.sha256(image.tobytes()).digest() not in known for image in pixels], bool)
+    twins = int((~fresh).sum())
+    if twins:
+        progress(Event("load", message=f"{twins:,} test images have the pixels of a training image: left out"))
+    if twins == len(pixels):
+        raise SettingError(f"{source.spec} holds no image that is not trained on, too")
+    pixels, numbers = pixels[fresh], numbers[fresh]
+    of_theirs = np.array([shards.classes.index(name) for name in source.classes], np.int64)
+    train = np.arange(len(split.keys) + len(pixels)) < len(split.keys)
+    return replace(
+        split,
+        keys=split.keys + [f"test/{source.entry(int(number)).name}" for number in numbers],
+        labels=np.concatenate([split.labels, of_theirs[collection.labels[numbers]]]),
+        clean=np.concatenate([split.clean, pixels]),
+        protected=np.concatenate([split.protected, pixels]),
+        train=train,
+        test=~train,
+    )
+
+
+def _side(shards: Shards, config: VerifyConfig) -> int:
+    """Pixels a side that photographs are squashed to; 0 for images of one size."""
+    if shards.size is not None:
+        return 0
+    if config.views != "resized-crop":
+        raise SettingError("photographs of their own sizes want --views resized-crop")
+    return SQUASHED * config.crop
+
+
+def _pairs(shards: Shards, originals: Originals, numbers: list[int], side: int) -> Iterator[_Pair | tuple[str, str]]:
+    """Each sample with its original; key and reason where the original cannot be had."""
+
+    def one(number: int) -> _Pair | tuple[str, str]:
+        sample = shards[number]
+        try:
+            clean = originals.pixels(sample.key)
+        except RejectedImage as reason:
+            return sample.key, str(reason)
+        small, protected = (squash(pixels, side) if side else pixels for pixels in (clean, sample.image))
+        size, digest = (clean.shape[0], clean.shape[1]), hashlib.sha256(clean.tobytes()).digest()
+        return _Pair(sample.key, sample.label, small, protected, size, digest)
+
+    shards.keys()  # the index is made before threads ask for it
+    return ordered_map(one, numbers)
+
+
+def _share(text: str) -> float:
+    """A number in [0, 1), uniform over texts: the first bytes of its SHA-256."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48

@@ -1,0 +1,112 @@
+"""The benchmark: its baseline computes what semshard computes, its counts are right, its figures are complete."""
+
+import copy
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import semshard
+from semshard.benchmark import plain
+from semshard.benchmark.data_path import peak_memory, pictures, pipeline, write_folder
+from semshard.engine import Runtime
+from semshard.measuring.ceilings import convolutions, forward_flop, matrix_product
+from semshard.models import build
+from semshard.noise import craft
+from semshard.noise.views import make_view
+from semshard.settings import protect_config
+from tests import reference
+from tests.cli.test_cli import semshard as command
+from tests.engine.test_runtime import used
+
+CPU = Runtime(torch.device("cpu"), "float32")
+TINY = {"network": "small", "batch": 8, "steps_u": 1, "steps_a": 1, "final_steps": 1, "final_draws": 2}
+
+
+def test_flop_of_resnet18_are_the_published_ones():
+    assert forward_flop(build("resnet18", 10, (32, 32), 0), (32, 32)) == pytest.approx(1.11e9, rel=0.01)
+
+
+def test_ceilings_are_rates_and_leave_the_network_in_its_mode():
+    model = build("small", 10, (32, 32), 0)
+    assert convolutions(model.train(), (32, 32), 4, CPU.device, torch.float32, 1) > 1e6
+    assert model.training
+    assert matrix_product(CPU.device, torch.float32, 1) > 1e8
+
+
+def test_the_plain_gradient_has_the_signs_of_ours():
+    model, x, y = used("small", torch.float32), torch.rand(6, 3, 32, 32), torch.arange(6) % 5
+    ours = CPU.frozen(model).gradient(x, y)
+    theirs = plain.input_gradient(copy.deepcopy(model).eval(), x, y)
+    assert (ours.sign() == theirs.sign()).double().mean() >= 0.999
+
+
+def test_plain_views_are_views():
+    torch.manual_seed(0)
+    image = torch.rand(3, 8, 8)
+    possible = {
+        tuple(reference.view(image, dy, dx, flip, 2).flatten().tolist())
+        for dy in range(-2, 3)
+        for dx in range(-2, 3)
+        for flip in (False, True)
+    }
+    seen = {tuple(view.flatten().tolist()) for view in plain.view(image.expand(200, 3, 8, 8), 2)}
+    assert seen <= possible
+    assert len(seen) > 40
+
+
+def test_plain_noise_lowers_the_loss_as_ours_does():
+    config = protect_config("quick", (32, 32), "float32", {"steps_u": 5, "draws": 2, "pad": 0})
+    model, x, y = used("small", torch.float32), torch.rand(8, 3, 32, 32), torch.arange(8) % 5
+    torch.manual_seed(0)
+    theirs = plain.craft(copy.deepcopy(model), x, y, config)
+    ours = craft(CPU, model, x, y, make_view(config, (32, 32))[0], config, CPU.generator(0))
+
+    def loss(images):
+        return float(nn.functional.cross_entropy(copy.deepcopy(model).eval()(images), y).detach())
+
+    noise = torch.empty_like(x).uniform_(-config.rho_u, config.rho_u)
+    gained = [loss(x) - loss(x + delta) for delta in (ours, theirs, noise)]
+    assert gained[1] == pytest.approx(gained[0], rel=0.3)
+    assert gained[0] > 3 * abs(gained[2])
+    assert float(theirs.abs().max()) <= config.rho_u + 1e-6
+
+
+def test_a_whole_benchmark_as_json_and_as_tables():
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    options += ["--preset=quick", "--repeats=1", "--pictures=0"]
+    found = json.loads(command("bench", "--json", "--methods=rem,sc", *options).stdout)
+    assert [step["name"] for step in found["steps"]] == ["input gradient", "surrogate step", "crafting", "victim step"]
+    for step in found["steps"]:
+        assert step["ratio"] == pytest.approx(step["plain_seconds"] / step["seconds"])
+        assert step["images_per_second"] == pytest.approx(8 / step["seconds"])
+    gradient, surrogate, crafting, _ = (step["flop"] for step in found["steps"])
+    assert (surrogate, crafting) == (3.5 * gradient, 2 * gradient)
+    assert set(found["folds"]) == {"1", "2"}
+    rem, sc = found["methods"]
+    assert (rem["name"], sc["name"], sc["step"]) == ("rem", "sc", None)
+    assert rem["whole"] == pytest.approx(rem["step"] * found["settings"]["steps"] + 50_000 / rem["crafting"])
+    assert min(rem["peak_memory"], sc["peak_memory"]) > 1e8
+    tables = command("bench", "--methods=none", *options).stdout
+    assert "surrogate step" in tables
+    assert " ×" in tables
+
+
+def test_the_data_path_runs_as_in_protect(tmp_path):
+    write_folder(tmp_path / "images", 40)
+    assert pipeline(tmp_path, keep=False, name="a") > 0
+    assert pipeline(tmp_path, keep=True, name="b") > 0
+    for name in ("00000.tar", "00000.parquet"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert len(set(map(bytes, pictures(5, 32)))) == 5
+
+
+def test_peak_memory_is_that_of_a_process_of_its_own():
+    (peak,) = peak_memory([40]).values()
+    assert 1e8 < peak < 8e9
+
+
+def test_views_without_a_baseline_are_refused():
+    with pytest.raises(semshard.SettingError, match="crop-flip views only"):
+        semshard.bench(preset="quick", views="resized-crop", crop=16, repeats=1)

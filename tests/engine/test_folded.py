@@ -1,0 +1,194 @@
+"""Frozen networks: fused, parted and captured passes are the plain pass."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+from torch.func import functional_call
+
+from semshard.engine import Frozen, Runtime, make_runtime, parameter_step, sgd
+from semshard.engine.folded import _rest, folded_weights
+from semshard.engine.fused import available
+from semshard.errors import RunError
+from semshard.models import build
+from semshard.settings import protect_config
+from tests.engine.test_runtime import CPU, SHALLOW, used
+
+with_fused = pytest.mark.skipif(not available(), reason="this build of torch has no oneDNN convolutions")
+
+
+def fused(model, tiled):
+    """The network with its batch norms folded and its convolutions fused, in float32."""
+    rest = _rest(model, with_fused=True)
+    weights = folded_weights(model, rest.pairs, None)
+    for name, conv in rest.fused.items():
+        conv.load(weights.pop(f"{name}.weight"), weights.pop(f"{name}.bias", None))
+        conv._tiled = tiled  # what a CPU with matrix tiles does
+    return lambda images: functional_call(rest.graph, weights, (images,))
+
+
+class Mixed(nn.Module):
+    """Everything that can follow a convolution, and some things that must not be fused."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv2d(6, 6, 3, padding=1) for _ in range(3))
+        self.first = nn.Conv2d(3, 6, 4, 2, 1)
+        self.down = nn.Conv2d(6, 8, 3, 2, 1)
+        self.grouped = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.dilated = nn.Conv2d(8, 8, 3, padding=2, dilation=2)
+        self.uneven = nn.Conv2d(8, 8, (3, 1), padding=(1, 0), bias=False)
+        self.act, self.head = nn.ReLU(inplace=True), nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = F.relu(self.first(x))
+        y = self.a(x)
+        y = F.relu(y) + y  # two users: the ReLU must stay outside
+        x = torch.add(self.b(y), x)
+        x = self.act(self.c(x) + self.b(x))  # a convolution used twice
+        x = self.act(self.down(x))
+        x = self.act(self.grouped(x)) + self.dilated(x) + self.uneven(x)
+        return self.head(self.uneven(x).mean((2, 3)))
+
+
+@with_fused
+@pytest.mark.parametrize("tiled", [False, True])
+@pytest.mark.parametrize("n", [1, 5, 9])
+@pytest.mark.parametrize("name", [*SHALLOW, "mixed"])
+def test_fused_convolutions_change_neither_scores_nor_gradients(name, n, tiled):
+    torch.manual_seed(0)
+    model = Mixed() if name == "mixed" else used(name, torch.float32)
+    ours_of = fused(model.eval(), tiled)
+    x = torch.rand(n, 3, 32, 32, requires_grad=True)
+    ours, theirs = ours_of(x), model(x)
+    assert (ours - theirs).norm() < 1e-4 * theirs.norm()
+    g = torch.randn_like(theirs)
+    ours, theirs = (torch.autograd.grad(y, x, g)[0] for y in (ours, theirs))
+    assert (ours - theirs).norm() < 1e-4 * theirs.norm()
+
+
+@with_fused
+def test_additions_and_relus_of_resnet_go_into_its_convolutions():
+    frozen = Runtime(torch.device("cpu"), "bfloat16").frozen(build("resnet18", 10, (32, 32), 0))
+    assert len(frozen._rest.fused) == 20
+    assert sum(conv.relu for conv in frozen._rest.fused.values()) == 17
+    kinds = {type(module) for module in frozen._rest.graph.modules()}
+    assert not kinds & {nn.ReLU, nn.BatchNorm2d, nn.Conv2d}
+    assert "add" not in frozen._rest.graph.code
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", SHALLOW)
+def test_the_gradient_is_that_of_the_summed_cross_entropy(name, precision):
+    runtime, model = Runtime(CPU.device, precision), used(name, torch.float32)
+    x, y = torch.rand(9, 3, 32, 32), torch.arange(9) % 5
+    ours = runtime.frozen(model).gradient(x, y)
+    exact = copy.deepcopy(model).double().eval()
+    wide = x.double().requires_grad_()
+    theirs = torch.autograd.grad(F.cross_entropy(exact(wide), y, reduction="sum"), wide)[0]
+    share = float((ours.sign() == theirs.sign()).double().mean())
+    assert share >= (0.999 if precision == "float32" else 0.9), share
+    assert (ours - theirs).norm() < (1e-3 if precision == "float32" else 0.2) * theirs.norm()
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_gradient_does_not_depend_on_how_a_batch_is_parted(precision):
+    frozen = Runtime(CPU.device, precision).frozen(used("resnet18", torch.float32))
+    x, y = torch.rand(10, 3, 32, 32), torch.arange(10) % 5
+    whole = frozen.gradient(x, y)
+    frozen._rest.most = 3
+    parted = frozen.gradient(x, y)
+    assert (whole - parted).norm() < (1e-5 if precision == "float32" else 0.02) * whole.norm()
+
+
+class Greedy(torch.autograd.Function):
+    """Identity, as long as it is not asked for more than three images."""
+
+    @staticmethod
+    def forward(ctx, x):
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+@fx.wrap
+def greedy(x):
+    return Greedy.apply(x)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3 * 64, 5)
+
+    def forward(self, x):
+        return self.head(greedy(x).flatten(1))
+
+
+def test_short_memory_halves_the_batch_says_so_once_and_changes_nothing():
+    said = []
+    frozen = Frozen(Net(), "float32", said.append)
+    x, y = torch.rand(11, 3, 8, 8), torch.arange(11) % 5
+    whole = torch.cat([frozen.gradient(a, b) for a, b in zip(x.split(1), y.split(1), strict=True)])
+    assert not said
+    assert torch.allclose(frozen.gradient(x, y), whole, atol=1e-6)
+    assert [sentence.rsplit(" images", 1)[0].rsplit(" ", 1)[1] for sentence in said] == ["6", "3"]
+    frozen.gradient(x, y)
+    assert len(said) == 2
+
+
+def test_a_training_step_that_the_memory_does_not_hold_is_an_error_that_says_what_to_do():
+    model = Net()
+    optimiser = sgd(model, protect_config("quick", (32, 32), "float32", {}))
+    with pytest.raises(RunError, match="does not hold a step of 4 images; lower --batch"):
+        parameter_step(CPU, model, optimiser, torch.rand(4, 3, 8, 8), torch.arange(4))
+    assert parameter_step(CPU, model, optimiser, torch.rand(3, 3, 8, 8), torch.arange(3)) > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", SHALLOW)
+def test_captured_passes_are_plain_passes_and_follow_the_weights(name, precision):
+    runtime, said = make_runtime("cuda", precision), []
+    model = runtime.place(used(name, torch.float32))
+    x, y = torch.rand(9, 3, 32, 32, device="cuda"), torch.arange(9, device="cuda") % 5
+    for _ in range(3):
+        frozen = Frozen(model, precision, said.append)
+        ours, plain = frozen.gradient(x, y), frozen._plain_gradient(x, y)
+        assert (ours - plain).norm() <= 1e-3 * plain.norm()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.01 * torch.randn_like(parameter)
+    assert not said, "the capture failed"
+    assert len(frozen._rest.captured) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
+@pytest.mark.parametrize("name", SHALLOW)
+def test_captured_parameter_steps_are_plain_steps(name):
+    config = protect_config("quick", (32, 32), "float32", {})
+    said, states = [], []
+    for capture in (True, False):
+        runtime = Runtime(torch.device("cuda"), "float32", said.append)
+        model = runtime.place(used(name, torch.float32)).train()
+        optimiser = sgd(model, config)
+        for step in range(4):
+            generator = torch.Generator().manual_seed(step)
+            x, y = torch.rand(16, 3, 32, 32, generator=generator).cuda(), torch.arange(16).cuda() % 5
+            if capture:
+                parameter_step(runtime, model, optimiser, x, y)
+            else:
+                optimiser.zero_grad()
+                F.cross_entropy(runtime.logits(model, x), y).backward()
+                optimiser.step()
+        states.append(model.state_dict())
+    assert not said, "the capture failed"
+    for key, value in states[0].items():
+        torch.testing.assert_close(value, states[1][key], rtol=1e-3, atol=1e-4)

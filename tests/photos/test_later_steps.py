@@ -1,0 +1,110 @@
+"""Photographs that were protected: verified, previewed, swept, and those without labels put into groups."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import semshard
+from tests.support.photo_runs import (
+    FAST,
+    VERIFY,
+    flat,
+    manifest,
+    passes,
+    photo,
+    pixels,
+    protect,
+    sources_of,
+    write_photos,
+)
+
+PHOTOGRAPHS = 60
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """A finished output of photographs of different sizes in two classes, enough to hold some of them back twice."""
+    home = tmp_path_factory.mktemp("photographs")
+    write_photos(home / "images", each=PHOTOGRAPHS // 2)
+    protect(home / "images", home / "out", shard_size=20)
+    return home / "out"
+
+
+@pytest.mark.slow
+def test_photographs_are_verified_and_reported(photographs, tmp_path):
+    found = semshard.verify(
+        photographs, report=tmp_path / "report", countermeasure="none,grey,early-stop", protected_fraction="1,0.5",
+        patience="2", clean_share="0,0.5", **VERIFY,
+    )  # fmt: skip
+    assert {(each.attacker.countermeasure, each.attacker.fraction) for each in found.attackers} == {
+        (countermeasure, fraction) for countermeasure in ("none", "grey", "early-stop") for fraction in (1, 0.5)
+    }
+    for victim in found.results:
+        assert 0 <= victim.final <= victim.best <= 1
+        assert 0 <= victim.train <= 1
+    assert found.samples["train"] + found.samples["test"] == PHOTOGRAPHS
+    assert "<html" in (tmp_path / "report" / "report.html").read_text()
+    assert semshard.audit(photographs, report=tmp_path / "report").ok
+
+
+@pytest.mark.slow
+def test_photographs_are_verified(photographs, tmp_path):
+    found = semshard.verify(photographs, report=tmp_path / "report", **VERIFY)
+    assert all(0 <= victim.final <= 1 for victim in found.results)
+    assert json.loads((tmp_path / "report" / "report.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_preview_shows_photographs(photographs, tmp_path):
+    semshard.preview(photographs, tmp_path / "sheet.png")
+    assert min(pixels((tmp_path / "sheet.png").read_bytes()).shape[:2]) > 100
+
+
+@pytest.mark.slow
+def test_methods_are_swept_on_photographs(photographs, tmp_path):
+    victim = {name: value for name, value in VERIFY.items() if name != "preset"}
+    result = semshard.sweep(
+        photographs.parent / "images", tmp_path / "sweep", "method", ["sem", "sc"], victim=victim, **FAST
+    )
+    assert result.values == ["sem", "sc"]
+    assert all(0 <= cell.final <= 1 for cell in result.cells)
+    assert pixels((tmp_path / "sweep" / "sweep.png").read_bytes()).size
+    passes(tmp_path / "sweep" / "method=sc", PHOTOGRAPHS)
+
+
+def write_two_looks(folder):
+    """Flat and unlabelled: dark smooth pictures and bright noisy ones, of different sizes."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(12):
+        size = 80 + number, 100 - number
+        looks = photo(number) // 4 if number % 2 else random.integers(150, 256, (*size, 3), np.uint8)
+        Image.fromarray(looks).save(folder / f"{number}.png")
+
+
+@pytest.mark.slow
+def test_a_flat_folder_without_labels_is_grouped_and_says_so(tmp_path):
+    write_two_looks(tmp_path / "images")
+    out = tmp_path / "out"
+    protect(tmp_path / "images", out, semshard.SourceOptions(labels="auto"), groups=2)
+    assert manifest(out)["labels"] == {"from": "groups", "groups": 2, "experimental": True}
+    assert manifest(out)["classes"] == ["group-0", "group-1"]
+    named = sources_of(out)
+    kinds = {(int(named[key].split(".")[0]) % 2, parts["cls"]) for key, parts in flat(out).items()}
+    assert len(kinds) == 2, "what looks different is in different groups"
+    passes(out, 12)
+    found = semshard.verify(out, report=tmp_path / "report", **VERIFY)
+    assert all(0 <= victim.final <= 1 for victim in found.results)
+
+
+@pytest.mark.slow
+def test_grouping_does_not_change_when_a_run_goes_on(tmp_path):
+    write_two_looks(tmp_path / "images")
+    out, options = tmp_path / "out", semshard.SourceOptions(labels="auto")
+    protect(tmp_path / "images", out, options, groups=2)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (out / "00001_stats.json").unlink()
+    assert protect(tmp_path / "images", out, options, groups=2).made == 1
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before

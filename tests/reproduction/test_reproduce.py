@@ -1,0 +1,151 @@
+"""Reproducing the paper: its numbers as data, the cells they stand for, ours beside them, nothing made twice."""
+
+import json
+import re
+
+import pytest
+
+import semshard
+from semshard.reproduction.tables import FIGURES, TABLES, cells_of, grouped, paper, with_networks
+from semshard.settings import NETWORKS, protect_config, verify_config
+from semshard.victims import BY_NAME
+from tests.conftest import TINY
+
+SMALL = {name: TINY[name] for name in ("steps", "batch", "steps_u", "steps_a", "final_steps", "shard_size")}
+VICTIM = {"steps": 4, "batch": 8, "steps_a": 1, "evaluations": 2, "holdout": 0.3}
+
+
+def every_cell(table):
+    about = paper(table)
+    for block in about.get("blocks") or [about]:
+        yield from cells_of(about, block, ["*"])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_cell_stands_for_settings_that_exist(table):
+    for cell in every_cell(table):
+        if cell.protect is not None:
+            protect_config("paper", (32, 32), "float32", cell.protect)
+        assert cell.victim["network"] in NETWORKS
+        assert cell.victim["countermeasure"] in BY_NAME
+        verify_config("paper", (32, 32), "float32", {"rho_a": cell.victim["rho_a"]})
+        assert cell.paper is None or 0 < cell.paper < 100
+
+
+def test_the_numbers_are_the_papers():
+    """Spot checks against the printed tables; among them every number that the text of the paper repeats."""
+
+    def of(table, row, column):
+        return next(cell.paper for cell in every_cell(table) if (cell.row, cell.column) == (row, column))
+
+    assert of("table2", "SEM", "4/255") == 31.92
+    assert of("table2", "Clean Data", "0") == 94.66
+    assert of("table2", "REM", "4/255") == 48.16
+    assert of("table3", "WRN-34-10", "SEM") == 31.42
+    assert of("table4", "Gaussian", "NTGA") == 41.85
+    assert of("table5", "50 %", "5000") == 47.22
+    assert of("table6", "4/255", "0") == 89.3
+    assert of("table7", "noise pgd, model pgd", "4/255") == 46.72
+    assert of("table8", "SEM", "0") == 10.56
+
+
+def test_a_cell_names_the_network_that_is_trained():
+    def networks(table, scale):
+        about = paper(table)
+        preset = verify_config(scale, (32, 32), "float32", {})
+        cells = with_networks(cells_of(about, about["blocks"][0], ["*"]), about["blocks"][0], preset)
+        return {cell.victim["network"] for cell in cells}
+
+    assert networks("table2", "quick") == {"small"}
+    assert networks("table2", "paper") == {"resnet18"}
+    assert networks("table3", "quick") == {"vgg16", "resnet18", "resnet50", "densenet121", "wrn34-10"}
+
+
+def test_noise_that_is_made_for_a_radius_follows_its_column():
+    cells = {(cell.row, cell.column): cell for cell in every_cell("table2")}
+    assert cells["SEM", "2/255"].protect["rho_a"] == "2/255"
+    assert "rho_a" not in cells["EM", "2/255"].protect
+    assert cells["SEM of 4/255", "0"].protect == cells["SEM", "4/255"].protect, "made once for every column"
+    assert cells["Clean Data", "2/255"].protect is None
+    groups = grouped(cells_of(paper("table2"), paper("table2")["blocks"][0], ["*"]))
+    assert len(groups) == 4 + 2 * 5, "four methods for all radii, REM and SEM anew for each"
+
+
+def test_a_table_is_filled_and_a_second_run_trains_nothing(images, tmp_path):
+    def run(*cells):
+        phases = []
+        found = semshard.reproduce(
+            "table4", images, tmp_path / "out", cells=cells, protection=SMALL, device="cpu",
+            progress=lambda event: phases.append(event.phase), **VICTIM,
+        )  # fmt: skip
+        return found, {phase for phase in phases if "steps" in phase or "training" in phase}
+
+    found, phases = run("Mean:SEM", "M*:Clean")
+    assert [(cell.row, cell.column, cell.paper) for cell in found.cells] == [
+        ("Mean", "Clean", 84.25), ("Mean", "SEM", 23.93), ("Median", "Clean", 87.04),
+    ]  # fmt: skip
+    assert all(0 <= cell.ours <= cell.best <= 100 for cell in found.cells)
+    assert len(phases) == 3
+    again, phases = run("Mean:SEM", "M*:Clean")
+    assert again == found
+    assert not phases
+    assert found.markdown().splitlines()[0] == "| Low-pass filters | Clean | SEM |"
+    assert f"| Median | {found.cells[2].ours:.1f} (87.0) |  |" in found.markdown()
+    on_disk = json.loads((tmp_path / "out" / "table4.json").read_text())
+    assert on_disk["cells"][1]["paper"] == 23.93
+    assert "Liu" in on_disk["paper"]
+    (shards,) = (path for path in (tmp_path / "out" / "protected").iterdir() if not path.name.endswith(".ledger"))
+    assert json.loads((shards / "manifest.json").read_text())["settings"]["rho_u"] == "16/255"
+    assert semshard.audit(shards).ok
+
+
+def test_seeds_give_a_spread_and_clean_cells_alone_need_no_surrogate(images, tmp_path):
+    found = semshard.reproduce(
+        "table2", images, tmp_path / "out", cells=["Clean*:0"], seeds=2, protection={"shard_size": 16}, **VICTIM
+    )
+    (cell,) = found.cells
+    assert cell.spread is not None
+    assert f"± {cell.spread:.1f} (94.7)" in found.markdown()
+    assert {path.name[:2] for path in (tmp_path / "out" / "protected").iterdir()} == {"sc"}
+
+
+def test_table_5_is_read_off_one_training_with_patience_to_scale(images, tmp_path):
+    phases = []
+    found = semshard.reproduce(
+        "table5",
+        images,
+        tmp_path / "out",
+        protection=SMALL,
+        progress=lambda event: phases.append(event.phase),
+        **VICTIM,
+    )
+    assert len(found.cells) == 20
+    assert len({phase for phase in phases if "early stopping" in phase}) == 1
+    assert found.victim["patience"] == [1, 2]  # 3,000 to 20,000 of 40,000 steps, of four
+    assert found.cells[3].paper == 30.87
+    assert [part["part"].split(" for ")[0] for part in found.parts] == ["surrogate", "images", "victim"]
+
+
+def test_what_is_not_in_the_paper_is_refused(images, tmp_path):
+    for wrong, words in (
+        ({"table": "table9"}, "choose one of"),
+        ({"table": "table4", "dataset": "imagenet100"}, "it has cifar10, cifar100"),
+        ({"table": "table4", "cells": ["SEM:Mean"]}, "there are: Mean:Clean; Mean:EM"),
+        ({"table": "table4", "protection": {"method": "sc", "seed": 1}}, "the table sets method, seed itself"),
+        ({"table": "figure3", "seeds": 2}, "one seed"),
+    ):
+        with pytest.raises(semshard.SettingError, match=re.escape(words)):
+            semshard.reproduce(source=images, out=tmp_path / "out", **wrong)
+    assert not (tmp_path / "out" / "protected").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("figure", FIGURES)
+def test_figures_are_swept_and_compared_with_what_the_text_claims(figure, images, tmp_path):
+    found = semshard.reproduce(figure, images, tmp_path / "out", protection=SMALL | {"steps": 10}, **VICTIM)
+    claims = paper(figure)["claims"]
+    ours = {cell.row: cell for cell in found.cells}
+    for claim in claims:
+        assert ours[claim["name"]].column == claim["text"]
+    assert (tmp_path / "out" / f"{figure}.md").exists()
+    assert {"figure3": len(claims), "figure5": 2 + 6 + 6}[figure] == len(found.cells)

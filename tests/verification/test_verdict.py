@@ -1,0 +1,117 @@
+"""Intervals, words and the rules of early stopping, against plain forms of themselves."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semshard.inspection.similarity import linf, psnr, ssim
+from semshard.verification.verdict import interval, sentence, taught, word
+from semshard.victims.stopping import ValidationPoint, stops
+
+
+def test_the_interval_of_one_seed_is_wilsons():
+    assert interval([0.5], 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert interval([0.0], 100) == pytest.approx((0.0, 0.0370), abs=1e-4)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(10, 10_000))
+def test_an_interval_holds_the_mean_and_seeds_that_differ_widen_it(accuracies, images):
+    low, high = interval(accuracies, images)
+    mean = sum(accuracies) / len(accuracies)
+    assert 0 <= low <= mean + 1e-4
+    assert mean - 1e-4 <= high <= 1
+    same = interval([mean] * len(accuracies), images)
+    assert low <= same[0] + 1e-4
+    assert high >= same[1] - 1e-4
+
+
+def test_two_seeds_are_widened_by_students_t():
+    low, high = interval([0.4, 0.6], 10**9)
+    assert (low, high) == (0.0, 1.0)  # t = 12.7 of one degree of freedom: nothing is known
+    low, high = interval([0.49, 0.5, 0.51], 10**9)
+    assert high - 0.5 == pytest.approx(4.303 * 0.01 / 3**0.5, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("protected", "found"),
+    [(0.1, "protects"), (0.29, "protects"), (0.31, "weakens"), (0.49, "weakens"), (0.51, "does not protect")],
+)
+def test_the_word_follows_its_rule(protected, found):
+    best = {"clean": 0.7, "protected": protected, "control": 0.69}
+    assert word(taught(best, 0.1, 0.69, 0.1)) == found
+    assert f"{protected:.1%}" in sentence("small", best, 0.1, found)
+
+
+def test_nothing_is_told_where_the_originals_teach_nothing_or_too_few_images_say_so():
+    assert taught({"clean": 0.19, "protected": 0.1}, 0.1, 0.18, 0.1) is None, "less than ten points"
+    assert taught({"clean": 0.45, "protected": 0.4}, 0.4, 0.44, 0.4) is None, "above the largest class"
+    assert taught({"clean": 0.30, "protected": 0.1}, 0.1, 0.10, 0.1) is None, "ten test images"
+    assert taught({"clean": 0.30, "protected": 0.1}, 0.1, 0.25, 0.1) == 0
+    assert word(None) == "cannot tell"
+
+
+def test_a_partly_protected_collection_is_measured_from_its_unprotected_part():
+    best = {"clean": 0.6, "protected": 0.51, "control": 0.58, "rest": 0.5}
+    assert taught(best, 0.5, 0.59, 0.51) == pytest.approx(0.1)
+    assert "unprotected part alone 50.0%" in sentence("small", best, 0.5, "protects")
+    assert taught(best | {"clean": 0.52}, 0.5, 0.515, 0.51) == pytest.approx(0.5), "two points may be enough"
+    assert taught(best, 0.5, 0.58, 0.59) is None, "intervals meet"
+
+
+def looks(tests, published, clean, every=10):
+    of = zip(tests, published, clean, strict=True)
+    return [ValidationPoint(every * (n + 1), t, torch.tensor(p), torch.tensor(c)) for n, (t, p, c) in enumerate(of)]
+
+
+def test_early_stopping_keeps_the_best_before_its_patience_ends():
+    no, yes = [False, False], [True, True]
+    half = [True, False]
+    found = looks([0.1, 0.2, 0.3, 0.4], [half, no, no, yes], [no, no, no, no])
+    kept = {(s.patience, s.clean_share): (s.step, s.test) for s in stops(found, (10, 20, 30), (0.0, 1.0))}
+    assert kept[10, 0.0] == kept[20, 0.0] == (10, 0.1), "the last look came too late"
+    assert kept[30, 0.0] == (40, 0.4), "it was better just in time"
+    assert stops(found, (31,), (0.0,))[0].step == 40
+    assert stops(found, (31,), (1.0,))[0].step == 10, "clean images see no difference"
+    assert stops(found, (31,), (0.5,))[0].step == 40
+    assert stops([], (10,), (0.0,)) == []
+
+
+def test_early_stopping_looks_at_the_clean_share_of_its_images():
+    look = ValidationPoint(1, 0.5, torch.tensor([False] * 10), torch.tensor([True] * 10))
+    assert [look.validation(share) for share in (0, 0.3, 0.7, 1)] == [0, 0.3, 0.7, 1]
+
+
+PICTURE = np.random.default_rng(3).integers(0, 256, (24, 30, 3), np.uint8)
+
+
+def test_likeness_of_a_picture_with_itself_and_with_noise():
+    noisy = np.clip(PICTURE.astype(int) + np.random.default_rng(4).integers(-8, 9, PICTURE.shape), 0, 255)
+    noisy = noisy.astype(np.uint8)
+    assert (linf(PICTURE, PICTURE), psnr(PICTURE, PICTURE), ssim(PICTURE, PICTURE)) == (0, float("inf"), 1)
+    assert linf(PICTURE, noisy) == 8
+    error = ((PICTURE.astype(float) - noisy) ** 2).mean()
+    assert psnr(PICTURE, noisy) == pytest.approx(20 * np.log10(255 / error**0.5))
+    assert psnr(PICTURE, noisy) == pytest.approx(cv2.PSNR(PICTURE, noisy))
+    assert 0.9 < ssim(PICTURE, noisy) < 1
+
+
+def test_ssim_is_that_of_its_definition():
+    """Wang et al. 2004, Eqs. 13 to 16, with windows mirrored at the border."""
+    other = np.clip(PICTURE.astype(int) + np.random.default_rng(5).integers(-40, 41, PICTURE.shape), 0, 255)
+    bell = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    weights = np.outer(bell, bell) / np.outer(bell, bell).sum()
+
+    def mean(values):
+        padded = np.pad(values, ((5, 5), (5, 5), (0, 0)), "reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (11, 11), axis=(0, 1))
+        return (windows * weights).sum((-1, -2))
+
+    x, y = PICTURE.astype(float), other.astype(float)
+    mx, my = mean(x), mean(y)
+    vx, vy, both = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+    c1, c2 = 2.55**2, 7.65**2
+    whole = (2 * mx * my + c1) * (2 * both + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    assert ssim(PICTURE, other.astype(np.uint8)) == pytest.approx(whole.mean())

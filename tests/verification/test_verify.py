@@ -1,0 +1,386 @@
+"""Verifying: the same recipe for every victim, clean images that none of them saw, and a report that opens anywhere."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import semshard
+from semshard.engine import make_runtime
+from semshard.engine.checkpoint import Checkpoint
+from semshard.engine.deadline import Autosave, Deadline
+from semshard.settings import verify_config
+from semshard.sources.shapes import draw_shape
+from semshard.verification.checkpoint import VictimCheckpoint
+from semshard.verification.dataset import control
+from semshard.victims import Attacker, LabelledImages, Point, TrainingState, ValidationPoint, VictimData, train_victim
+from tests.conftest import TINY
+
+QUICK = {"preset": "quick", "steps": 4, "batch": 8, "steps_a": 1, "evaluations": 2, "holdout": 0.3}
+PLAIN = QUICK | {"countermeasure": "none"}
+
+
+@pytest.fixture
+def verified(finished):
+    return finished, semshard.verify(finished / "shards", rho_a=["0", "2/255"], **PLAIN)
+
+
+def test_every_attacker_has_a_clean_a_protected_and_a_control_victim(verified):
+    _, found = verified
+    assert [(each.attacker.rho_a, tuple(each.data)) for each in found.attackers] == [
+        (rho, ("clean", "protected", "control")) for rho in (0, 2 / 255)
+    ]
+    for result in found.results:
+        assert 0 <= result.final <= result.best <= 1
+        assert 0 <= result.train <= 1
+        assert [point.step for point in result.curve] == [2, 4]
+        assert len(result.per_class) == 10
+    assert found.chance == 0.1
+    assert found.majority is None
+    assert found.samples["train"] + found.samples["test"] == 40
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The material that really reaches each training, not what a split says of itself."""
+    seen = []
+
+    def spy(runtime, material, *rest):
+        seen.append(material)
+        return train_victim(runtime, material, *rest)
+
+    monkeypatch.setattr("semshard.verification.trainer.train_victim", spy)
+    return seen
+
+
+def test_held_out_images_are_in_no_training(finished, seen):
+    semshard.verify(finished / "shards", rho_a="0", **PLAIN)
+    tests = {image.numpy().tobytes() for material in seen for image in material.test.images}
+    clean, protected, noisy = (material.train for material in seen)
+    exam = seen[0].test
+    assert len(tests) == len(exam.labels)
+    for lesson in (clean, protected, noisy):
+        assert not tests & {image.numpy().tobytes() for image in lesson.images}
+        for image in lesson.images:  # nor a protected or noisy form of one
+            nearest = (exam.images.int() - image.int()).abs().amax((1, 2, 3)).min()
+            assert nearest > 8
+        assert torch.equal(lesson.labels, clean.labels)
+    assert (clean.images.int() - protected.images.int()).abs().max() == 8
+    assert (clean.images.int() - noisy.images.int()).abs().max() == 8
+
+
+def test_a_grid_is_the_product_of_its_lists_in_order_with_all_seeds(finished):
+    found = semshard.verify(
+        finished / "shards", rho_a="2/255,0", countermeasure="grey,none", protected_fraction="1,0.5", seeds=2, seed=3,
+        **QUICK,
+    )  # fmt: skip
+    grid = [
+        (each.attacker.countermeasure, each.attacker.fraction, round(each.attacker.rho_a * 255))
+        for each in found.attackers
+    ]
+    assert grid == [(c, f, rho) for c in ("grey", "none") for f in (1, 0.5) for rho in (2, 0)]
+    for each in found.attackers:
+        assert ("rest" in each.data) == (each.attacker.fraction < 1)
+        for figures in each.data.values():
+            assert [victim.seed for victim in figures.seeds] == [3, 4]
+            assert figures.final == pytest.approx(sum(victim.final for victim in figures.seeds) / 2)
+            assert figures.final_interval[0] <= figures.final <= figures.final_interval[1]
+    assert len({each.attacker.name for each in found.attackers}) == 8
+    assert found.strongest.attacker.fraction == 1
+    assert found.worst() == max(e.data["protected"].best for e in found.attackers if e.attacker.fraction == 1)
+    assert found.drop() == found.strongest.data["clean"].best - found.worst()
+    assert found.verdict["attacker"] == found.strongest.attacker.name
+
+
+def test_an_interrupted_grid_goes_on_where_it_stopped_and_ends_in_the_same_figures(finished, tmp_path, monkeypatch):
+    whole = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "whole", **PLAIN)
+    done = []
+
+    def stumble(runtime, material, *rest):
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        done.append(material)
+        return train_victim(runtime, material, *rest)
+
+    monkeypatch.setattr("semshard.verification.trainer.train_victim", stumble)
+    with pytest.raises(KeyboardInterrupt):
+        semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **PLAIN)
+    count = []
+    monkeypatch.setattr("semshard.verification.trainer.train_victim", lambda *a: (count.append(a), train_victim(*a))[1])
+    again = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **PLAIN)
+    assert len(count) == 2
+    assert [r.curve for r in again.results] == [r.curve for r in whole.results]
+    more = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **(PLAIN | {"steps_a": 2}))
+    assert len(count) == 2 + 3, "another adversary is another victim, but of standard training"
+    assert len(more.results) == 6
+
+
+def test_a_victim_that_was_killed_half_way_goes_on_from_there(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("semshard.verification.trainer.KEPT_EVERY", 0)
+    grid = {"rho_a": "2/255", **PLAIN}
+    whole = semshard.verify(finished / "shards", report=tmp_path / "whole", **grid)
+
+    def killed(event):
+        if event.phase.startswith("protected") and event.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        semshard.verify(finished / "shards", report=tmp_path / "r", progress=killed, **grid)
+    assert len(list((tmp_path / "r").glob("victim-*"))) == 1
+    begun = []
+
+    def spy(*args):
+        begun.append(args[-1].checkpoint.step)
+        return train_victim(*args)
+
+    monkeypatch.setattr("semshard.verification.trainer.train_victim", spy)
+    again = semshard.verify(finished / "shards", report=tmp_path / "r", **grid)
+    assert begun == [1, 0], "the protected one goes on after its first step, the control is new"
+    assert [(r.curve, r.per_class) for r in again.results] == [(r.curve, r.per_class) for r in whole.results]
+    assert not list((tmp_path / "r").glob("victim-*"))
+
+
+def test_what_is_kept_of_another_training_or_broken_is_no_beginning(tmp_path):
+    path = tmp_path / "victim.safetensors"
+    mine = VictimCheckpoint(path, "mine")
+    assert mine.load() == TrainingState()
+    path.write_bytes(b"half a file")
+    assert mine.load() == TrainingState()
+    look = ValidationPoint(2, 0.5, torch.tensor([True, False]), torch.tensor([False, False]))
+    found = TrainingState(Checkpoint(2, {"model.a": torch.ones(2)}), (Point(2, 0.5, 0.25),), (look,))
+    config = verify_config("quick", (32, 32), "float32", {"steps": 4, "round_every": 2})
+    with pytest.raises(semshard.TimeIsUp, match="theirs stands at step 2 of 4"):
+        Autosave("theirs", Deadline(1e-9), 60).after(2, config, lambda: VictimCheckpoint(path, "theirs").save(found))
+    assert mine.load() == TrainingState()
+    kept = VictimCheckpoint(path, "theirs").load()
+    assert (kept.checkpoint.step, kept.curve, kept.looks[0].step) == (2, found.curve, 2)
+    assert torch.equal(kept.looks[0].published, look.published)
+
+
+def test_without_a_countermeasure_the_usual_ones_are_tried_with_and_without_an_adversary(finished, tmp_path):
+    found = semshard.verify(finished / "shards", rho_a="2/255", report=tmp_path / "r", **QUICK)
+    tried = [(each.attacker.countermeasure, round(each.attacker.rho_a * 255)) for each in found.attackers]
+    assert sorted(tried) == [(name, rho) for name in ("grey", "jpeg-10", "none") for rho in (0, 2)]
+    (left,) = [line for line in found.not_tried if line.startswith("countermeasures")]
+    assert "jpeg-50" in left
+    assert "grey" not in left.replace("countermeasures: ", "").split(", ")
+    asked = semshard.verify(finished / "shards", rho_a="2/255", report=tmp_path / "r", **PLAIN)
+    assert [each.attacker.name for each in asked.attackers] == ["small, adversarial training at 2/255"]
+
+
+def test_victims_side_by_side_are_those_of_the_grid_and_are_trained_elsewhere(finished, tmp_path, monkeypatch):
+    grid = {"rho_a": "0,2/255", "protected_fraction": "1,0.5", **PLAIN}
+    alone = semshard.verify(finished / "shards", report=tmp_path / "alone", **grid)
+
+    def here(*args):
+        raise AssertionError("trained in this process")
+
+    monkeypatch.setattr("semshard.verification.trainer.train_victim", here)
+    events = []
+    found = semshard.verify(finished / "shards", report=tmp_path / "two", jobs=2, progress=events.append, **grid)
+    assert [(r.attacker, r.data, r.seed) for r in found.results] == [
+        (r.attacker, r.data, r.seed) for r in alone.results
+    ]
+    for one, other in zip(alone.results, found.results, strict=True):
+        assert abs(one.final - other.final) < 0.5, "the number of threads may change the last bits, no more"
+        assert [point.step for point in one.curve] == [point.step for point in other.curve]
+    done = [event for event in events if event.phase == "victims"]
+    assert (done[-1].done, done[-1].total) == (12, 12), "clean victims serve both fractions"
+
+
+def test_a_filter_is_applied_once_for_all_victims_of_the_same_pictures(finished, monkeypatch):
+    from semshard.victims import apply
+
+    calls = []
+    monkeypatch.setattr("semshard.verification.dataset.apply", lambda *args: (calls.append(args), apply(*args))[1])
+    semshard.verify(finished / "shards", rho_a="0,1/255,2/255", countermeasure="median", **QUICK)
+    assert len(calls) == 3 * 2, "training and test images of each of three forms, not of each radius or epoch"
+
+
+def test_fine_tuning_starts_from_given_weights_and_a_probe_changes_its_head_only(finished, monkeypatch, tmp_path):
+    from safetensors.torch import save_file
+
+    from semshard.models import build
+
+    given = build("small", 4, (32, 32), 77).state_dict()
+    save_file(given, tmp_path / "w.safetensors")
+    models = []
+
+    def keep(*args):
+        models.append(train_victim(*args).model)
+        return train_victim(*args)
+
+    monkeypatch.setattr("semshard.verification.trainer.train_victim", keep)
+    found = semshard.verify(finished / "shards", rho_a="0", weights=tmp_path / "w.safetensors", **PLAIN)
+    assert [each.attacker.start for each in found.attackers] == ["probe", "full"]
+    probe, full = models[0].state_dict(), models[3].state_dict()
+    moved = {name for name in given if not name.startswith("net.head") and not torch.equal(probe[name], given[name])}
+    assert not moved
+    assert any(not torch.equal(full[name], given[name]) for name in given if not name.startswith("net.head"))
+    assert probe["net.head.weight"].shape[0] == 10
+    with pytest.raises(semshard.SettingError, match="give --weights"):
+        semshard.verify(finished / "shards", rho_a="0", start="probe", **PLAIN)
+    with pytest.raises(semshard.SettingError, match=r"w\.safetensors holds no weights of resnet18 for 32 × 32 pixels"):
+        semshard.verify(finished / "shards", victim="resnet18", weights=tmp_path / "w.safetensors", **PLAIN)
+
+
+def test_early_stopping_reads_all_its_rules_off_one_training(finished):
+    found = semshard.verify(
+        finished / "shards", rho_a="0", countermeasure="early-stop", patience="1,4", clean_share="0,0.5,1", **QUICK
+    )
+    (each,) = found.attackers
+    (victim,) = each.data["protected"].seeds
+    assert [(stop.patience, stop.clean_share) for stop in victim.stops] == [(p, s) for s in (0, 0.5, 1) for p in (1, 4)]
+    assert victim.final == max(stop.test for stop in victim.stops)
+    assert {stop.test for stop in victim.stops} <= {point.test for point in victim.curve}
+
+
+def test_unbalanced_classes_have_a_majority_line(images, tmp_path):
+    classes = sorted(path for path in images.iterdir() if path.is_dir())
+    for number in range(30):
+        Image.fromarray(draw_shape(1000 + number)).save(classes[0] / f"more-{number}.png")
+    semshard.protect(images, tmp_path / "s", **TINY)
+    found = semshard.verify(tmp_path / "s", rho_a="0", **PLAIN)
+    assert found.majority > 0.2
+    assert f"(base: {found.majority:.1%})" in found.attackers[0].sentence
+
+
+def test_a_report_speaks_of_whole_shards_and_never_lies_among_them(finished):
+    shards = finished / "shards"
+    with pytest.raises(semshard.OutputError, match="lies in the shards"):
+        semshard.verify(shards, report=shards / "report", rho_a="0", **PLAIN)
+    assert semshard.audit(shards).ok
+    tar = shards / "00001.tar"
+    tar.write_bytes(tar.read_bytes() + b"\0" * 512)
+    with pytest.raises(semshard.ShardError, match=r"00001\.tar is not the tar that the manifest names"):
+        semshard.verify(shards, rho_a="0", **PLAIN)
+
+
+def test_a_network_that_cannot_take_the_images_is_found_before_any_training(images, tmp_path, seen):
+    for path in images.rglob("*.png"):
+        Image.open(path).crop((0, 0, 30, 28)).save(path)
+    semshard.protect(images, tmp_path / "s", **TINY)
+    with pytest.raises(semshard.SettingError, match="vit takes square images"):
+        semshard.verify(tmp_path / "s", victim="small,vit", rho_a="0", **PLAIN)
+    assert not seen
+
+
+def test_too_few_images_for_an_attacker_are_an_error_that_says_so(finished):
+    with pytest.raises(semshard.ShardError, match=r"too few: none is left unprotected of 0\.9999"):
+        semshard.verify(finished / "shards", rho_a="0", protected_fraction="0.9999", **PLAIN)
+
+
+def test_twins_of_training_images_are_not_tested_on(finished):
+    images = finished / "images"
+    for path in list(images.rglob("*.png")):
+        shutil.copy(path, path.with_name(f"twin-{path.name}"))
+    semshard.protect(images, finished / "twins", **TINY)
+    twins = semshard.verify(finished / "twins", rho_a="0", **PLAIN).samples
+    assert twins["train"] + twins["test"] < 80
+    assert twins["test"] > 0
+
+
+def test_the_split_does_not_depend_on_how_many_samples_there_are(finished, verified):
+    _, found = verified
+    again = semshard.verify(finished / "shards", rho_a="0", **PLAIN)
+    assert again.samples == found.samples
+    assert again.results[0].curve == found.results[0].curve
+    assert again.not_tried != found.not_tried, "adversarial training was not tried"
+
+
+def test_the_control_is_as_large_as_the_budget_and_means_nothing():
+    clean = np.full((50, 16, 16, 3), 128, np.uint8)
+    noise = control(clean, 8, 0).astype(int) - 128
+    assert set(np.unique(noise)) == set(range(-8, 9))
+    assert abs(noise.mean()) < 0.1
+    assert np.array_equal(control(clean, 8, 0), control(clean, 8, 0))
+    assert control(np.zeros((1, 4, 4, 3), np.uint8), 8, 0).max() <= 8
+
+
+def test_without_ledger_and_clean_it_says_what_is_missing(finished):
+    shutil.rmtree(finished / "shards.ledger")
+    with pytest.raises(semshard.LedgerError, match=r"shards\.ledger does not exist; give --clean"):
+        semshard.verify(finished / "shards", **PLAIN)
+    assert semshard.verify(finished / "shards", clean=finished / "images", rho_a="0", **PLAIN).samples["test"] > 0
+
+
+def test_the_report_is_complete_private_and_tied_to_the_manifest(verified):
+    import hashlib
+
+    home, found = verified
+    folder = home / "shards.report"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    report = json.loads((folder / "report.json").read_text())
+    assert report["manifest_sha256"] == hashlib.sha256((home / "shards/manifest.json").read_bytes()).hexdigest()
+    told = [figures["final"] for each in report["attackers"] for figures in each["data"].values()]
+    assert told == [r.final for r in found.results]
+    assert report["attackers"][1]["rho_a"] == "2/255"
+    assert report["schema_version"] == 2
+    assert len(report["noise"]["ssim"]["values"]) == 40
+    statement = json.loads((folder / "report.intoto.json").read_text())
+    assert statement["subject"] == [{"name": "manifest.json", "digest": {"sha256": report["manifest_sha256"]}}]
+    assert statement["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    (of_report,) = statement["predicate"]["configuration"]
+    assert of_report["digest"]["sha256"] == hashlib.sha256((folder / "report.json").read_bytes()).hexdigest()
+    tests = [name for result in ("passed", "warned", "failed") for name in statement["predicate"][f"{result}Tests"]]
+    assert sorted(tests) == sorted(each.attacker.name for each in found.attackers)
+    assert not [path for path in (home / "shards").iterdir() if "report" in path.name]
+
+
+def test_a_report_cannot_be_passed_off_for_other_shards(verified, images, tmp_path):
+    home, _ = verified
+    report = home / "shards.report"
+    assert semshard.audit(home / "shards", report=report).ok
+    semshard.protect(images, tmp_path / "others", **(TINY | {"rho_u": "4/255"}))
+    (failure,) = semshard.audit(tmp_path / "others", report=report).failures
+    assert (failure.where, failure.problem.split(":")[0]) == ("report.intoto.json", "is of other shards")
+    told = (report / "report.json").read_text()
+    (report / "report.json").write_text(told.replace('"word": "', '"word": "really '))
+    (failure,) = semshard.audit(home / "shards", report=report).failures
+    assert failure.where == "report.json"
+    (report / "report.intoto.json").unlink()
+    assert "missing" in semshard.audit(home / "shards", report=report).failures[0].problem
+
+
+def test_the_page_carries_everything_it_shows(verified):
+    home, found = verified
+    page = (home / "shards.report" / "report.html").read_text()
+
+    class Links(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            links.extend(value for name, value in attrs if name in ("src", "href"))
+
+    links = []
+    Links().feed(page)
+    assert len(links) >= 3
+    assert all(link.startswith("data:") for link in links)
+    assert not re.search(r"url\((?!data:)|@import", page)
+    for each in found.attackers:
+        assert each.attacker.name in page
+    assert found.verdict["sentence"] in page
+    for line in found.not_tried:
+        assert line in page
+    assert str(home) not in page
+
+
+def test_too_few_samples_to_hold_any_out(finished):
+    with pytest.raises(semshard.ShardError, match="too few to hold out"):
+        semshard.verify(finished / "shards", rho_a="0", **(PLAIN | {"holdout": 1e-9}))
+
+
+@pytest.mark.slow
+def test_a_victim_learns_shapes_and_an_adversarial_one_withstands_its_adversary():
+    """The recipe works: far above chance on images it never saw."""
+    runtime = make_runtime("cpu")
+    pictures = torch.from_numpy(np.stack([draw_shape(n) for n in range(1200)])).permute(0, 3, 1, 2).contiguous()
+    labels = torch.arange(1200) % 10
+    train, test = LabelledImages(pictures[:1000], labels[:1000]), LabelledImages(pictures[1000:], labels[1000:])
+    config = verify_config("quick", (32, 32), runtime.precision, {"steps": 250, "lr_every": 100, "evaluations": 5})
+    curve = train_victim(runtime, VictimData(train, test), 10, config, Attacker("small", 0.0), 0).curve
+    assert curve[-1].test > 0.3
+    assert curve[-1].test > curve[0].test
