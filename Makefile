@@ -31,8 +31,11 @@ check: lint  ## lint, and the quick tests
 bench: $(SETUP)  ## measure this machine: ceilings, steps beside a plain baseline, data path
 	$(BIN)/semshard bench
 
+docs: $(SETUP)  ## regenerate the generated parts of README.md and docs/
+	$(BIN)/python examples/render.py
+
 clean:  ## remove what the other targets made, the demo's output included
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info out/demo
 
-.PHONY: help setup demo test lint check bench clean
+.PHONY: help setup demo test lint check bench docs clean
 .DEFAULT_GOAL := help

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .command import Clean, Json, ShardsFolder, errors_in_one_line
+from .command import errors_in_one_line
+from .options import Clean, Json, ShardsFolder
+
+if TYPE_CHECKING:
+    from semshard import AuditResult
 
 _SHOWN = 50
 
 
+@errors_in_one_line
 def audit(
     shards: ShardsFolder,
     *,
@@ -21,7 +26,10 @@ def audit(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Recompute every promise about a folder of shards from its bytes; exit with 1 if one is broken."""
+    """Recompute every promise about shards from their bytes.
+
+    Exits with 1 if one is broken.
+    """
     import semshard
 
     from . import show
@@ -32,24 +40,25 @@ def audit(
     if json:
         show.as_json(result.to_json())
     else:
-        for failure in result.failures[:_SHOWN]:
-            where = f"{failure.where} {failure.key}".strip()
-            show.console.print(f"{where}: {failure.problem}", markup=False, soft_wrap=True)
-        if len(result.failures) > _SHOWN:
-            show.console.print(f"… and {len(result.failures) - _SHOWN:,} more (--json lists all)")
-        against = f"{result.compared:,} against their originals" if result.compared else "none against its original"
-        noise = "unknown without the originals" if result.linf_max is None else f"{result.linf_max}/255"
-        show.facts(
-            "audit passed" if result.ok else f"audit failed: {len(result.failures):,} broken promises",
-            [
-                ("checked", f"{result.checked:,} samples in {result.shards:,} shards, {against}"),
-                ("largest noise found", noise),
-            ],
-        )
+        _show(result)
     if not result.ok:
         raise typer.Exit(1)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("audit")(errors_in_one_line(audit))
+def _show(result: AuditResult) -> None:
+    from . import show
+
+    for failure in result.failures[:_SHOWN]:
+        where = f"{failure.where} {failure.key}".strip()
+        show.console.print(f"{where}: {failure.problem}", markup=False, soft_wrap=True)
+    if len(result.failures) > _SHOWN:
+        show.console.print(f"… and {len(result.failures) - _SHOWN:,} more (--json lists all)")
+    against = f"{result.compared:,} against their originals" if result.compared else "none against its original"
+    noise = "unknown without the originals" if result.linf_max is None else f"{result.linf_max}/255"
+    show.facts(
+        "audit passed" if result.ok else f"audit failed: {len(result.failures):,} broken promises",
+        [
+            ("checked", f"{result.checked:,} samples in {result.shards:,} shards, {against}"),
+            ("largest noise found", noise),
+        ],
+    )

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from semshard.settings import ProtectConfig
 
-from .command import Device, Json, Preset, errors_in_one_line, settings_of
+from .command import errors_in_one_line, settings_of
+from .options import Device, Json, Preset
+
+if TYPE_CHECKING:
+    from semshard import BenchResult
 
 
+@errors_in_one_line
+@settings_of(ProtectConfig)
 def bench(
-    settings: dict[str, Any],
     *,
     preset: Preset = "auto",
+    settings: dict[str, Any],
     device: Device = "auto",
-    repeats: Annotated[int, typer.Option(min=1, help="Runs that each median is taken of.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of runs per median.")] = 3,
     methods: Annotated[
-        Optional[str], typer.Option(help="Methods to measure beside it, like sem,rem,em; all, or none.")
+        Optional[str],
+        typer.Option(metavar="V,…", help="Further methods to measure, like sem,rem,em; all (the default), or none."),
     ] = None,
     pictures: Annotated[int, typer.Option(min=0, help="Pictures for the data path; 0 leaves it out.")] = 2_000,
     json: Json = False,
 ) -> None:
-    """Measure this machine: ceilings, steps beside a plain baseline, methods, data path, memory."""
+    """Measure the speed of this machine.
+
+    Ceilings, steps beside a plain baseline, methods, data path, memory.
+    """
     import semshard
 
     from . import show
@@ -36,8 +46,14 @@ def bench(
         )
     if json:
         show.as_json(result.to_json())
-        return
-    best, hardware, settings = result.convolutions, result.hardware, result.settings
+    else:
+        _show(result)
+
+
+def _show(result: BenchResult) -> None:
+    from . import show
+
+    best, hardware = result.convolutions, result.hardware
     show.facts(
         f"{hardware['device']}, {hardware['threads']} threads, torch {hardware['torch']}",
         [
@@ -46,37 +62,9 @@ def bench(
             *((f"Eq. 10, {n} draws together", f"{1e3 * seconds:,.1f} ms") for n, seconds in result.folds.items()),
         ],
     )
-    show.table(
-        f"semshard beside plain float32: {settings['network']}, batch {settings['batch']}, {settings['precision']}",
-        ("step", "ms", "images/s", "GFLOP/s", "of ceiling", "plain ms", "ratio"),
-        [
-            (
-                step.name,
-                f"{1e3 * step.seconds:,.1f}",
-                f"{step.images_per_second:,.0f}",
-                f"{step.flop_per_second / 1e9:,.0f}",
-                f"{step.flop_per_second / best:.0%}",
-                f"{1e3 * step.plain_seconds:,.1f}",
-                f"{step.ratio:.2f} ×",
-            )
-            for step in result.steps
-        ],
-    )
+    _show_steps(result)
     if result.methods:
-        show.table(
-            f"methods; the whole: a surrogate of {settings['preset']} and {result.methods[0].images:,} images",
-            ("method", "step ms", "crafting images/s", "whole", "peak memory"),
-            [
-                (
-                    method.name,
-                    "–" if method.step is None else f"{1e3 * method.step:,.0f}",
-                    f"{method.crafting:,.0f}",
-                    show.duration(method.whole),
-                    show.size(method.peak_memory),
-                )
-                for method in result.methods
-            ],
-        )
+        _show_methods(result)
     if result.data_path:
         show.facts(
             "data path",
@@ -87,6 +75,43 @@ def bench(
         )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("bench")(errors_in_one_line(settings_of(ProtectConfig)(bench)))
+def _show_steps(result: BenchResult) -> None:
+    from . import show
+
+    settings = result.settings
+    show.table(
+        f"semshard beside plain float32: {settings['network']}, batch {settings['batch']}, {settings['precision']}",
+        ("step", "ms", "images/s", "GFLOP/s", "of ceiling", "plain ms", "ratio"),
+        [
+            (
+                step.name,
+                f"{1e3 * step.seconds:,.1f}",
+                f"{step.images_per_second:,.0f}",
+                f"{step.flop_per_second / 1e9:,.0f}",
+                f"{step.flop_per_second / result.convolutions:.0%}",
+                f"{1e3 * step.plain_seconds:,.1f}",
+                f"{step.ratio:.2f} ×",
+            )
+            for step in result.steps
+        ],
+    )
+
+
+def _show_methods(result: BenchResult) -> None:
+    from . import show
+
+    preset, images = result.settings["preset"], result.methods[0].images
+    show.table(
+        f"methods; the whole: a surrogate of {preset} and {images:,} images",
+        ("method", "step ms", "crafting images/s", "whole", "peak memory"),
+        [
+            (
+                method.name,
+                "–" if method.step is None else f"{1e3 * method.step:,.0f}",
+                f"{method.crafting:,.0f}",
+                show.duration(method.whole),
+                show.size(method.peak_memory),
+            )
+            for method in result.methods
+        ],
+    )

@@ -1,4 +1,4 @@
-"""semshard demo DIR: the whole story on pictures that are drawn on the spot."""
+"""semshard demo DIR: the whole story on pictures that it draws itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from .command import Device, errors_in_one_line
+from .command import errors_in_one_line
+from .options import Device
 
 _STEPS = (
     "protect {dir}/images --out {dir}/shards --preset quick --rho-a 2/255 --steps 600 --lr-every 240",
@@ -19,6 +20,7 @@ _STEPS = (
 )
 
 
+@errors_in_one_line
 def demo(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where everything goes.")] = Path("semshard-demo"),
@@ -26,7 +28,10 @@ def demo(
     images: Annotated[int, typer.Option(min=100, help="How many pictures to draw.")] = 2000,
     device: Device = "auto",
 ) -> None:
-    """Draw pictures of ten shapes into a folder, then protect, audit, preview and verify them."""
+    """Protect, audit, preview and verify drawn pictures.
+
+    Draws pictures of ten shapes into a folder, then runs these commands on them.
+    """
     from semshard.sources.shapes import write_shapes
 
     from . import show
@@ -48,8 +53,3 @@ def demo(
             ("ledger, to keep private", f"{folder}/shards.ledger"),
         ],
     )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("demo")(errors_in_one_line(demo))

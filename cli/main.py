@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import typer
 
-from . import (
-    audit,
-    bench,
-    countermeasures,
-    demo,
-    methods,
-    preview,
-    protect,
-    reproduce,
-    robustness,
-    sources,
-    sweep,
-    train,
-    verify,
-    views,
-)
+from .audit import audit
+from .bench import bench
+from .countermeasures import countermeasures
+from .demo import demo
+from .methods import methods
+from .panels import PanelCommand, PanelGroup
+from .preview import preview
+from .protect import protect
+from .reproduce import reproduce
+from .robustness import robustness
+from .sources import sources
+from .sweep import sweep
+from .train import train
+from .verify import verify
+from .views import views
 
 app = typer.Typer(
     name="semshard",
+    cls=PanelGroup,
     help="Protect an image collection before it is published: shards that look the same and teach a model little.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (
-    protect, verify, audit, preview, train, sources, methods, views, countermeasures, sweep, robustness, reproduce,
-    bench, demo,
-):  # fmt: skip
-    module.register(app)
+_PANELS = {
+    "Commands": (protect, verify, audit, preview, train, demo),
+    "What there is to choose from": (sources, methods, views, countermeasures),
+    "Studies and measurements": (sweep, robustness, reproduce, bench),
+}
+for _title, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(cls=PanelCommand, rich_help_panel=_title)(_command)
 
 
 def _version(wanted: bool) -> None:
@@ -53,4 +56,4 @@ def options(
 
 def main() -> None:
     """Entry point of the installed program."""
-    app()
+    app(prog_name="semshard")

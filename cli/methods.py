@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from .command import Json, errors_in_one_line
+from .command import errors_in_one_line
+from .options import Json
 
 
+@errors_in_one_line
 def methods(
     *,
     preset: Annotated[str, typer.Option(help="Count the costs with the settings of this preset: paper or quick.")] = (
@@ -16,31 +18,29 @@ def methods(
     ),
     json: Json = False,
 ) -> None:
-    """List the methods of protection: what each does, where it comes from, what it costs and survives."""
+    """List the methods of protection.
+
+    What each does, where it comes from, what it costs, and what it survives.
+    """
     from rich.table import Table
 
     import semshard
 
     from . import show
 
-    found = semshard.methods(preset)
+    listed = semshard.methods(preset)
     if json:
-        show.as_json([method.to_json() for method in found])
+        show.as_json([method.to_json() for method in listed])
         return
     table = Table(title="methods", title_justify="left", title_style="bold", show_lines=True)
     for head, justify in (("--method", "left"), ("what it is", "left"), ("cost", "right"), ("survives", "left")):
         table.add_column(head, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for method in found:
+    for method in listed:
         cost = "no network" if method.cost is None else f"{method.cost:.2g} ×"
         table.add_row(method.name, f"{method.line}\n[dim]{method.paper}[/dim]", cost, method.survives)
     table.caption = (
-        f"cost: passes through the network beside sem's, preset {preset}, 50,000 images of CIFAR-10\n"
+        f"cost: passes through the network, relative to sem's, preset {preset}, 50,000 images of CIFAR-10\n"
         "survives: the SEM paper's test accuracy of ResNet-18 on CIFAR-10 (clean data: 90 to 95 %)\n"
         "any other cell of its Table 7: --noise-step none|random|pgd --model-step none|random|pgd"
     )
     show.console.print(table)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("methods")(errors_in_one_line(methods))

@@ -7,18 +7,20 @@ from typing import Annotated
 
 import typer
 
-from .command import Clean, Json, ShardsFolder, errors_in_one_line
+from .command import errors_in_one_line
+from .options import Clean, Json, ShardsFolder
 
 
+@errors_in_one_line
 def preview(
     shards: ShardsFolder,
-    out: Annotated[Path, typer.Option(help="The PNG to write. It shows clean pixels: keep it private.")],
     *,
+    out: Annotated[Path, typer.Option(help="The PNG to write. It shows clean pixels: keep it private.")],
     samples: Annotated[int, typer.Option(min=1, max=200, help="How many samples to show.")] = 12,
     clean: Clean = None,
     json: Json = False,
 ) -> None:
-    """Draw a grid of clean | noise, amplified | protected for a few samples."""
+    """Draw samples: clean, noise (amplified), protected."""
     import semshard
 
     from . import show
@@ -28,8 +30,3 @@ def preview(
         show.as_json({"picture": str(written)})
     else:
         show.console.print(f"picture: {written}", soft_wrap=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("preview")(errors_in_one_line(preview))

@@ -4,38 +4,39 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from semshard.settings import ProtectConfig
 
-from .command import Device, Json, Preset, errors_in_one_line, settings_of, share, source_options
+from .command import errors_in_one_line, settings_of, source_options
+from .options import CheckpointSeconds, Device, Json, MaxRejects, Preset, Source
+from .values import share
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="SOURCE", help="A folder whose subfolders are classes, or another kind: `semshard sources` lists them."
-    ),
-]
-MaxRejects = Annotated[str, typer.Option(help="Stop when more than this share of the inputs is unusable.")]
-CheckpointSeconds = Annotated[float, typer.Option(help="Time between checkpoints of the surrogate's training.")]
+if TYPE_CHECKING:
+    from semshard import Plan, ProtectResult
 
 
+@errors_in_one_line
+@source_options
+@settings_of(ProtectConfig)
 def protect(
     source: Source,
+    *,
     out: Annotated[Path, typer.Option(help="Folder for the shards; its private ledger is written beside it.")],
+    preset: Preset = "auto",
     settings: dict[str, Any],
     options: Any,
-    *,
-    preset: Preset = "auto",
-    surrogate: Annotated[
-        Optional[Path], typer.Option(help="Use this trained surrogate instead of training one.")
-    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards made with other settings.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; time and bytes are measured by a few real steps.")
+        bool,
+        typer.Option("--dry-run", help="Only print what would be done; time and bytes come from a few real steps."),
     ] = False,
+    surrogate: Annotated[
+        Optional[Path],
+        typer.Option(help="Use this trained surrogate instead of training one.", rich_help_panel="Surrogate"),
+    ] = None,
     max_rejects: MaxRejects = "1%",
     device: Device = "auto",
     checkpoint_seconds: CheckpointSeconds = 20,
@@ -47,41 +48,41 @@ def protect(
     from . import show
     from .watch import Watch
 
-    common: dict[str, Any] = {
-        "preset": preset, "device": device, "max_rejects": share(max_rejects), "options": options, **settings
-    }  # fmt: skip
-    if dry_run:
-        with Watch() as watch:
-            plan = semshard.plan(source, out, surrogate=surrogate, progress=watch, **common)
-        if json:
-            show.as_json(plan.to_json())
-            return
-        size = f"{plan.width} × {plan.height} pixels" if plan.width else "each at its own resolution"
-        what = f"{size}, {plan.classes} classes"
-        show.facts(
-            "would be done",
-            [
-                ("images", f"{plan.images:,} of {plan.inputs:,} inputs, {what}"),
-                ("shards", f"{plan.shards:,} in {plan.out}"),
-                ("bytes", f"about {show.size(plan.bytes)}"),
-                *((f"time, {phase}", f"about {show.duration(seconds)}") for phase, seconds in plan.seconds.items()),
-                ("settings", "  ".join(f"{name}={value}" for name, value in plan.settings.items())),
-            ],
-        )
-        return
+    settings |= {"preset": preset, "device": device, "max_rejects": share(max_rejects), "options": options}
+    result: Plan | ProtectResult
     with Watch() as watch:
-        result = semshard.protect(
-            source,
-            out,
-            surrogate=surrogate,
-            overwrite=overwrite,
-            checkpoint_seconds=checkpoint_seconds,
-            progress=watch,
-            **common,
-        )
+        if dry_run:
+            result = semshard.plan(source, out, surrogate=surrogate, progress=watch, **settings)
+        else:
+            settings |= {"overwrite": overwrite, "checkpoint_seconds": checkpoint_seconds}
+            result = semshard.protect(source, out, surrogate=surrogate, progress=watch, **settings)
     if json:
         show.as_json(asdict(result))
-        return
+    elif isinstance(result, semshard.Plan):
+        _show_plan(result)
+    else:
+        _show(result)
+
+
+def _show_plan(plan: Plan) -> None:
+    from . import show
+
+    size = f"{plan.width} × {plan.height} pixels" if plan.width else "each at its own resolution"
+    show.facts(
+        "would be done",
+        [
+            ("images", f"{plan.images:,} of {plan.inputs:,} inputs, {size}, {plan.classes} classes"),
+            ("shards", f"{plan.shards:,} in {plan.out}"),
+            ("bytes", f"about {show.size(plan.bytes)}"),
+            *((f"time, {phase}", f"about {show.duration(seconds)}") for phase, seconds in plan.seconds.items()),
+            ("settings", "  ".join(f"{name}={value}" for name, value in plan.settings.items())),
+        ],
+    )
+
+
+def _show(result: ProtectResult) -> None:
+    from . import show
+
     if not result.made:
         show.console.print(f"Nothing to do: {result.out} is finished, made with these settings from these files.")
     show.facts(
@@ -97,8 +98,3 @@ def protect(
             ("ledger, to keep private", result.ledger),
         ],
     )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("protect")(errors_in_one_line(source_options(settings_of(ProtectConfig)(protect))))

@@ -7,112 +7,117 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from semshard.errors import SettingError
-from semshard.settings import COUNTERED, ProtectConfig, VerifyConfig, parse
+from semshard.settings import ProtectConfig, VerifyConfig
 
-from .command import Device, Json, errors_in_one_line, pair, settings_of
+from .command import errors_in_one_line, settings_of
+from .options import Device, Json
+from .values import pairs
+from .values import rates as read_rates
 
 if TYPE_CHECKING:
-    from semshard import PlannedPart
+    from semshard import PlannedPart, ReproduceResult
 
-_OF_THE_TABLE = (*COUNTERED, "victim", "rho_a", "seed")
+_PIECES = "Running in pieces"
+
+Scale = Annotated[str, typer.Option(help="Preset of protections and victims: quick, or paper, which needs a GPU.")]
+Dataset = Annotated[
+    Optional[str], typer.Option(help="Which of the table's datasets to compare with; its first by default.")
+]
+Cells = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        metavar="ROW:COLUMN",
+        help="A cell by its name, with * for any: SEM:4/255 or REM*:*. Repeat the option; cells are made in the order "
+        "given.",
+    ),
+]
+Protection = Annotated[
+    Optional[list[str]],
+    typer.Option(metavar="NAME=V", help="A setting of the protections, other than the table's own. Repeat the option."),
+]
+Test = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="SOURCE", help="Clean images to test on, as a source; victims then train on all images of --source."
+    ),
+]
+Minutes = Annotated[
+    Optional[float],
+    typer.Option(
+        help="Stop after about this time with exit code 75; the same command continues from there.",
+        rich_help_panel=_PIECES,
+    ),
+]
+State = Annotated[
+    Optional[Path],
+    typer.Option(
+        help="Folder of a few files from which the same command continues on another machine, where --out is empty.",
+        rich_help_panel=_PIECES,
+    ),
+]
+Rates = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="FLOP,BYTES",
+        help="Operations and bytes per second that --dry-run calculates with, like 788e12,4.3e12; this device's by "
+        "default.",
+        rich_help_panel=_PIECES,
+    ),
+]
 
 
+@errors_in_one_line
+@settings_of(VerifyConfig, run="table")
 def reproduce(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="table1 to table8, figure3 or figure5 of the paper.")],
+    *,
     source: Annotated[str, typer.Option(help="The images, as protect takes them.")],
     out: Annotated[Path, typer.Option(help="Folder for shards, victims and TABLE.md. Keep it private.")],
+    scale: Scale = "quick",
+    dataset: Dataset = None,
+    cells: Cells = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of protections, and of victims of each.")] = 1,
+    protection: Protection = None,
+    test: Test = None,
     settings: dict[str, Any],
-    *,
-    scale: Annotated[
-        str, typer.Option(help="Preset of protections and victims: quick, or paper, which wants a GPU.")
-    ] = "quick",
-    dataset: Annotated[
-        Optional[str], typer.Option(help="Which of the table's datasets to compare with; its first by default.")
-    ] = None,
-    cells: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            metavar="ROW:COLUMN",
-            help="A cell by its name, with * for any: SEM:4/255 or REM*:*. Repeat it; made in that order.",
-        ),
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Protections, and victims of each.")] = 1,
-    protect: Annotated[
-        Optional[list[str]],
-        typer.Option(metavar="NAME=V", help="A setting of the protections, other than the table's own. Repeat it."),
-    ] = None,
-    test: Annotated[
-        Optional[str],
-        typer.Option(help="Clean images to test on, as a source; --source is then trained on as a whole."),
-    ] = None,
-    minutes: Annotated[
-        Optional[float],
-        typer.Option(help="Stop after about so long with exit code 75; the same command goes on from there."),
-    ] = None,
-    state: Annotated[
-        Optional[Path],
-        typer.Option(help="Folder of a few files with which the same command goes on elsewhere, --out being empty."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what each part asks of the device, and do nothing.")
-    ] = False,
-    rates: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="FLOP,BYTES",
-            help="Rates that --dry-run reckons with, a second, like 788e12,4.3e12; this device's by default.",
-        ),
-    ] = None,
+    minutes: Minutes = None,
+    state: State = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what each part needs of the device.")] = False,
+    rates: Rates = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Protect and examine images for the cells of a table of the paper, and print our numbers beside its own."""
+    """Compare with a table or a figure of the paper.
+
+    Protects and verifies images for its cells, and prints our numbers beside the paper's.
+    """
     import semshard
 
     from . import show
     from .watch import Watch
 
-    common: dict[str, Any] = {
-        "scale": scale, "dataset": dataset, "cells": cells or ["*"], "seeds": seeds, "test": test, "device": device,
-        "protection": {name: parse(ProtectConfig, name, text) for name, text in map(pair, protect or [])}, **settings,
-    }  # fmt: skip
+    settings |= {"scale": scale, "dataset": dataset, "cells": cells or ["*"], "seeds": seeds, "test": test}
+    settings |= {"protection": pairs(ProtectConfig, protection), "device": device}
     if dry_run:
-        _plan(semshard.plan_reproduction(table, source, given=_rates(rates), **common), json)
+        parts = semshard.plan_reproduction(table, source, rates=read_rates(rates), **settings)
+        show.as_json({"parts": [part.to_json() for part in parts]}) if json else _show_plan(parts)
         return
     with Watch() as watch:
-        found = semshard.reproduce(table, source, out, minutes=minutes, state=state, progress=watch, **common)
-    if json:
-        show.as_json(found.to_json())
-        return
-    show.console.print(found.markdown(), markup=False, soft_wrap=True)
-    show.console.print(f"table: {found.out}/{found.table}.md, {found.table}.json", soft_wrap=True, markup=False)
+        result = semshard.reproduce(table, source, out, minutes=minutes, state=state, progress=watch, **settings)
+    show.as_json(result.to_json()) if json else _show(result)
 
 
-def _rates(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        flop, size = map(float, text.split(","))
-    except ValueError:
-        raise SettingError(f"{text!r} is no FLOP,BYTES; write it like 788e12,4.3e12") from None
-    if min(flop, size) <= 0:
-        raise SettingError(f"{text!r}: rates must be above 0")
-    return flop, size
-
-
-def _plan(parts: list[PlannedPart], json: bool) -> None:
+def _show(result: ReproduceResult) -> None:
     from . import show
 
-    if json:
-        show.as_json({"parts": [part.to_json() for part in parts]})
-        return
+    show.console.print(result.markdown(), markup=False, soft_wrap=True)
+    show.console.print(f"table: {result.out}/{result.table}.md, {result.table}.json", soft_wrap=True, markup=False)
+
+
+def _show_plan(parts: list[PlannedPart]) -> None:
+    from . import show
+
     lines = [(part.part, part.flop, part.bytes, part.seconds) for part in parts]
     lines.append(("all", *(sum(getattr(part, of) for part in parts) for of in ("flop", "bytes", "seconds"))))
     rows = [(name, f"{f / 1e15:.4g}", f"{b / 1e12:.4g}", show.duration(seconds)) for name, f, b, seconds in lines]
     show.table("to be done", ("part", "PFLOP", "TB", "at least"), rows)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("reproduce")(errors_in_one_line(settings_of(VerifyConfig, _OF_THE_TABLE)(reproduce)))

@@ -3,42 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semshard.settings import COUNTERED, VerifyConfig
+from semshard.settings import VerifyConfig
 
-from .command import Device, Json, Preset, errors_in_one_line, settings_of
+from .command import errors_in_one_line, settings_of
+from .options import Device, Json, Preset
 
-_NONE = "wants three points that differ, with a surrogate each"
+if TYPE_CHECKING:
+    from semshard import RobustnessResult
+
+_NO_CORRELATION = "needs three different points, each with a surrogate"
 
 
+@errors_in_one_line
+@settings_of(VerifyConfig, run="study")
 def robustness(
     shards: Annotated[list[Path], typer.Argument(metavar="SHARDS…", help="Folders that protect or sweep wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder for the table and the scatter plot.")],
-    settings: dict[str, Any],
     *,
-    images: Annotated[int, typer.Option(min=1, help="Images that the losses are means over.")] = 1000,
+    out: Annotated[Path, typer.Option(help="Folder for the table and the scatter plot.")],
     preset: Preset = "auto",
+    settings: dict[str, Any],
+    images: Annotated[int, typer.Option(min=1, help="Number of images that the losses are averaged over.")] = 1000,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Measure how robust surrogate and noise are (Definitions 1 and 2), and how that goes with protection."""
+    """Measure how robust surrogates and their noise are.
+
+    Definitions 1 and 2 of the paper, and how they correlate with protection.
+    """
     import semshard
 
     from . import show
     from .watch import Watch
 
     with Watch() as watch:
-        found = semshard.robustness(
+        result = semshard.robustness(
             shards, out, images=images, preset=preset, device=device, progress=watch, **settings
         )
     if json:
-        show.as_json(found.to_json())
-        return
+        show.as_json(result.to_json())
+    else:
+        _show(result)
+
+
+def _show(result: RobustnessResult) -> None:
+    from . import show
+
     show.table(
-        f"robustness and protection at {found.rho_a}",
+        f"robustness and protection at {result.rho_a}",
         ("shards", "method", "steps", "R_θ", "R_δu", "F = 1 − accuracy"),
         [
             (
@@ -49,19 +64,14 @@ def robustness(
                 f"{point.noise:.3f}",
                 f"{point.protection:.1%}",
             )
-            for point in found.points
+            for point in result.points
         ],
     )
     show.facts(
         "Pearson's r with protection",
         [
-            *((name, _NONE if r is None else f"{r:+.2f}") for name, r in found.correlation.items()),
-            ("table", f"{found.out}/robustness.json"),
-            ("plot", f"{found.out}/robustness.png"),
+            *((name, _NO_CORRELATION if r is None else f"{r:+.2f}") for name, r in result.correlation.items()),
+            ("table", f"{result.out}/robustness.json"),
+            ("plot", f"{result.out}/robustness.png"),
         ],
     )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("robustness")(errors_in_one_line(settings_of(VerifyConfig, COUNTERED)(robustness)))

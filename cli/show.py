@@ -31,7 +31,7 @@ def facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
 
 
 def table(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """A table with a head; the first column is words, the others are figures."""
+    """A table with a head; the first column is text, the others are figures."""
     drawn = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
     for number, name in enumerate(head):
         drawn.add_column(name, justify="right" if number else "left", no_wrap=True)
@@ -41,7 +41,7 @@ def table(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> Non
 
 
 def listing(title: str, head: Iterable[str], rows: Iterable[Iterable[str]], caption: str) -> None:
-    """A table of what there is to choose from, in words, and what else is to be known of it."""
+    """A table of what there is to choose from: columns of text, with a caption below."""
     drawn = Table(title=title, title_justify="left", title_style="bold", caption=caption)
     for name in head:
         drawn.add_column(name, overflow="fold")

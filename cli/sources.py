@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import typer
+from .command import errors_in_one_line
+from .options import Json
 
-from .command import Json, errors_in_one_line
 
-
+@errors_in_one_line
 def sources(*, json: Json = False) -> None:
-    """List the kinds of sources, and the form that each expects."""
+    """List the kinds of sources, and how to write each."""
     from rich.table import Table
     from rich.text import Text
 
@@ -27,8 +27,3 @@ def sources(*, json: Json = False) -> None:
         table.add_row(Text(kind.form), Text(kind.line))
     table.caption = Text("places may be remote: s3://…, gs://…, https://… (pip install 'semshard[remote]')")
     show.console.print(table)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("sources")(errors_in_one_line(sources))

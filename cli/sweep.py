@@ -1,90 +1,90 @@
-"""semshard sweep SOURCE --out DIR --sweep steps=100,200,400"""
+"""semshard sweep SOURCE --out DIR --setting steps --values 100,200,400"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from semshard.settings import ProtectConfig, VerifyConfig, parse
 
-from .command import Device, Json, Preset, errors_in_one_line, pair, settings_of, share, source_options
-from .protect import CheckpointSeconds, MaxRejects, Source
+from .command import errors_in_one_line, settings_of, source_options
+from .options import CheckpointSeconds, Device, Json, MaxRejects, Preset, Source
+from .values import pairs, setting_name, share
+
+if TYPE_CHECKING:
+    from semshard import SweepResult
 
 
+@errors_in_one_line
+@source_options
+@settings_of(ProtectConfig)
 def sweep(
     source: Source,
-    out: Annotated[Path, typer.Option(help="Folder for the shards of each value, table and plot. Keep it private.")],
-    sweep: Annotated[
-        str, typer.Option(metavar="NAME=V,V,…", help="A setting and its values: steps=100,200 or method=sem,rem,em.")
-    ],
-    settings: dict[str, Any],
-    options: Any,
     *,
+    out: Annotated[Path, typer.Option(help="Folder for the shards of each value, table and plot. Keep it private.")],
+    setting: Annotated[str, typer.Option(metavar="NAME", help="The setting to compare values of, like steps.")],
+    values: Annotated[str, typer.Option(metavar="V,V,…", help="The values to compare, like 100,200,400.")],
     victim: Annotated[
         Optional[list[str]],
-        typer.Option(metavar="NAME=V", help="A setting of the victims, as verify has it: rho_a=0,2/255. Repeat it."),
+        typer.Option(
+            metavar="NAME=V", help="A setting of the victims, as verify has it: rho_a=0,2/255. Repeat the option."
+        ),
     ] = None,
     preset: Preset = "auto",
+    settings: dict[str, Any],
+    options: Any,
     max_rejects: MaxRejects = "1%",
     device: Device = "auto",
     checkpoint_seconds: CheckpointSeconds = 20,
     json: Json = False,
 ) -> None:
-    """Protect once for each value of a setting, train victims on each, and draw their accuracy against it."""
+    """Compare protections that differ in one setting.
+
+    Protects once for each value, trains victims on each, and draws their accuracy against it.
+    """
     import semshard
 
     from . import show
     from .watch import Watch
 
-    name, texts = pair(sweep)
-    values = [parse(ProtectConfig, name, text) for text in texts.split(",")]
-    recipe = {key: parse(VerifyConfig, key, text) for key, text in map(pair, victim or [])}
+    setting = setting_name(setting)
+    settings |= {"preset": preset, "device": device, "max_rejects": share(max_rejects), "options": options}
+    settings |= {"victim": pairs(VerifyConfig, victim), "checkpoint_seconds": checkpoint_seconds}
+    several = [parse(ProtectConfig, setting, text) for text in values.split(",")]
     with Watch() as watch:
-        found = semshard.sweep(
-            source,
-            out,
-            name,
-            values,
-            preset=preset,
-            victim=recipe,
-            max_rejects=share(max_rejects),
-            device=device,
-            checkpoint_seconds=checkpoint_seconds,
-            options=options,
-            progress=watch,
-            **settings,
-        )
+        result = semshard.sweep(source, out, setting, several, progress=watch, **settings)
     if json:
-        show.as_json(found.to_json())
-        return
-    radii = list(dict.fromkeys(cell.rho_a for cell in found.cells))
-    shares = {(str(cell.value), cell.rho_a): cell for cell in found.cells}
+        show.as_json(result.to_json())
+    else:
+        _show(result)
+
+
+def _show(result: SweepResult) -> None:
+    from . import show
+
+    radii = list(dict.fromkeys(cell.rho_a for cell in result.cells))
+    cells = {(str(cell.value), cell.rho_a): cell for cell in result.cells}
     show.table(
-        f"test accuracy on clean images, final (best), %; {name}",
+        f"test accuracy on clean images, final (best), %; {result.setting}",
         ("trained on", *(f"at {rho}" for rho in radii)),
         [
-            (value if value != "None" else "clean images", *(_cell(shares[value, rho]) for rho in radii))
-            for value in ("None", *map(str, found.values))
+            (value if value != "None" else "clean images", *(_accuracy(cells[value, rho]) for rho in radii))
+            for value in ("None", *map(str, result.values))
         ],
     )
-    victims = f"{found.victim['victim'][0]}, {found.victim['steps']} steps, tested on {found.samples['test']:,} images"
+    victim, tested = result.victim, result.samples["test"]
     show.facts(
-        f"{len(found.values)} values; surrogates trained: {found.surrogates}",
+        f"{len(result.values)} values; surrogates trained: {result.surrogates}",
         [
-            ("victims", victims),
-            ("chance", f"{found.chance:.1%}"),
-            ("table, to keep private", f"{found.out}/sweep.json"),
-            ("plot", f"{found.out}/sweep.png"),
+            ("victims", f"{victim['victim'][0]}, {victim['steps']} steps, tested on {tested:,} images"),
+            ("chance", f"{result.chance:.1%}"),
+            ("table, to keep private", f"{result.out}/sweep.json"),
+            ("plot", f"{result.out}/sweep.png"),
         ],
     )
 
 
-def _cell(cell: Any) -> str:
+def _accuracy(cell: Any) -> str:
     return f"{100 * cell.final:.1f} ({100 * cell.best:.1f})"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("sweep")(errors_in_one_line(source_options(settings_of(ProtectConfig)(sweep))))

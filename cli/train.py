@@ -9,23 +9,27 @@ import typer
 
 from semshard.settings import ProtectConfig
 
-from .command import Device, Json, Preset, errors_in_one_line, settings_of, share, source_options
-from .protect import CheckpointSeconds, MaxRejects, Source
+from .command import errors_in_one_line, settings_of, source_options
+from .options import CheckpointSeconds, Device, Json, MaxRejects, Preset, Source
+from .values import share
 
 
+@errors_in_one_line
+@source_options
+@settings_of(ProtectConfig)
 def train(
     source: Source,
+    *,
     out: Annotated[Path, typer.Option(help="File for the surrogate's weights (safetensors). Keep it private.")],
+    preset: Preset = "auto",
     settings: dict[str, Any],
     options: Any,
-    *,
-    preset: Preset = "auto",
     max_rejects: MaxRejects = "1%",
     device: Device = "auto",
     checkpoint_seconds: CheckpointSeconds = 20,
     json: Json = False,
 ) -> None:
-    """Train a surrogate only, for later use with protect --surrogate."""
+    """Train a surrogate only, for protect --surrogate."""
     import semshard
 
     from . import show
@@ -47,8 +51,3 @@ def train(
         show.as_json({"surrogate": str(written)})
     else:
         show.facts("trained", [("surrogate, to keep private", str(written))])
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("train")(errors_in_one_line(source_options(settings_of(ProtectConfig)(train))))

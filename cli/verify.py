@@ -9,61 +9,77 @@ import typer
 
 from semshard.settings import VerifyConfig
 
-from .command import Clean, Device, Json, Preset, ShardsFolder, errors_in_one_line, settings_of, share
+from .command import errors_in_one_line, settings_of
+from .options import COMPUTING, Clean, Device, Json, Preset, ShardsFolder
+from .values import optional_share
 
 _STYLE = {"protects": "green", "weakens": "yellow", "does not protect": "red", "cannot tell": "dim"}
 
 
+Weights = Annotated[
+    Optional[str],
+    typer.Option(
+        help="Start victims from these: a safetensors file (pixel − 0.5, unless its metadata has mean and std), "
+        "or a torchvision name in its cache.",
+        rich_help_panel="Attackers",
+    ),
+]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Victims trained at the same time, each in a process with its share of the cores.",
+        rich_help_panel=COMPUTING,
+    ),
+]
+RequireBelow = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="SHARE",
+        help="Exit with 1 when the strongest attacker's best accuracy is above this, like 35% or 0.35.",
+    ),
+]
+RequireDrop = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="SHARE",
+        help="Exit with 1 when the strongest attacker is less than this below its accuracy on the originals.",
+    ),
+]
+
+
+@errors_in_one_line
+@settings_of(VerifyConfig)
 def verify(
     shards: ShardsFolder,
-    settings: dict[str, Any],
     *,
     preset: Preset = "auto",
+    settings: dict[str, Any],
     clean: Clean = None,
     report: Annotated[
         Optional[Path], typer.Option(help="Folder for report.json and report.html; SHARDS.report by default. Private.")
     ] = None,
-    weights: Annotated[
-        Optional[str],
-        typer.Option(
-            help="Start victims from these: a safetensors file (pixel − 0.5, unless its metadata has mean and std), "
-            "or a torchvision name in its cache."
-        ),
-    ] = None,
-    jobs: Annotated[
-        int, typer.Option(min=1, help="Victims trained at once, each in a process with its share of the cores.")
-    ] = 1,
-    require_below: Annotated[
-        Optional[str],
-        typer.Option(help="Exit with 1 when the strongest attacker's best accuracy is above this, like 35% or 0.35."),
-    ] = None,
-    require_drop: Annotated[
-        Optional[str],
-        typer.Option(help="Exit with 1 when the strongest attacker is less than this below itself on the originals."),
-    ] = None,
+    require_below: RequireBelow = None,
+    require_drop: RequireDrop = None,
+    weights: Weights = None,
+    jobs: Jobs = 1,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train attackers on clean, protected and control images, test them on clean ones, and judge by the strongest."""
+    """Train attackers on the shards and judge the protection.
+
+    Attackers are trained on clean, protected and control images and tested on clean ones; the strongest decides.
+    Options like --rho-a RADIUS,… take several values: separate them by commas, or repeat the option.
+    """
     import semshard
 
     from . import show
     from .watch import Watch
 
-    below = None if require_below is None else share(require_below)
-    drop = None if require_drop is None else share(require_drop)
+    below, drop = optional_share(require_below), optional_share(require_drop)
+    settings |= {"preset": preset, "weights": weights, "jobs": jobs, "device": device}
     with Watch() as watch:
-        found = semshard.verify(
-            shards,
-            clean=clean,
-            preset=preset,
-            report=report,
-            weights=weights,
-            jobs=jobs,
-            device=device,
-            progress=watch,
-            **settings,
-        )
+        found = semshard.verify(shards, clean=clean, report=report, progress=watch, **settings)
     if json:
         show.as_json(found.to_json())
     else:
@@ -96,9 +112,9 @@ def _show(found: Any) -> None:
         low, high = each.data["protected"].best_interval
         between = f"{100 * low:.1f} to {100 * high:.1f}"
         rest = [reached.get("rest", "")] if found.partly else []
-        word = f"[{_STYLE[each.word]}]{each.word}[/]"
+        verdict = f"[{_STYLE[each.verdict]}]{each.verdict}[/]"
         table.add_row(
-            each.attacker.name, reached["clean"], reached["protected"], between, reached["control"], *rest, word
+            each.attacker.name, reached["clean"], reached["protected"], between, reached["control"], *rest, verdict
         )
     seeds = len(found.attackers[0].data["clean"].seeds)
     majority = f", largest class {found.majority:.1%}" if found.majority else ""
@@ -108,14 +124,9 @@ def _show(found: Any) -> None:
         "95 %: interval of the best on the shards; control: originals + random noise of the same size"
     )
     show.console.print(table)
-    verdict = found.verdict
-    show.console.print(f"[bold {_STYLE[verdict['word']]}]{verdict['word']}[/]: ", end="")
-    show.console.print(verdict["sentence"], markup=False)
+    overall = found.verdict
+    show.console.print(f"[bold {_STYLE[overall['verdict']]}]{overall['verdict']}[/]: ", end="")
+    show.console.print(overall["sentence"], markup=False)
     for line in found.not_tried:
         show.console.print(f"not tried, {line}", style="dim", markup=False)
     show.console.print(f"report, to keep private: {found.report}/report.html", soft_wrap=True, markup=False)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command("verify")(errors_in_one_line(settings_of(VerifyConfig)(verify)))

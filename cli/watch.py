@@ -11,7 +11,7 @@ from rich.text import Text
 
 from semshard import Event
 
-_EVERY = 30.0  # seconds between lines where nobody watches live
+_EVERY = 30.0  # seconds between lines where standard error is not a terminal
 _SHOWN = {
     "loss": "loss {:.3f}",
     "test": "clean test {:.1%}",
@@ -57,20 +57,20 @@ class Watch:
             task = self._bars.add_task(event.phase, total=event.total, unit=event.unit, rate="", figures="")
             phase = self._phases[event.phase] = _Phase(task, event.done, dict(event.figures))
         phase.figures.update(event.figures)
-        rate, figures = phase.rate(event), phase.words()
+        rate, figures = phase.rate(event), phase.figures_line()
         self._bars.update(phase.task, completed=event.done, total=event.total, rate=rate, figures=figures)
         if not self.console.is_terminal and phase.due(event):
-            words = (f"{event.phase}: {event.done}/{event.total} {event.unit}", rate, figures, phase.left(event))
-            self.console.print("  ".join(word for word in words if word), soft_wrap=True)
+            parts = (f"{event.phase}: {event.done}/{event.total} {event.unit}", rate, figures, phase.left(event))
+            self.console.print("  ".join(part for part in parts if part), soft_wrap=True)
 
 
 class _Phase:
-    """What is known of one phase."""
+    """How far one phase is, how fast, and its latest figures."""
 
     def __init__(self, task: TaskID, first: int, figures: dict[str, float]) -> None:
         self.task, self.figures = task, figures
         self._first, self._start = first, time.monotonic()
-        self._said = self._start
+        self._last_line = self._start
 
     def _speed(self, event: Event) -> float:
         return (event.done - self._first) / max(time.monotonic() - self._start, 1e-9)
@@ -79,7 +79,7 @@ class _Phase:
         images = self._speed(event) * self.figures.get("batch", 1)
         return f"{images:,.0f} images/s" if images and (event.unit == "images" or "batch" in self.figures) else ""
 
-    def words(self) -> str:
+    def figures_line(self) -> str:
         return "  ".join(form.format(self.figures[name]) for name, form in _SHOWN.items() if name in self.figures)
 
     def left(self, event: Event) -> str:
@@ -87,7 +87,7 @@ class _Phase:
         return f"{(event.total - event.done) / speed:.0f} s left" if speed and event.done < event.total else ""
 
     def due(self, event: Event) -> bool:
-        if event.done < event.total and time.monotonic() - self._said < _EVERY:
+        if event.done < event.total and time.monotonic() - self._last_line < _EVERY:
             return False
-        self._said = time.monotonic()
+        self._last_line = time.monotonic()
         return True

@@ -1,4 +1,4 @@
-"""Ask what somebody learns from shards who trains on them, adversarially or not.
+"""Train models on shards, adversarially or not, and print how much they learn.
 
 python examples/verify.py shards
 """
@@ -9,12 +9,12 @@ import semshard
 
 
 def main(shards: str, **settings: object) -> None:
-    found = semshard.verify(shards, **({"rho_a": "2/255"} | settings))
-    for each in found.attackers:
-        print(f"{each.attacker.name}: {each.word}")
+    result = semshard.verify(shards, **({"rho_a": "2/255"} | settings))
+    for each in result.attackers:
+        print(f"{each.attacker.name}: {each.verdict}")
         for data, figures in each.data.items():
             print(f"    trained on {data:9}  clean accuracy {figures.final:.1%}, at best {figures.best:.1%}")
-    print(found.verdict["sentence"])
+    print(result.verdict["sentence"])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,20 @@
     semshard.audit("shards").ok
     semshard.verify("shards", rho_a="2/255").verdict["sentence"]
 
-The names below are all there is; they are loaded when first used, so that importing the package costs nothing.
+The names below are all that is public; they are loaded when first used, so that importing the package costs nothing.
+
+Parameters that several functions share:
+
+    source               where the clean images are, in one of the forms that `source_kinds` lists
+    out                  where the result is written
+    preset               the settings to start from; "auto" is the preset that suits the device
+    surrogate            a file that `train` wrote, to be used instead of training a surrogate
+    device               "cpu", "cuda", … of torch; "auto" is a GPU where there is one
+    max_rejects          the share of the inputs that may be unusable
+    checkpoint_seconds   the time between two checkpoints of a training
+    options              the `SourceOptions` of the source
+    progress             a function that is called with every `Event`
+    settings             fields of `ProtectConfig` or `VerifyConfig`, as keywords
 """
 
 from __future__ import annotations
@@ -37,15 +50,16 @@ if TYPE_CHECKING:
     from .protection.dry_run import Plan, plan
     from .protection.protect import ProtectResult, protect
     from .protection.surrogate import train
-    from .reproduction.figures import TableCell
-    from .reproduction.reproduce import PlannedPart, ReproduceResult, plan_reproduction, reproduce
+    from .reproduction.reproduce import PlannedPart, plan_reproduction, reproduce
+    from .reproduction.result import ReproduceResult
+    from .reproduction.tables import TableCell
     from .settings import FamilyInfo, ProtectConfig, VerifyConfig
     from .shards import Sample, Shards, open_shards
     from .sources import SourceKind, SourceOptions, source_kinds
     from .studies.robustness import RobustnessPoint, RobustnessResult, robustness
     from .studies.sweep import SweepResult, sweep
-    from .verification.grid import VictimResult
-    from .verification.verify import AccuracySummary, AttackerResult, VerifyResult, verify
+    from .verification.results import AccuracySummary, AttackerResult, VerifyResult, VictimResult
+    from .verification.verify import verify
 
 _HOME = {
     "benchmark.bench": ("BenchResult", "bench"),
@@ -60,15 +74,16 @@ _HOME = {
     "protection.dry_run": ("Plan", "plan"),
     "protection.protect": ("ProtectResult", "protect"),
     "protection.surrogate": ("train",),
-    "reproduction.figures": ("TableCell",),
-    "reproduction.reproduce": ("PlannedPart", "ReproduceResult", "plan_reproduction", "reproduce"),
+    "reproduction.reproduce": ("PlannedPart", "plan_reproduction", "reproduce"),
+    "reproduction.result": ("ReproduceResult",),
+    "reproduction.tables": ("TableCell",),
     "settings": ("FamilyInfo", "ProtectConfig", "VerifyConfig"),
     "shards": ("Sample", "Shards", "open_shards"),
     "sources": ("SourceKind", "SourceOptions", "source_kinds"),
     "studies.robustness": ("RobustnessPoint", "RobustnessResult", "robustness"),
     "studies.sweep": ("SweepResult", "sweep"),
-    "verification.grid": ("VictimResult",),
-    "verification.verify": ("AccuracySummary", "AttackerResult", "VerifyResult", "verify"),
+    "verification.results": ("AccuracySummary", "AttackerResult", "VerifyResult", "VictimResult"),
+    "verification.verify": ("verify",),
 }  # fmt: skip
 
 __all__ = [

@@ -14,7 +14,7 @@ IMAGES, SIZE = 50_000, (32, 32)  # of CIFAR-10, which the costs are counted for
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """A method of protection: a name for --method, and what is to be known before choosing it."""
+    """A method of protection: a name for --method, and what you should know before choosing it."""
 
     name: str
     line: str
@@ -33,8 +33,8 @@ def methods(preset: str = "paper") -> list[MethodInfo]:
     """
 
     def passes(name: str) -> float | None:
-        found = cost(protect_config(preset, SIZE, "float32", {"method": name}))
-        return found.training + IMAGES * found.crafting if found else None
+        counted = cost(protect_config(preset, SIZE, "float32", {"method": name}))
+        return counted.training + IMAGES * counted.crafting if counted else None
 
     sem = passes("sem")
     assert sem

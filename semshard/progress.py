@@ -42,7 +42,7 @@ def remarks(progress: Progress, phase: str = "start") -> Callable[[str], None]:
 
 
 class Throttle:
-    """Whether it is time to report again: not so often that asking the device for a loss holds it up."""
+    """Whether it is time to report again; rarely enough that asking the device for a loss does not slow it down."""
 
     def __init__(self, seconds: float = 0.1) -> None:
         self._seconds, self._last = seconds, -seconds

@@ -21,7 +21,7 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 DEPTH = 2  # items between two stages
-_LOOK = 0.1  # seconds between looks whether the other side is still there
+_POLL = 0.1  # seconds between checks that the other side is still there
 
 
 class _Ended(Exception):
@@ -40,7 +40,7 @@ class _Pipe:
     def put(self, item: object) -> None:
         while not self.abandoned.is_set():
             try:
-                return self._queue.put(item, timeout=_LOOK)
+                return self._queue.put(item, timeout=_POLL)
             except Full:
                 continue
         raise _Ended
@@ -51,7 +51,7 @@ class _Pipe:
     def items(self) -> Iterator[object]:
         while not self.broken.is_set():
             try:
-                item = self._queue.get(timeout=_LOOK)
+                item = self._queue.get(timeout=_POLL)
             except Empty:
                 continue
             if item is self._end:
@@ -127,19 +127,19 @@ def ordered_map(
     weight: Callable[[T], int] = lambda item: 0,
     most: int = 0,
 ) -> Iterator[R]:
-    """`map`, by a few threads, in order, with at most `each` results a thread under way or waiting; and together at
+    """`map`, by a few threads, in order, with at most `each` results per thread under way or waiting; and together at
     most the weight `most`, unless one item alone is heavier.
     """
     workers = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(workers) as pool:
         waiting, held = deque[tuple[Future[R], int]](), 0
         for item in items:
-            of_it = weight(item)
-            while waiting and (len(waiting) >= each * workers or held + of_it > most):
-                first, less = waiting.popleft()
+            item_weight = weight(item)
+            while waiting and (len(waiting) >= each * workers or held + item_weight > most):
+                first, weight_of_first = waiting.popleft()
                 yield first.result()
-                held -= less
-            waiting.append((pool.submit(function, item), of_it))
-            held += of_it
+                held -= weight_of_first
+            waiting.append((pool.submit(function, item), item_weight))
+            held += item_weight
         while waiting:
             yield waiting.popleft()[0].result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,24 +10,10 @@ from hypothesis import settings
 
 import semshard
 from semshard.sources.shapes import write_shapes
+from tests.support.runs import TINY
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # --hypothesis-profile=default explores
 settings.load_profile("repeatable")
-
-TINY = {
-    "preset": "quick",
-    "steps": 3,
-    "batch": 16,
-    "steps_u": 2,
-    "steps_a": 2,
-    "final_steps": 3,
-    "final_draws": 1,
-    "shard_size": 16,
-    "craft_batch": 8,
-    "rho_a": "2/255",
-    "seed": 20240815,
-}
-REAL = Path(os.environ.get("SEMSHARD_TEST_DATA", Path(__file__).parents[1] / ".cache" / "data"))
 
 
 @pytest.fixture(scope="session")
@@ -60,16 +45,3 @@ def finished(_finished, tmp_path):
     run = home / "shards.ledger" / "run.json"
     run.write_text(run.read_text().replace(str(_finished), str(home)))
     return home
-
-
-def real(name: str) -> Path:
-    """A folder of real photographs; skips the test where they are not laid out."""
-    folder = REAL / name
-    if not folder.is_dir():
-        pytest.skip(f"real images are not there: {folder} (set SEMSHARD_TEST_DATA to where they are)")
-    return folder
-
-
-def public_bytes(folder: Path) -> dict[str, bytes]:
-    """Every file of a public folder."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -13,7 +13,7 @@ import torch
 
 import semshard
 from semshard.settings import protect_config
-from tests.conftest import TINY
+from tests.support.runs import TINY
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -86,15 +86,19 @@ def test_ideas_are_set_beside_each_other(tmp_path, images, capsys):
     assert (tmp_path / "strength.json").read_bytes() == before
 
 
-def test_what_is_compared_with_hardened_noise_is_made_like_it():
-    like_it = {"views": "grey=0.5", **example("strength").MADE_LIKE_IT}
-    here, there = (protect_config("quick", (32, 32), "float32", given) for given in (like_it, {"views": "hardened"}))
+def test_what_is_compared_with_hardened_noise_is_made_training():
+    training = {"views": "grey=0.5", **example("strength").HARDENED_TRAINING}
+    here, there = (protect_config("quick", (32, 32), "float32", given) for given in (training, {"views": "hardened"}))
     assert here == there
 
 
-def test_the_readme_shows_what_was_measured():
-    rows = json.loads((EXAMPLES / "strength.json").read_text())
-    assert example("strength").table(rows).rstrip() in (EXAMPLES.parent / "README.md").read_text()
+def test_the_page_on_strength_shows_what_was_measured():
+    rows = json.loads((EXAMPLES / "results" / "strength.json").read_text())["figures"]
+    page = (EXAMPLES.parent / "docs" / "strength.md").read_text()
+    tables = example("strength").table(rows).strip().split("\n\n")
+    assert len(tables) == 2
+    for table in tables:
+        assert table in page
 
 
 def test_protect_and_verify_examples(tmp_path, images, capsys):

@@ -85,6 +85,19 @@ def test_at_the_root_stands_only_the_ground():
     assert found == {*GROUND, "__init__", "catalogue"}
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_tests_share_through_support_and_import_no_other_test(path):
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, "tests are imported by their full name"
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+    parts = {part for module in modules for part in module.split(".") if module.split(".")[0] in ("tests", "conftest")}
+    assert not {part for part in parts if part.startswith("test_") or part == "conftest"}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_library_neither_prints_nor_draws_terminals(path):
     tree = ast.parse(path.read_text())

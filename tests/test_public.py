@@ -1,6 +1,7 @@
 """The public surface, pinned: a change here is a change for users."""
 
 import inspect
+import re
 
 import pytest
 
@@ -29,9 +30,37 @@ def test_no_other_name_is_there():
         semshard.protekt  # noqa: B018
 
 
+FUNCTIONS = sorted(name for name in PUBLIC if inspect.isfunction(getattr(semshard, name)))
+
+
 @pytest.mark.parametrize("name", sorted(PUBLIC - {"__version__", "Progress"}))
 def test_every_public_name_is_documented(name):
-    assert inspect.getdoc(getattr(semshard, name))
+    text = vars(getattr(semshard, name)).get("__doc__") if name not in FUNCTIONS else getattr(semshard, name).__doc__
+    assert text, "a class has a docstring of its own, not that of its parent"
+    assert not text.startswith(f"{name}("), "the text that dataclasses generate says nothing"
+
+
+def documentation(name):
+    """The docstring of a function, and of the functions that it refers to, as `protect` does."""
+    text = inspect.getdoc(getattr(semshard, name))
+    return "\n".join([text, *(inspect.getdoc(getattr(semshard, other)) for other in FUNCTIONS if f"`{other}`" in text)])
+
+
+SHARED = set(re.findall(r"^    (\w+)   +\S", semshard.__doc__, re.MULTILINE))  # parameters that the package describes
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_parameter_of_a_public_function_is_documented(name):
+    """By its name, in the singular or the plural: where the function is, or where the package lists shared ones."""
+    words = set(re.findall(r"\w+", documentation(name)))
+    parameters = set(inspect.signature(getattr(semshard, name)).parameters) - SHARED
+    assert {each for each in parameters if not words & {each, f"{each}s", each.removesuffix("s")}} == set()
+
+
+def test_every_shared_parameter_is_one_of_several_functions():
+    for parameter in SHARED:
+        takers = [name for name in FUNCTIONS if parameter in inspect.signature(getattr(semshard, name)).parameters]
+        assert len(takers) > 1, parameter
 
 
 def test_errors_carry_the_exit_code():

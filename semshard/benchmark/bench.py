@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from ..engine import choose_preset, make_runtime
+from ..engine import Runtime, choose_preset, make_runtime
 from ..errors import SettingError
 from ..measuring.ceilings import convolutions, matrix_product
 from ..measuring.machine import describe
 from ..noise import new_surrogate
 from ..noise.methods import METHODS
 from ..progress import Event, Progress, remarks, silent
-from ..settings import CELL_SETTINGS, NO_LIST, protect_config, to_json, verify_config
+from ..settings import CELL_SETTINGS, NO_LIST, ProtectConfig, protect_config, to_json, verify_config
 from .data_path import data_path, peak_memory
 from .methods import MethodTime, method_time
 from .steps import StepTime, folds, steps
@@ -60,50 +60,68 @@ def bench(
     """Measure this machine: the steps of a preset on 32 × 32 images beside the plain baseline, and the data path.
 
     `settings` are fields of `ProtectConfig`. `methods` are measured, too, all unless given. `pictures` go through the
-    data path, 0 leaves it out; peak memory is taken with `memory_at` so many. Times are medians of `repeats` runs,
+    data path, 0 leaves it out; peak memory is measured with `memory_at` pictures. Times are medians of `repeats` runs,
     taken in turn. Raises `SettingError`.
     """
     if repeats < 1:
         raise SettingError(f"repeats = {repeats} must be at least 1")
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     preset = choose_preset(preset, runtime)
-    protect = protect_config(preset, SIZE, runtime.precision, settings)
-    if protect.views != ("crop-flip",) or protect.noise_views not in NO_LIST:
-        raise SettingError(f"the baseline knows crop-flip views only, not {','.join(protect.views)}")
-    chosen = {"rho_a": protect.rho_a, "victim": protect.network}
-    verify = verify_config(preset, SIZE, runtime.precision, chosen)
+    config = protect_config(preset, SIZE, runtime.precision, settings)
+    if config.views != ("crop-flip",) or config.noise_views not in NO_LIST:
+        raise SettingError(f"the baseline knows crop-flip views only, not {','.join(config.views)}")
     names = [method.name for method in METHODS] if methods is None else list(methods)
     others = [protect_config(preset, SIZE, runtime.precision, _other(settings, name)) for name in names]
-    parts = 3 + len(names) + (1 + len(memory_at) if pictures else 0)
-
-    def done(part: int, what: str) -> None:
-        progress(Event("bench", part, parts, "parts", message=what))
-
-    done(0, "ceilings")
-    dtype = torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32
-    product = matrix_product(runtime.device, dtype, repeats)
-    model = new_surrogate(protect, 10, SIZE, runtime)
-    ceiling = convolutions(model, SIZE, protect.batch, runtime.device, dtype, repeats)
-    done(1, "steps, ours and plain in turn")
-    times = list(steps(runtime, protect, verify, SIZE, repeats))
-    done(2, "draws together")
-    together = folds(runtime, protect, SIZE, repeats)
-    measured = []
-    for number, config in enumerate(others):
-        done(3 + number, f"method {config.method}")
-        measured.append(method_time(runtime, config, SIZE, IMAGES, 1))
-    done(3 + len(others), "data path")
+    announce = _Announcer(progress, 3 + len(others) + (1 + len(memory_at) if pictures else 0))
+    product, ceiling = _ceilings(runtime, config, repeats, announce)
+    chosen = {"rho_a": config.rho_a, "victim": config.network}
+    victims = verify_config(preset, SIZE, runtime.precision, chosen)
+    announce("steps, ours and plain in turn")
+    times = list(steps(runtime, config, victims, SIZE, repeats))
+    announce("draws together")
     return BenchResult(
         hardware=describe(runtime.device),
-        settings=to_json(protect),
+        settings=to_json(config),
         matrix_product=product,
         convolutions=ceiling,
         steps=times,
-        folds=together,
-        methods=measured,
-        data_path=data_path(pictures, repeats) if pictures else {},
-        peak_memory=_memory(memory_at, done, 4 + len(others)) if pictures else {},
+        folds=folds(runtime, config, SIZE, repeats),
+        methods=[_method(runtime, other, announce) for other in others],
+        data_path=_data_path(pictures, repeats, announce),
+        peak_memory=_memory(memory_at, announce) if pictures else {},
     )
+
+
+class _Announcer:
+    """Tells the caller which of `parts` parts begins."""
+
+    def __init__(self, progress: Progress, parts: int) -> None:
+        self._progress, self._parts, self._begun = progress, parts, 0
+
+    def __call__(self, what: str) -> None:
+        self._progress(Event("bench", self._begun, self._parts, "parts", message=what))
+        self._begun += 1
+
+
+def _ceilings(runtime: Runtime, config: ProtectConfig, repeats: int, announce: _Announcer) -> tuple[float, float]:
+    """FLOP/s of a matrix product, and of the convolutions of the network alone."""
+    announce("ceilings")
+    dtype = torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32
+    model = new_surrogate(config, 10, SIZE, runtime)
+    return (
+        matrix_product(runtime.device, dtype, repeats),
+        convolutions(model, SIZE, config.batch, runtime.device, dtype, repeats),
+    )
+
+
+def _method(runtime: Runtime, config: ProtectConfig, announce: _Announcer) -> MethodTime:
+    announce(f"method {config.method}")
+    return method_time(runtime, config, SIZE, IMAGES, 1)
+
+
+def _data_path(pictures: int, repeats: int, announce: _Announcer) -> dict[str, float]:
+    announce("data path" if pictures else "done")
+    return data_path(pictures, repeats) if pictures else {}
 
 
 def _other(settings: Mapping[str, Any], method: str) -> dict[str, Any]:
@@ -111,10 +129,10 @@ def _other(settings: Mapping[str, Any], method: str) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in CELL_SETTINGS} | {"method": method}
 
 
-def _memory(counts: tuple[int, ...], done: Any, first: int) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for number, count in enumerate(counts):
-        done(first + number, f"memory at {count:,} images")
-        found |= peak_memory([count])
-    done(first + len(counts), "done")
-    return found
+def _memory(counts: Sequence[int], announce: _Announcer) -> dict[int, int]:
+    peaks: dict[int, int] = {}
+    for count in counts:
+        announce(f"memory at {count:,} images")
+        peaks |= peak_memory([count])
+    announce("done")
+    return peaks

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from ..engine import Runtime
 from ..measuring.memory import peak
 from ..measuring.timing import medians
-from ..progress import silent
 from ..protection.pipeline import Batch, make_shards
-from ..protection.resume import Job
+from ..protection.request import Request
+from ..protection.resume import Run
 from ..settings import protect_config
-from ..shards import Ledger, ShardWriter, encode, ledger_path
+from ..shards import Ledger, SampleBatch, ShardWriter, encode, ledger_path
 from ..shards.pixels import encode_png
 from ..sources import open_source, scan
 from ..sources.collection import Cache
@@ -50,7 +50,7 @@ def data_path(count: int, repeats: int) -> dict[str, float]:
     """Images a second of each part, all cores together; medians of `repeats`. `count` pictures of 32 × 32."""
     small, large = pictures(count, 32), pictures(max(8, count // 50), 224)
     files = [encode_png(picture) for picture in small]
-    samples = encode(0, range(count), small, small, [0] * count, ["0"])
+    samples = encode(SampleBatch(0, range(count), [0] * count, small, small), ["0"])
     rates = {
         "decode, 32 × 32": _rate(lambda: _spread(decode, files), count, repeats),
         "encode, 32 × 32": _rate(lambda: _spread(encode_png, small), count, repeats),
@@ -111,10 +111,11 @@ def pipeline(folder: Path, *, keep: bool, name: str) -> float:
         return dataclasses.replace(batch, protected=protected)
 
     with ledger.locked():
-        job = Job(Runtime(torch.device("cpu"), "float32"), collection, config, out, ledger, "")
-        plan = job.shards()
+        request = Request(folder / "images", max_rejects=0)
+        run = Run(request, Runtime(torch.device("cpu"), "float32"), collection, config, out, ledger, "")
+        plan = run.plan()
         start = time.perf_counter()
-        make_shards(job, free, plan, list(range(len(plan))), 0, silent)
+        make_shards(run, free, plan, range(len(plan)))
         return len(source) / (time.perf_counter() - start)
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine import Runtime, deterministic, sgd
+from ..engine import Runtime, deterministic
 from ..errors import RunError
 from ..measuring.memory import peak
 from ..measuring.timing import medians
-from ..noise import new_surrogate, surrogate_step
+from ..noise import SurrogateTraining, new_surrogate
 from ..noise.methods import HELD_OUT, make_noise
 from ..noise.views import make_view
 from ..settings import ProtectConfig, from_json, to_json
@@ -79,10 +79,9 @@ def _measured(runtime: Runtime, config: ProtectConfig, size: tuple[int, int], re
     actions: dict[str, Any] = {}
     model = new_surrogate(config, CLASSES, size, runtime) if config.has_surrogate else None
     if model is not None:
-        view, optimiser = make_view(config, size)[0], sgd(model, config)
+        training = SurrogateTraining.of(runtime, model, make_view(config, size)[0], config)
         images, labels = (part.to(runtime.device) for part in pictures(config.batch))
-        network = model.train()
-        actions["step"] = lambda: surrogate_step(runtime, network, optimiser, images, labels, view, config, 0)
+        actions["step"] = lambda: training.step(0, images, labels)
     noise = make_noise(runtime, config, CLASSES, size, model=model, held_out=lambda numbers: pictures(HELD_OUT))
     block, names = pictures(config.craft_batch)
     actions["craft"] = lambda: noise(block, names, np.arange(len(names)), 0, 0)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..noise import InnerPerturbation
 from ..settings import ProtectConfig
 
 
@@ -61,17 +62,15 @@ def adversarial_step(
     optimiser: torch.optim.Optimizer,
     images: Tensor,
     labels: Tensor,
-    *,
-    rho: float,
-    alpha: float,
-    steps: int,
+    adversary: InnerPerturbation,
     pad: int,
 ) -> float:
     """A step of adversarial training (lines 10–12)."""
+    rho, alpha = adversary.rho, adversary.alpha
     seen = view(images, pad)
     model.eval()
     perturbed = (seen + torch.empty_like(seen).uniform_(-rho, rho)).clamp(0, 1)
-    for _ in range(steps):
+    for _ in range(adversary.steps):
         perturbed = perturbed + alpha * input_gradient(model, perturbed, labels).sign()
         perturbed = torch.min(torch.max(perturbed, seen - rho), seen + rho).clamp(0, 1)
     model.train()
@@ -87,6 +86,5 @@ def surrogate_step(
 ) -> float:
     """One pass of Algorithm 1's loop."""
     delta = (craft(model, images, labels, config) * 255).round() / 255
-    rho, alpha, steps = config.rho_a, config.alpha_a, config.steps_a
-    protected = (images + delta).clamp(0, 1)
-    return adversarial_step(model, optimiser, protected, labels, rho=rho, alpha=alpha, steps=steps, pad=config.pad)
+    adversary = InnerPerturbation(config.rho_a, config.alpha_a, config.steps_a)
+    return adversarial_step(model, optimiser, (images + delta).clamp(0, 1), labels, adversary, config.pad)

@@ -1,20 +1,31 @@
-"""Where it runs: device, precision, random streams, schedules."""
+"""Where it computes: device, precision, random streams, folded networks, and the one training loop."""
 
-from .folded import Frozen
+from .checkpoint import Checkpoint
+from .deadline import NEVER, Deadline
+from .folded import FoldedNetwork
+from .network import TrainableNetwork, sgd
 from .runtime import Runtime, choose_preset, deterministic, make_runtime
 from .schedule import batch_numbers, learning_rate, permutation
-from .step import parameter_step, set_learning_rate, sgd
+from .training import Autosave, TrainingLoop
+from .weights import bfloat16_where_exact, load_tensors, save_tensors
 
 __all__ = [
-    "Frozen",
+    "NEVER",
+    "Autosave",
+    "Checkpoint",
+    "Deadline",
+    "FoldedNetwork",
     "Runtime",
+    "TrainableNetwork",
+    "TrainingLoop",
     "batch_numbers",
+    "bfloat16_where_exact",
     "choose_preset",
     "deterministic",
     "learning_rate",
+    "load_tensors",
     "make_runtime",
-    "parameter_step",
     "permutation",
-    "set_learning_rate",
+    "save_tensors",
     "sgd",
 ]

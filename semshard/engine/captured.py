@@ -1,7 +1,7 @@
 """CUDA graphs: a pass of a hundred kernels started as one, so that a small batch does not wait for the host.
 
 A graph computes with the tensors that it was captured with. Images and labels of the moment are copied into them
-before a replay; weights stay in the same tensors from one freeze, and one step, to the next.
+before a replay; weights stay in the same tensors from one refresh, and one step, to the next.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-MOST = 4  # shapes of a batch that are captured; rarer ones are computed as they come
-WARM_UP = 3
+MOST = 4  # shapes of a batch that are captured, at most; batches of other shapes take the plain pass
+WARM_UP = 3  # passes before a capture
 
 OnBatch = Callable[[Tensor, Tensor], Tensor]
 

@@ -1,8 +1,8 @@
-"""Where a training stands: exactly, or cut short so that it can be carried elsewhere in few bytes.
+"""The state of a training: exact, or rounded so that it can be carried to another machine in few bytes.
 
-A training with `cut_every` rounds its weights and momentum after every so many steps and goes on from the rounded
-ones, whether it stops there or not. So one that was carried from machine to machine, and one that ran in one piece,
-come to the same bits.
+A training with `round_every` rounds its weights and momentum after every so many steps and continues from the rounded
+ones, whether it stops there or not. So a training that was carried from machine to machine, and one that ran without a
+stop, end in the same bits.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from torch import Tensor, nn
 
 from ..settings import ProtectConfig, VerifyConfig
 
-WEIGHT_BITS = 8  # significant bits of a weight after a cut, those of bfloat16, which a step computes with anyway
-MOMENTUM_BITS = 4  # of a momentum, which is forgotten within tens of steps
+WEIGHT_BITS = 8  # significant bits of a rounded weight: those of bfloat16, which a step computes with anyway
+MOMENTUM_BITS = 4  # of a rounded momentum, which is forgotten within tens of steps
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training stands: all that goes on from `step` with the same result."""
+    """The state of a training after `step` steps: all that is needed to continue with the same result."""
 
     step: int = 0
     tensors: dict[str, Tensor] = field(default_factory=dict)  # model.* and momentum.*
 
 
 def snapshot(model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> Checkpoint:
-    """A copy of all that a training goes on with after `step` steps."""
+    """A copy of all that a training needs to continue after `step` steps."""
     tensors = {f"model.{name}": value.detach().clone() for name, value in model.state_dict().items()}
     for number, state in optimiser.state_dict()["state"].items():
         tensors[f"momentum.{number}"] = state["momentum_buffer"].detach().clone()
@@ -47,12 +47,15 @@ def restore(model: nn.Module, optimiser: torch.optim.Optimizer, begin: Checkpoin
         state = optimiser.state_dict()
         state["state"] = {int(number): {"momentum_buffer": value} for number, value in parts["momentum"].items()}
         optimiser.load_state_dict(state)
-        for parameter, of_it in optimiser.state.items():  # the fused step reads both in the order they lie in memory
-            of_it["momentum_buffer"] = torch.empty_like(parameter).copy_(of_it["momentum_buffer"])
+        for (
+            parameter,
+            state_of,
+        ) in optimiser.state.items():  # the fused step reads both in memory order
+            state_of["momentum_buffer"] = torch.empty_like(parameter).copy_(state_of["momentum_buffer"])
 
 
 def may_stop(config: ProtectConfig | VerifyConfig, done: int) -> bool:
-    """Whether a training that stops after `done` steps can be carried elsewhere: at a cut, or anywhere without cuts."""
+    """Whether a training may stop after `done` steps: where its state is rounded, or anywhere without rounding."""
     return not config.round_every or done == config.steps or done % config.round_every == 0
 
 
@@ -60,7 +63,7 @@ def may_stop(config: ProtectConfig | VerifyConfig, done: int) -> bool:
 def round_state(
     model: nn.Module, optimiser: torch.optim.Optimizer, config: ProtectConfig | VerifyConfig, done: int
 ) -> None:
-    """Round weights and momentum in place where the settings want it after `done` steps.
+    """Round weights and momentum in place where the settings ask for it after `done` steps.
 
     Vectors, as batch norm has them, stay as they are: they are few.
     """

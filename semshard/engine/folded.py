@@ -1,8 +1,8 @@
-"""A network at rest: batch norm with frozen statistics folded into the convolutions, no parameter gradients.
+"""A network in evaluation mode, its batch norms folded into its convolutions, without parameter gradients.
 
 In evaluation mode a convolution followed by batch norm is again a convolution, with weight w·γ/σ and bias
-β − μ·γ/σ. Folding costs microseconds, the passes it saves are a third of a forward and backward pass on a CPU. The
-network itself is left as it is, in whatever mode it is in.
+β − μ·γ/σ. Folding takes microseconds, and it saves a third of a forward and backward pass on a CPU. The network itself
+is left as it is, in whatever mode it is in.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -19,24 +17,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from .captured import Captured, OnBatch, captured
-from .fused import MAP_BYTES, FusedConv, available, fuse
-
-
-@dataclass
-class Rest:
-    """What is kept of a network from one freeze to the next."""
-
-    graph: fx.GraphModule
-    pairs: dict[str, str]  # a convolution → the batch norm that was folded into it
-    fused: dict[str, FusedConv]  # convolutions that take their weights themselves
-    weights: dict[str, Tensor] = field(default_factory=dict)  # the same tensors at every freeze
-    freezes: int = 0
-    most: int = 1 << 30  # images that go through at once: what the memory holds
-    parts: dict[torch.Size, int] = field(default_factory=dict)  # … and what the CPU's caches like, by image shape
-    captured: dict[torch.Size, OnBatch | None] = field(default_factory=dict)
-
-
-_RESTS: WeakKeyDictionary[nn.Module, dict[str, Rest]] = WeakKeyDictionary()  # by precision
+from .fused import MAP_BYTES, available, fuse
 
 
 def run(network: Callable[[Tensor], Tensor], images: Tensor, precision: str) -> Tensor:
@@ -48,32 +29,37 @@ def run(network: Callable[[Tensor], Tensor], images: Tensor, precision: str) -> 
         return network(images).float()
 
 
-class Frozen:
-    """`model` as it is when this is made, in evaluation mode. Freezing it again ends the earlier one's life.
+class FoldedNetwork:
+    """A network in evaluation mode with its batch norms folded, for scores and input gradients.
 
-    `remark` is told in a sentence when the device's memory makes smaller parts necessary.
+    It computes with the weights that `model` had at the last `refresh`, the first of which happens here. `remark`
+    receives a sentence when the device's memory makes smaller parts necessary.
     """
 
-    def __init__(self, model: nn.Module, precision: str, remark: Callable[[str], None]) -> None:
+    def __init__(self, model: nn.Module, precision: str, remark: Callable[[str], None] = lambda sentence: None) -> None:
         parameter = next(model.parameters())
-        narrow = precision == "bfloat16" and parameter.dtype is torch.float32
-        with_fused = narrow and parameter.device.type == "cpu" and available()
-        rests = _RESTS.setdefault(model, {})
-        if precision not in rests:
-            rests[precision] = _rest(model, with_fused)
-        self._rest, self._precision, self._remark = rests[precision], precision, remark
-        self._rest.freezes += 1
-        self._number = self._rest.freezes
-        weights = folded_weights(model, self._rest.pairs, torch.bfloat16 if narrow else None)
-        for name, conv in self._rest.fused.items():
+        self._narrow = precision == "bfloat16" and parameter.dtype is torch.float32
+        self._model, self._precision, self._remark = model, precision, remark
+        self._graph, self._pairs = fold_graph(model)
+        with_fused = self._narrow and parameter.device.type == "cpu" and available()
+        self._fused = fuse(self._graph) if with_fused else {}
+        self._weights: dict[str, Tensor] = {}  # the same tensors at every refresh: a captured graph reads them
+        self._most = 1 << 30  # images that go through at once: what the memory holds
+        self._parts: dict[torch.Size, int] = {}  # … and what the CPU's caches hold, by the shape of an image
+        self._captured: dict[torch.Size, OnBatch | None] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take the weights and the batch-norm statistics that the model has now."""
+        weights = folded_weights(self._model, self._pairs, torch.bfloat16 if self._narrow else None)
+        for name, conv in self._fused.items():
             conv.load(weights.pop(f"{name}.weight"), weights.pop(f"{name}.bias", None))
         for name, value in weights.items():
-            self._rest.weights.setdefault(name, value).copy_(value)
+            self._weights.setdefault(name, value).copy_(value)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Class scores, float (N, classes), of float images (N, 3, H, W) in [0, 1]; differentiable in the images."""
-        self._check()
-        return run(lambda x: functional_call(self._rest.graph, self._rest.weights, (x,)), images, self._precision)
+        return run(lambda x: functional_call(self._graph, self._weights, (x,)), images, self._precision)
 
     def gradient(self, images: Tensor, labels: Tensor) -> Tensor:
         """The gradient of the cross-entropy, summed over the batch, at float images (N, 3, H, W); labels are
@@ -82,22 +68,21 @@ class Frozen:
         No image's gradient depends on another image. Where the device's memory does not hold the batch, it goes
         through in halves, and so do all later ones.
         """
-        self._check()
-        most = min(self._rest.most, self._part(images))
+        most = min(self._most, self._part(images))
         try:
             parts = zip(torch.split(images, most), torch.split(labels, most), strict=True)
             gradients = [self._gradient(*part) for part in parts]
         except torch.OutOfMemoryError:
             if min(most, len(images)) == 1:
                 raise
-            self._rest.most = (min(most, len(images)) + 1) // 2
-            self._remark(f"the device's memory is short: gradients are taken of {self._rest.most} images at a time")
+            self._most = (min(most, len(images)) + 1) // 2
+            self._remark(f"the device's memory is short: gradients are taken of {self._most} images at a time")
             return self.gradient(images, labels)
         return gradients[0] if len(gradients) == 1 else torch.cat(gradients)
 
     def _gradient(self, images: Tensor, labels: Tensor) -> Tensor:
         plain = self._plain_gradient
-        whole = captured(self._rest.captured, lambda: Captured(plain, images, labels), images, self._remark)
+        whole = captured(self._captured, lambda: Captured(plain, images, labels), images, self._remark)
         return (whole or plain)(images, labels)
 
     def _plain_gradient(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -107,23 +92,21 @@ class Frozen:
 
     def _part(self, images: Tensor) -> int:
         """How many images go through at once: as many as have their largest map near the CPU."""
-        if not self._rest.fused:
+        if not self._fused:
             return len(images)
         shape = images.shape[1:]
-        if shape not in self._rest.parts:
+        if shape not in self._parts:
             with torch.no_grad():
                 self(images[:1])
-            largest = max(conv.map_bytes for conv in self._rest.fused.values())
-            self._rest.parts[shape] = 1 << max(0, (MAP_BYTES // largest).bit_length() - 1)
-        return self._rest.parts[shape]
-
-    def _check(self) -> None:
-        if self._number != self._rest.freezes:
-            raise RuntimeError("this network was frozen again since")
+            largest = max(conv.map_bytes for conv in self._fused.values())
+            self._parts[shape] = 1 << max(0, (MAP_BYTES // largest).bit_length() - 1)
+        return self._parts[shape]
 
 
-def _rest(model: nn.Module, with_fused: bool) -> Rest:
-    """The graph of `model` without the batch norms that follow a convolution."""
+def fold_graph(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
+    """A copy of `model` as a graph without the batch norms that follow a convolution; and which batch norm (value)
+    is to be folded into which convolution (key).
+    """
     graph = fx.symbolic_trace(copy.deepcopy(model).eval())
     modules = dict(graph.named_modules())
     calls = Counter(str(node.target) for node in graph.graph.nodes)
@@ -140,7 +123,7 @@ def _rest(model: nn.Module, with_fused: bool) -> Rest:
             graph.graph.erase_node(node)
     graph.delete_all_unused_submodules()
     graph.recompile()
-    return Rest(graph, pairs, fuse(graph) if with_fused else {})
+    return graph, pairs
 
 
 @torch.no_grad()

@@ -1,45 +1,72 @@
-"""Convolutions of a frozen network on a CPU, with the ReLU and the addition that follow inside them.
+"""Convolutions of a folded network on a CPU that also compute the ReLU and the addition that follow them.
 
 On cores with matrix units the convolutions are only two thirds of a pass through ResNet-18; the rest is memory traffic
 of the ReLUs and shortcut additions between them. oneDNN applies both to values that it still holds. The input gradient
-of a convolution is again a convolution, with the kernel turned round, and takes the gradient of the shortcut along in
-the same way. Weights are packed for oneDNN once a freeze.
+of a convolution is again a convolution, with the kernel rotated by 180 degrees, and adds the gradient of the shortcut
+in the same way. Weights are packed for oneDNN each time they are loaded.
+
+The operators are private ones of torch, which may change with any release. `available` therefore compares them once
+per process with torch's own convolution and its autograd; where they differ, the plain pass is used. The environment
+variable SEMSHARD_FUSED=off switches them off.
 """
 
 from __future__ import annotations
 
 import functools
 import operator
+import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-MAP_BYTES = 8 << 20  # of the largest map of a part of a batch: beyond it the allocator hands pages back between passes
+MAP_BYTES = 8 << 20  # of the largest map of a part of a batch: above it the allocator returns pages between passes
 TILE = 16  # pixels of a row that a matrix unit takes at once
-NARROW = 4  # maps up to this width leave most of a tile empty: several images are laid side by side
+NARROW = 4  # maps up to this width leave most of a tile empty: several images are placed side by side
+ROUNDING = 2**-7  # of the largest value: what three roundings to bfloat16 may change
+SWITCH = "SEMSHARD_FUSED"
 
 _ADD = (operator.add, operator.iadd, torch.add)
 _RELU = (F.relu, torch.relu)
 
 
+@dataclass(frozen=True)
+class Operators:
+    """Private operators of torch, which all take and give tensors in the memory layout channels_last."""
+
+    pack: Callable[..., Tensor]  # a weight in the layout that oneDNN chooses for one shape of input
+    convolve: Callable[..., Tensor]  # a convolution, perhaps followed by a ReLU
+    convolve_add: Callable[..., Tensor]  # a convolution, an addition, perhaps a ReLU
+
+
+def onednn() -> Operators:
+    """The operators of this build of torch. Raises `AttributeError` where one is missing."""
+    ops = torch.ops.mkldnn
+    return Operators(
+        ops._reorder_convolution_weight, ops._convolution_pointwise.default, ops._convolution_pointwise.binary
+    )
+
+
 class FusedConv(nn.Module):
     """relu(conv(x) + other), with or without the ReLU and `other`; with `carry` also x, for its second user."""
 
-    def __init__(self, conv: nn.Conv2d, relu: bool) -> None:
+    def __init__(self, conv: nn.Conv2d, relu: bool, operators: Operators | None = None) -> None:
         super().__init__()
+        self._operators = operators or onednn()
         self.stride, self.padding = cast(tuple[int, int], conv.stride), cast(tuple[int, int], conv.padding)
         self.relu, self.carry = relu, False
         self.map_bytes = 0  # of an image's output, at the last pass
-        self._zeros: dict[tuple[int, ...], Tensor] = {}  # buffers, black but for the places that are always written
+        self._zeros: dict[tuple[int, ...], Tensor] = {}  # buffers, 0 except where every pass writes
 
     def load(self, weight: Tensor, bias: Tensor | None) -> None:
-        """Take these weights; nothing is kept of the ones before."""
+        """Take these weights in the place of earlier ones."""
         self._weight, self._bias = weight, bias
-        self._turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        self._rotated = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
         self._packed: dict[tuple[Any, ...], Tensor] = {}
         self._tiled = weight.dtype is torch.bfloat16 and _has_matrix_tiles()
 
@@ -55,10 +82,10 @@ class FusedConv(nn.Module):
     def input_gradient(self, gradient: Tensor, shape: torch.Size, other: Tensor | None) -> Tensor:
         """The gradient at an x of `shape`, plus `other`."""
         kernel = self._weight.shape[2:]
-        turns = all(k == 2 * p + 1 for k, p in zip(kernel, self.padding, strict=True))
-        if turns and self.stride == (1, 1):
+        centred = all(k == 2 * p + 1 for k, p in zip(kernel, self.padding, strict=True))
+        if centred and self.stride == (1, 1):
             return self._side_by_side(gradient, True, self.stride, other, False)
-        if turns and kernel != (1, 1) and self._tiled:  # a wide product on a tile is cheaper than a strided gather
+        if centred and kernel != (1, 1) and self._tiled:  # a wide product on a tile is cheaper than a strided gather
             spread = self._zero_buffer((shape[0], gradient.shape[1], *shape[2:]), gradient)
             spread[:, :, :: self.stride[0], :: self.stride[1]] = gradient
             return self._side_by_side(spread, True, (1, 1), other, False)
@@ -68,12 +95,12 @@ class FusedConv(nn.Module):
         return dx if other is None else dx.add_(other)
 
     def _side_by_side(
-        self, x: Tensor, turned: bool, stride: tuple[int, int], other: Tensor | None, relu: bool
+        self, x: Tensor, rotated: bool, stride: tuple[int, int], other: Tensor | None, relu: bool
     ) -> Tensor:
         n, channels, height, width = x.shape
         pad, kernel = self.padding[1], self._weight.shape[3]
         if not (self._tiled and width <= NARROW and stride == (1, 1) and kernel == 2 * pad + 1 > 1):
-            return self._product(x, turned, stride, other, relu)
+            return self._product(x, rotated, stride, other, relu)
         abreast = TILE // width
         rows = -(-n // abreast)
         if n < rows * abreast:
@@ -81,24 +108,22 @@ class FusedConv(nn.Module):
         wide = self._zero_buffer((rows, channels, height, abreast * (width + pad)), x)
         seen = wide.permute(0, 2, 3, 1).view(rows, height, abreast, width + pad, channels)
         seen[:, :, :, :width] = x.permute(0, 2, 3, 1).view(rows, abreast, height, width, channels).transpose(1, 2)
-        y = self._product(wide, turned, stride, None, False).permute(0, 2, 3, 1)
+        y = self._product(wide, rotated, stride, None, False).permute(0, 2, 3, 1)
         y = y.reshape(rows, height, abreast, width + pad, -1)[:, :, :, :width].transpose(1, 2)
         y = y.reshape(rows * abreast, height, width, -1)[:n].permute(0, 3, 1, 2)
         if other is not None:
             y += other
         return y.relu_() if relu else y
 
-    def _product(self, x: Tensor, turned: bool, stride: tuple[int, int], other: Tensor | None, relu: bool) -> Tensor:
-        weight, bias = (self._turned, None) if turned else (self._weight, self._bias)
-        ops, key, dilation = torch.ops.mkldnn, (turned, *x.shape), (1, 1)
+    def _product(self, x: Tensor, rotated: bool, stride: tuple[int, int], other: Tensor | None, relu: bool) -> Tensor:
+        weight, bias = (self._rotated, None) if rotated else (self._weight, self._bias)
+        ops, key, dilation = self._operators, (rotated, *x.shape), (1, 1)
         if key not in self._packed:
-            place = self.padding, stride, dilation, 1, tuple(x.shape)
-            self._packed[key] = ops._reorder_convolution_weight(weight, *place)
+            self._packed[key] = ops.pack(weight, self.padding, stride, dilation, 1, tuple(x.shape))
         common = self._packed[key], bias, self.padding, stride, dilation, 1
         if other is None:
-            return cast(Tensor, ops._convolution_pointwise(x, *common, "relu" if relu else "none", [], ""))
-        end = "relu" if relu else None
-        return cast(Tensor, ops._convolution_pointwise.binary(x, other, *common, "add", None, end, [], ""))
+            return ops.convolve(x, *common, "relu" if relu else "none", [], "")
+        return ops.convolve_add(x, other, *common, "add", None, "relu" if relu else None, [], "")
 
     def _zero_buffer(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         if shape not in self._zeros:
@@ -125,8 +150,8 @@ class _Fused(torch.autograd.Function):
 
 
 def fuse(graph: fx.GraphModule) -> dict[str, FusedConv]:
-    """Put a `FusedConv` in the place of every convolution that can be one, in `graph` itself; these, by name."""
-    modules, found = dict(graph.named_modules()), {}
+    """Replace every convolution of `graph` that can be a `FusedConv`, in place; returns these by name."""
+    modules, fused = dict(graph.named_modules()), dict[str, FusedConv]()
     calls = Counter(str(node.target) for node in graph.graph.nodes)
     for node in list(graph.graph.nodes):
         conv = modules.get(str(node.target)) if node.op == "call_module" else None
@@ -142,23 +167,23 @@ def fuse(graph: fx.GraphModule) -> dict[str, FusedConv]:
         relu = bool(after and _is(after, modules, _RELU, (nn.ReLU,)))
         tail = after if after and relu else tail
         name = str(node.target)
-        found[name] = FusedConv(conv, relu)
-        graph.set_submodule(name, found[name])
+        fused[name] = FusedConv(conv, relu)
+        graph.set_submodule(name, fused[name])
         with graph.graph.inserting_before(tail):
             tail.replace_all_uses_with(graph.graph.call_module(name, tuple(arguments)))
         for old in dict.fromkeys((tail, *tail.all_input_nodes, node)):
             if not old.users and old.op != "placeholder":
                 graph.graph.erase_node(old)
-    _carry(graph, found)
+    _carry(graph, fused)
     graph.delete_all_unused_submodules()
     graph.recompile()
-    return found
+    return fused
 
 
-def _carry(graph: fx.GraphModule, found: dict[str, FusedConv]) -> None:
-    """Where an x has two users, the first hands it to the second: its gradient then comes back through the first."""
+def _carry(graph: fx.GraphModule, fused: dict[str, FusedConv]) -> None:
+    """Where an x has two users, the first passes it to the second: its gradient then comes back through the first."""
     for node in list(graph.graph.nodes):
-        conv = found.get(str(node.target)) if node.op == "call_module" else None
+        conv = fused.get(str(node.target)) if node.op == "call_module" else None
         users = list(node.args[0].users) if conv else []
         if conv is None or len(users) != 2 or next(each for each in graph.graph.nodes if each in users) is not node:
             continue
@@ -181,16 +206,108 @@ def _is(node: fx.Node, modules: dict[str, nn.Module], functions: tuple[Any, ...]
     return node.op == "call_function" and node.target in functions
 
 
-@functools.cache
 def available() -> bool:
-    """Whether this build of torch has oneDNN's fused convolutions."""
-    conv = FusedConv(nn.Conv2d(1, 1, 1), relu=True)
+    """Whether fused convolutions are switched on and compute what plain ones compute; measured once per process."""
+    return reason() is None
+
+
+@functools.cache
+def reason() -> str | None:
+    """Why fused convolutions are not used, in a sentence for the user; None where they are."""
+    if os.environ.get(SWITCH, "").strip().lower() == "off":
+        return f"fused convolutions are switched off ({SWITCH}=off): the plain pass is used"
+    fault = problem()
+    return f"{fault}: the plain pass is used, which is slower" if fault else None
+
+
+def problem(find: Callable[[], Operators] = onednn) -> str | None:
+    """What is wrong with the operators that `find` returns; None where they compute what torch's own convolution does.
+
+    Takes a few hundredths of a second and draws nothing from torch's global random state.
+    """
     try:
-        conv.load(torch.zeros(1, 1, 1, 1), torch.zeros(1))
-        conv(torch.zeros(1, 1, 1, 1))
-    except (RuntimeError, AttributeError, NotImplementedError):
-        return False
-    return True
+        operators = find()
+        with _one_thread(), torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+            wrong = [variant.name for variant in _VARIANTS if not variant.agrees(operators)]
+    except (RuntimeError, AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        return f"torch {torch.__version__} lacks fused convolutions on this CPU ({why})"
+    if wrong:
+        return f"fused convolutions of torch {torch.__version__} differ from plain ones ({', '.join(wrong)})"
+    return None
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Within it, torch computes in one thread: on tiny inputs several only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """One way in which a network uses `FusedConv`, on a tiny input."""
+
+    name: str
+    relu: bool = False
+    other: bool = False
+    kernel: int = 3
+    stride: int = 1
+    tiled: bool = False
+    n: int = 2
+    side: int = 6
+
+    def agrees(self, operators: Operators) -> bool:
+        """Whether the outputs and the input gradient are those of autograd, up to the rounding of bfloat16."""
+        draw = functools.partial(torch.randn, generator=torch.Generator().manual_seed(0))
+        x, weight, bias = draw(self.n, 3, self.side, self.side), draw(5, 3, self.kernel, self.kernel), draw(5)
+        x, weight, bias = (_rounded(values) for values in (x, weight, bias))
+        fused_x, x = _narrow(x).requires_grad_(), x.requires_grad_()
+        plain = F.conv2d(x, weight, bias, self.stride, self.kernel // 2)
+        other, gradient = (_rounded(draw(plain.shape)) for _ in range(2))
+
+        conv = nn.Conv2d(3, 5, self.kernel, self.stride, self.kernel // 2, device="meta")  # draws no weights
+        fused = FusedConv(conv, self.relu, operators)
+        fused.carry = True
+        fused.load(_narrow(weight), _narrow(bias))
+        fused._tiled = self.tiled
+        out, carried = fused(fused_x, _narrow(other) if self.other else None)
+        (ours,) = torch.autograd.grad((out * gradient).sum() + carried.sum(), fused_x)
+
+        expected = plain + other if self.other else plain
+        if self.relu:
+            expected, gradient = expected.relu(), gradient * (out > 0)  # the same side where rounding decides the sign
+        (theirs,) = torch.autograd.grad((plain * gradient).sum() + x.sum(), x)
+        return _close(out, expected) and _close(ours, theirs)
+
+
+_VARIANTS = (
+    _Variant("ReLU", relu=True),
+    _Variant("sum", relu=True, other=True),
+    _Variant("strided", relu=True, stride=2),
+    _Variant("strided shortcut", kernel=1, stride=2),
+    _Variant("tiled", relu=True, other=True, tiled=True, n=5, side=4),
+    _Variant("strided and tiled", relu=True, stride=2, tiled=True, side=4),
+)
+
+
+def _rounded(values: Tensor) -> Tensor:
+    """The nearest values that bfloat16 can hold, float32."""
+    return values.bfloat16().float()
+
+
+def _narrow(values: Tensor) -> Tensor:
+    layout = torch.channels_last if values.ndim == 4 else torch.contiguous_format
+    return values.detach().bfloat16().contiguous(memory_format=layout)
+
+
+def _close(narrow: Tensor, exact: Tensor) -> bool:
+    difference = (narrow.float() - exact).abs().max()
+    return narrow.shape == exact.shape and bool(difference <= ROUNDING * exact.abs().max())
 
 
 def _has_matrix_tiles() -> bool:

@@ -1,7 +1,7 @@
 """The device, the precision inside the networks, and the random streams of a run.
 
 Every random draw comes from a `torch.Generator` seeded by (seed, what, where), never from global state: step 812 of
-a training draws the same numbers whether the run came there in one piece or was killed and resumed at step 800.
+a training draws the same numbers whether the run got there without a stop or was killed and resumed at step 800.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
-from .folded import Frozen, run
+from . import fused
+from .folded import FoldedNetwork, run
 
-ALL_DRAWS = 1000
+ALL_DRAWS = 1000  # more than any setting asks for
 
 
-def _nobody(sentence: str) -> None:
-    """Nobody listens."""
+def _ignore(sentence: str) -> None:
+    """The default: remarks are not shown."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,16 @@ class Runtime:
 
     device: torch.device
     precision: str  # float32 | bfloat16
-    remark: Callable[[str], None] = _nobody  # told in a sentence what was chosen, and what had to be changed
-    fold: int = ALL_DRAWS  # how many draws J of a noise step go through a network together, at most
+    remark: Callable[[str], None] = _ignore  # receives, in sentences, what was chosen and what had to be changed
+    draws_together: int = ALL_DRAWS  # of the J draws of a noise step, how many go through a network at once, at most
 
     def logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Class scores, float (N, classes), of float images (N, 3, H, W) in [0, 1]; differentiable."""
         return run(model, images, self.precision)
 
-    def frozen(self, model: nn.Module) -> Frozen:
-        """The model as it is now, in evaluation mode, for scores and input gradients; good until the next freeze."""
-        return Frozen(model, self.precision, self.remark)
+    def folded(self, model: nn.Module) -> FoldedNetwork:
+        """The model in evaluation mode, for scores and input gradients, with the weights that it has now."""
+        return FoldedNetwork(model, self.precision, self.remark)
 
     def place(self, model: nn.Module) -> nn.Module:
         """The model on the device, in the memory layout that convolutions are fastest in."""
@@ -79,7 +80,7 @@ def choose_precision(device: torch.device) -> tuple[str, str]:
 
 
 def choose_preset(preset: str, runtime: Runtime) -> str:
-    """The preset asked for; for `auto` the one that suits the device, and `runtime.remark` is told which and why."""
+    """The preset asked for; for `auto` the one that suits the device, with a remark which one and why."""
     if preset != "auto":
         return preset
     if runtime.device.type == "cuda":
@@ -90,8 +91,8 @@ def choose_preset(preset: str, runtime: Runtime) -> str:
     return preset
 
 
-def make_runtime(device: str = "auto", precision: str = "auto", remark: Callable[[str], None] = _nobody) -> Runtime:
-    """A runtime on the device and in the precision asked for, or in those that suit; `remark` is told which and why.
+def make_runtime(device: str = "auto", precision: str = "auto", remark: Callable[[str], None] = _ignore) -> Runtime:
+    """A runtime on the device and in the precision asked for, or in suitable ones, with a remark which and why.
 
     Raises `SettingError` where the device does not exist.
     """
@@ -106,6 +107,8 @@ def make_runtime(device: str = "auto", precision: str = "auto", remark: Callable
     if precision == "auto":
         precision, reason = choose_precision(where)
     remark(f"device: {where}, dtype: {precision} {reason}")
+    if where.type == "cpu" and precision == "bfloat16" and (fault := fused.reason()):
+        remark(fault)
     return Runtime(where, precision, remark)
 
 

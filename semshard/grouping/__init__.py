@@ -1,4 +1,4 @@
-"""Images without labels: groups of images that look alike, to stand for classes (experimental)."""
+"""Images without labels: groups of images that look alike, used as classes (experimental)."""
 
 from .groups import Groups, group_images
 

@@ -1,4 +1,4 @@
-"""k-means on features of unit length, and groups that can be worked with: none too small, the largest first."""
+"""k-means on features of unit length, and groups that can be used as classes: none too small, the largest first."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Points = NDArray[np.float32]
 STEPS = 100
 MANY = 50_000  # images; above, k-means takes them in batches
 STARTS = 5  # of k-means; the best is kept
-AT_LEAST = 2  # images a group, so that one can be learnt from and one tested on
+AT_LEAST = 2  # images per group: one to train on and one to test on
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Which group each image is in, int64 (N,) from 0 by decreasing size, and in words where the features came from."""
+    """Which group each image is in, int64 (N,) from 0 by decreasing size, and the origin of the features as text."""
 
     labels: Labels
     features: str
@@ -38,24 +38,24 @@ class Groups:
 def group_images(
     runtime: Runtime, images: Tensor, groups: int, seed: int, *, steps: int = STEPS, progress: Progress = silent
 ) -> Groups:
-    """Groups of images that look alike: uint8 (N, 3, H, W) on the CPU, at least 8 pixels a side.
+    """Groups of images that look alike: uint8 (N, 3, H, W) on the CPU, at least 8 pixels per side.
 
     Every group has at least two images; groups of one size are in the order of their first images. `steps` is how
     many batches features are learnt from where torchvision's are not in its cache. The same images, seed and machine
     give the same groups.
 
-    Raises `SettingError` for fewer than two groups, and for fewer than two images a group.
+    Raises `SettingError` for fewer than two groups, and for fewer than two images per group.
     """
     if groups < 2:
-        raise SettingError(f"groups = {groups} tells nothing apart; give at least 2")
+        raise SettingError(f"groups = {groups} is too few; give at least 2")
     if len(images) < AT_LEAST * groups:
         raise SettingError(
             f"{len(images)} images are too few for {groups} groups of at least {AT_LEAST}; ask for fewer groups"
         )
     with deterministic():
-        found, words = make_features(runtime, images, seed, steps, progress)
-    points = F.normalize(found).numpy()
-    return Groups(by_size(filled(*cluster(points, groups, seed), points)), words)
+        features, origin = make_features(runtime, images, seed, steps, progress)
+    points = F.normalize(features).numpy()
+    return Groups(by_size(filled(*cluster(points, groups, seed), points)), origin)
 
 
 def cluster(points: Points, groups: int, seed: int) -> tuple[Labels, Points]:
@@ -66,7 +66,7 @@ def cluster(points: Points, groups: int, seed: int) -> tuple[Labels, Points]:
 
     state = int.from_bytes(hashlib.sha256(f"{seed}/groups".encode()).digest()[:4], "big")
     kind = KMeans if len(points) <= MANY else MiniBatchKMeans
-    # the sums of several threads come in any order, and with them the last digit
+    # several threads add in any order, which changes the last digit
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different images than groups
         fitted = kind(groups, n_init=STARTS, random_state=state).fit(points)
@@ -74,7 +74,7 @@ def cluster(points: Points, groups: int, seed: int) -> tuple[Labels, Points]:
 
 
 def filled(labels: Labels, centres: Points, points: Points) -> Labels:
-    """The labels, where groups that are too small have taken the nearest images of those that can spare them."""
+    """The labels after groups that are too small have taken the nearest images of larger ones."""
     labels = labels.copy()
     sizes = np.bincount(labels, minlength=len(centres))
     while sizes.min() < AT_LEAST:

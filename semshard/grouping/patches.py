@@ -1,4 +1,4 @@
-"""A small network that learns from the images themselves what tells them apart, without backpropagation.
+"""A small network that learns from the images themselves how they differ, without backpropagation.
 
 filters     patches drawn from the images, whitened (Coates, Ng and Lee 2011; drawn patches for their centroids)
 pooling     both signs rectified, averaged over the quarters of the image, square root
@@ -21,7 +21,7 @@ from .views import draw_view
 
 BATCH = 128
 LEARN_FROM = 20_000  # images, at most
-SIDE = 48  # pixels a side that the network sees, at most
+SIDE = 48  # pixels per side that the network sees, at most
 FILTERS, PATCH, STRIDE = 192, 6, 2
 DRAW_FROM, DRAWN = 2_000, 40_000  # images, and patches of them that the whitening is computed of
 FLAT = (10 / 255) ** 2  # variance of a patch below which its contrast is noise
@@ -31,7 +31,7 @@ PART = 16  # images whose maps fit into a CPU's cache
 POOLED = 2 * 4 * FILTERS  # signs, quarters
 KEPT = 256  # principal directions that the last layer is solved in, at most
 WIDTH = 128  # features, at most
-TRUST = 1.01  # above 1, so that no direction is taken for quite invariant
+TRUST = 1.01  # above 1, so that no direction counts as fully invariant
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def learn(runtime: Runtime, images: Tensor, seed: int, steps: int, advance: Call
         generator = runtime.generator(seed, "groups", step)
         batch = small(images[sample[batch_numbers(len(sample), BATCH, seed, step)]].to(runtime.device))
         one, other = (filters(draw_view(batch, generator)) - first for _ in range(2))
-        if not step:  # counted from about the mean, sums in float32 keep their digits
+        if not step:  # sums of differences from about the mean keep their digits in float32
             first = one.mean(0)
             one, other = one - first, other - first
         both, difference = torch.cat([one, other]), one - other
@@ -112,7 +112,7 @@ def draw_filters(runtime: Runtime, images: Tensor, seed: int) -> Filters:
     whiten = vectors / (values + WHITEN).sqrt() @ vectors.mT
     weight = F.normalize((patches[:FILTERS] - mean) @ whiten) @ whiten
     bias = -weight @ mean
-    weight = (weight - weight.mean(1, keepdim=True)).view(FILTERS, 3, PATCH, PATCH)  # takes a patch's mean away
+    weight = (weight - weight.mean(1, keepdim=True)).view(FILTERS, 3, PATCH, PATCH)  # subtracts a patch's mean
     shaped = weight.float().contiguous(memory_format=torch.channels_last)
     return Filters(shaped.to(runtime.device), bias.float().to(runtime.device))
 
@@ -136,7 +136,7 @@ def discriminant(total: Tensor, within: Tensor, kept: int) -> Tensor:
     """The projection (D, d), d at most WIDTH, from the covariances of all views and of the views of one image.
 
     Of the variance in a direction that whitens `total`, a share ρ lies between images. The direction is given the
-    variance ρ / (1 − ρ): what differs between images, measured by what differs within one.
+    variance ρ / (1 − ρ): the difference between images, relative to that within one.
     """
     values, vectors = torch.linalg.eigh(total)
     basis = whitening(values[-kept:], vectors[:, -kept:])

@@ -1,4 +1,4 @@
-"""Views of an image that show the same thing: a random square of it, mirrored or not, in other colours."""
+"""Views of an image that show the same object: a random square of it, mirrored or not, in other colours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..noise.views.resized_crop import box_resampling, resample
 
 AREA = 0.5  # of the image, that a view shows at least
 FACTOR = 0.4  # by how much brightness, contrast and saturation change at most
-HUE = 0.2 * math.pi  # by how much it turns at most
+HUE = 0.2 * math.pi  # by which angle it turns at most
 GREY = 0.2  # share of the views that have no colour
 
 

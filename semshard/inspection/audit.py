@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,11 @@ _PUBLIC = re.compile(r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest\.json")
 _ABOUT = {"class", "width", "height", "linf", "sha256"}
 _KEY = re.compile(r"[0-9]{10}")
 _PATH = re.compile(r"(^|[\s\"'=])(/[^/\s]+/|[A-Za-z]:\\)")
-_TOGETHER = 1 << 26  # values that are held against their originals at once
+_TOGETHER = 1 << 26  # values that are compared with their originals at once
 _HEADER = {"uid": 0, "gid": 0, "uname": "", "gname": "", "mtime": 0, "mode": 0o644, "linkname": ""}
+
+
+_Fail = Callable[..., None]  # where, problem, key: see `_audit_shard`; the first and the last may be bound already
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,10 @@ class Failure:
 
 @dataclass
 class AuditResult:
-    """What an audit found."""
+    """What an audit checked, and what is broken."""
 
     checked: int = 0  # samples read
-    compared: int = 0  # of these, how many were held against their clean originals
+    compared: int = 0  # of these, how many were compared with their clean originals
     shards: int = 0
     linf_max: int | None = None  # grey levels, over the compared
     failures: list[Failure] = field(default_factory=list)
@@ -69,17 +72,17 @@ def audit(
 ) -> AuditResult:
     """Recompute every promise about the folder `shards` from its bytes.
 
-    Hashes, sizes and counts against the manifest; every PNG; keys, labels and fields against parquet and manifest;
+    Hashes, sizes and counts against the manifest; every image; keys, labels and fields against parquet and manifest;
     nothing private in the public folder; with the ledger, or with the source `clean`, the L∞ distance of every image
-    and that every input is accounted for; with the folder of a `report`, that it is whole and of these very shards.
-    Raises `ShardError` where there is no manifest to audit against.
+    from its original; with the ledger, that every input is accounted for; with the folder of a `report`, that it is
+    complete and belongs to these shards. Raises `ShardError` where there is no manifest to audit against.
     """
     opened = open_shards(shards)
     result = AuditResult()
     result.failures += _public_folder(opened)
     if report is not None:
-        digest = hashlib.sha256((opened.directory / "manifest.json").read_bytes()).hexdigest()
-        result.failures += [Failure(where, "", what) for where, what in problems(Path(report), digest)]
+        manifest_sha256 = _sha256(opened.directory / "manifest.json")
+        result.failures += [Failure(file, "", problem) for file, problem in problems(Path(report), manifest_sha256)]
     try:
         originals = find_originals(opened, clean)
     except LedgerError as error:
@@ -90,50 +93,51 @@ def audit(
         _audit_shard(opened, number, originals, seen, result)
         result.shards += 1
         progress(Event("audit", result.shards, len(opened.tars), "shards", {"failures": len(result.failures)}))
-    counts = opened.manifest["counts"]
-    for name, found in (("samples", len(seen)), ("shards", result.shards)):
-        if counts[name] != found:
-            result.failures.append(Failure("manifest.json", "", f"counts {counts[name]} {name}, found {found}"))
-    if counts["inputs"] != counts["samples"] + counts["rejected"]:
-        result.failures.append(Failure("manifest.json", "", f"{counts['inputs']} inputs, but {counts}"))
-    stated, found = (
-        opened.manifest["noise"]["linf_max"],
-        max((s["linf_max"] for s in opened.manifest["shards"]), default=0),
-    )
-    if stated != found:
-        result.failures.append(Failure("manifest.json", "", f"says linf_max {stated}, its shards say {found}"))
+    result.failures += _totals(opened, len(seen))
     if ledger_path(opened.directory).exists():
         result.failures += _accounts(opened, seen)
     return result
 
 
-# --- the public folder ---------------------------------------------------------------------------------------------
+# --- the public folder and its totals ------------------------------------------------------------------------------
 
 
 def _public_folder(shards: Shards) -> Iterator[Failure]:
     expected = {"manifest.json"}
     for tar in shards.tars:
         expected |= {tar.name, f"{tar.stem}.parquet", f"{tar.stem}_stats.json"}
-    found = {path.name for path in shards.directory.iterdir()}
-    for name in sorted(found - expected):
-        what = "is of no shard in the manifest" if _PUBLIC.fullmatch(name) else "does not belong into a public folder"
-        yield Failure(name, "", what)
-    for name in sorted(expected - found):
+    present = {path.name for path in shards.directory.iterdir()}
+    for name in sorted(present - expected):
+        known = _PUBLIC.fullmatch(name)
+        yield Failure(name, "", f"does not belong in {'these shards' if known else 'a public folder'}")
+    for name in sorted(expected - present):
         yield Failure(name, "", "is missing")
     for text in _strings(shards.manifest):
         if _PATH.search(text):
             yield Failure("manifest.json", "", f"holds a path: {text!r}")
 
 
+def _totals(shards: Shards, samples: int) -> Iterator[Failure]:
+    """The manifest against itself and against the number of `samples` in the tars."""
+    counts = shards.manifest["counts"]
+    for name, number in (("samples", samples), ("shards", len(shards.tars))):
+        if counts[name] != number:
+            yield Failure("manifest.json", "", f"counts {counts[name]} {name}, found {number}")
+    if counts["inputs"] != counts["samples"] + counts["rejected"]:
+        yield Failure("manifest.json", "", f"{counts['inputs']} inputs, but {counts}")
+    stated = shards.manifest["noise"]["linf_max"]
+    largest = max((shard["linf_max"] for shard in shards.manifest["shards"]), default=0)
+    if stated != largest:
+        yield Failure("manifest.json", "", f"says linf_max {stated}, its shards say {largest}")
+
+
 def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-    elif isinstance(value, str):
+    """Every string in a JSON value, but the names of its fields."""
+    if isinstance(value, str):
         yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
 
 
 # --- one shard -----------------------------------------------------------------------------------------------------
@@ -170,15 +174,15 @@ def _audit_shard(shards: Shards, number: int, originals: Originals | None, seen:
     except ShardError as error:
         fail(tar.name, str(error))
     for key in rows:
-        fail(tar.name, "stands in the parquet file only", key)
+        fail(tar.name, "is only in the parquet file", key)
     if originals and pictures:
         _compare(shards, tar.name, originals, pictures, stated, result)
     if count != entry["samples"]:
         fail(tar.name, f"holds {count} samples, the manifest says {entry['samples']}")
 
 
-def _audit_files(shards: Shards, number: int, fail: Any) -> dict[str, dict[str, Any]]:
-    """Sizes and hashes of a shard's files against the manifest; returns the parquet's rows by key."""
+def _audit_files(shards: Shards, number: int, fail: _Fail) -> dict[str, dict[str, Any]]:
+    """Check sizes and hashes of a shard's files against the manifest; returns the rows of the parquet file by key."""
     tar, entry = shards.tars[number], shards.manifest["shards"][number]
     parquet = tar.with_suffix(".parquet")
     for path, size, sha256 in (
@@ -194,13 +198,13 @@ def _audit_files(shards: Shards, number: int, fail: Any) -> dict[str, dict[str, 
     stats = tar.with_name(f"{tar.stem}_stats.json")
     if stats.exists():
         try:
-            found = json.loads(stats.read_bytes())
-            wrong = [name for name, value in entry.items() if name != "name" and found.get(name) != value]
-            extra = set(found) - set(entry) - {"shard", "rejected"}
+            stated = json.loads(stats.read_bytes())
+            wrong = [name for name, value in entry.items() if name != "name" and stated.get(name) != value]
+            extra = set(stated) - set(entry) - {"shard", "rejected"}
             for name in [*wrong, *sorted(extra)]:
                 fail(stats.name, f"{name} is not what the manifest says")
         except ValueError:
-            fail(stats.name, "is no JSON")
+            fail(stats.name, "is not valid JSON")
     try:
         table = pq.read_table(parquet) if parquet.exists() else COLUMNS.empty_table()
     except (pa.ArrowException, OSError) as error:
@@ -216,43 +220,43 @@ def _audit_files(shards: Shards, number: int, fail: Any) -> dict[str, dict[str, 
     return rows
 
 
-def _samples(tar: Path, fields: Fields, fail: Any) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """The samples of a tar, whole ones only; everything odd about an entry is reported."""
+def _samples(tar: Path, fields: Fields, fail: _Fail) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """The complete samples of a tar; everything wrong with an entry is reported."""
     key, parts = "", dict[str, bytes]()
     for header, data in read_tar(tar):
         stem, _, extension = header.name.partition(".")
         if not _KEY.fullmatch(stem) or not stem.startswith(tar.stem) or extension not in (*fields.own, *fields.carried):
             fail(tar.name, f"entry {header.name!r} does not belong here")
             continue
-        odd = [name for name, value in _HEADER.items() if getattr(header, name) != value]
-        if odd or header.type != tarfile.REGTYPE or header.pax_headers:
-            what = ", ".join(odd) or "its type"
-            fail(tar.name, f"the header of .{extension} tells more than it should: {what}", stem)
+        unusual = [name for name, value in _HEADER.items() if getattr(header, name) != value]
+        if unusual or header.type != tarfile.REGTYPE or header.pax_headers:
+            what = ", ".join(unusual) or "its type"
+            fail(tar.name, f"the header of .{extension} holds more than it should: {what}", stem)
         if stem != key:
             if key:
-                yield from _whole(tar, key, parts, fields, fail)
+                yield from _complete(tar, key, parts, fields, fail)
             key, parts = stem, {}
         if extension in parts:
             fail(tar.name, f"has .{extension} twice", stem)
         parts[extension] = data
     if key:
-        yield from _whole(tar, key, parts, fields, fail)
+        yield from _complete(tar, key, parts, fields, fail)
 
 
-def _whole(
-    tar: Path, key: str, parts: dict[str, bytes], fields: Fields, fail: Any
+def _complete(
+    tar: Path, key: str, parts: dict[str, bytes], fields: Fields, fail: _Fail
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
-    lacks = sorted(set(fields.own) - set(parts))
-    if lacks:
-        fail(tar.name, f"lacks {', '.join(lacks)}", key)
+    missing = sorted(set(fields.own) - set(parts))
+    if missing:
+        fail(tar.name, f"lacks {', '.join(missing)}", key)
     else:
         yield key, parts
 
 
 def _audit_sample(
-    shards: Shards, parts: dict[str, bytes], row: dict[str, Any] | None, fail: Any
+    shards: Shards, parts: dict[str, bytes], row: dict[str, Any] | None, fail: _Fail
 ) -> NDArray[np.uint8] | None:
-    """One sample against itself, its parquet row and the manifest; its pixels where they decode."""
+    """Check one sample against its parquet row and the manifest; its pixels, or None where they cannot be decoded."""
     fields = shards.fields
     try:
         picture = decode_picture(parts[fields.image], fields.format, fields.keep)
@@ -278,7 +282,7 @@ def _audit_sample(
     if row is None:
         fail("is not in the parquet file")
     elif {name: row[name] for name in row if name not in ("key", "label")} != about or row["label"] != label:
-        fail("the parquet row says something else than .cls and .json")
+        fail("the parquet row differs from .cls and .json")
     return picture
 
 
@@ -290,7 +294,7 @@ def _compare(
     stated: dict[str, int | None],
     result: AuditResult,
 ) -> None:
-    """Protected pixels against the clean ones: invariant 1."""
+    """Check protected pixels against the clean ones: invariant 1."""
     clean, keys, missing = originals.pictures(list(pictures))
     result.failures += [Failure(tar, key, reason) for key, reason in missing.items()]
     for key, original in zip(keys, clean, strict=True):
@@ -317,7 +321,7 @@ def _sha256(path: Path) -> str:
 
 
 def _accounts(shards: Shards, seen: set[str]) -> Iterator[Failure]:
-    """Every input is protected or rejected, once; and the ledger is private. Invariants 4 and 5."""
+    """Check that every input is protected or rejected, once, and that the ledger is private: invariants 4 and 5."""
     ledger = Ledger(ledger_path(shards.directory))
     if ledger.path.stat().st_mode & 0o077:
         yield Failure("ledger", "", f"{ledger.path} can be opened by others; chmod 700 it")
@@ -336,8 +340,8 @@ def _accounts(shards: Shards, seen: set[str]) -> Iterator[Failure]:
         yield Failure("ledger", "", str(error))
         return
     if (fates != 1).any():
-        once, often = int((fates == 1).sum()), int((fates > 1).sum())
-        yield Failure("ledger", "", f"{counted} inputs, but {once} are accounted for once, {often} more than once")
+        once, more = int((fates == 1).sum()), int((fates > 1).sum())
+        yield Failure("ledger", "", f"{counted} inputs, but {once} are accounted for once, {more} more than once")
     for key in sorted(keys ^ seen):
         where = "only in the ledger" if key in keys else "only in the shards"
         yield Failure("ledger", key, f"is {where}")

@@ -1,6 +1,6 @@
-"""The clean originals of published samples: by the ledger, by a source given instead, or by looking alike.
+"""The clean originals of published samples: found by the ledger, or in a source by their pixels.
 
-Verifying, auditing and previewing all need them, and none of them may take them from the public folder.
+Verify, audit and preview need them; they are never in the public folder.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LedgerError, RejectedImage, SourceError
-from ..shards import Ledger, Shards, ledger_path
+from ..shards import Ledger, Sample, Shards, ledger_path
 from ..sources import AUTO, Collection, SourceOptions, open_source, scan, unscanned
 from ..sources.decode import decoding_of
 from ..threads import ordered_map
 
 _SKETCH = 8  # sketches for matching are 8 × 8 means
+_CANDIDATES = 8  # nearest sketches that are checked
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Originals:
     numbers: dict[str, int]  # key → number in the collection
 
     def pixels(self, key: str) -> NDArray[np.uint8]:
-        """uint8 (H, W, 3). Raises `RejectedImage` where it cannot be had."""
+        """uint8 (H, W, 3). Raises `RejectedImage` where it is missing."""
         if key not in self.numbers:
             raise RejectedImage("no original is known for it")
         try:
@@ -40,24 +41,25 @@ class Originals:
             raise RejectedImage(f"its original {reason}") from None
 
     def pictures(self, keys: Sequence[str]) -> tuple[list[NDArray[np.uint8]], list[str], dict[str, str]]:
-        """The originals of those `keys` that can be had, which these are, why not the others."""
+        """The originals of `keys` that can be read, their keys, and the reason for each of the others."""
 
-        def one(key: str) -> NDArray[np.uint8] | str:
+        def load(key: str) -> NDArray[np.uint8] | str:
             try:
                 return self.pixels(key)
             except RejectedImage as reason:
                 return str(reason)
 
-        tried = dict(zip(keys, ordered_map(one, keys), strict=True))
-        found = {key: pixels for key, pixels in tried.items() if not isinstance(pixels, str)}
-        return list(found.values()), list(found), {key: why for key, why in tried.items() if isinstance(why, str)}
+        results = dict(zip(keys, ordered_map(load, keys), strict=True))
+        pictures = {key: pixels for key, pixels in results.items() if not isinstance(pixels, str)}
+        reasons = {key: reason for key, reason in results.items() if isinstance(reason, str)}
+        return list(pictures.values()), list(pictures), reasons
 
 
 def find_originals(shards: Shards, clean: str | Path | None) -> Originals | None:
     """The originals of `shards`; None where there is neither a ledger nor a source to take them from.
 
-    With a ledger, `clean` says where the source lies now; without one, every published image is matched to the image
-    of `clean` that it differs from by no more than the budget. Raises `SourceError`, `LedgerError`.
+    With a ledger, `clean` says where the source is now; without one, every published image is matched to an image of
+    `clean` that differs from it by at most its noise. Raises `SourceError`, `LedgerError`.
     """
     ledger = Ledger(ledger_path(shards.directory))
     run = ledger.run()
@@ -69,12 +71,12 @@ def find_originals(shards: Shards, clean: str | Path | None) -> Originals | None
 def _by_ledger(shards: Shards, ledger: Ledger, run: Mapping[str, Any], clean: str | Path | None) -> Originals:
     spec, options = clean or run["source"], SourceOptions(**run["source_options"])
     source = open_source(spec, options)
-    found = {source.entry(number).name: number for number in range(len(source))}
+    number_of = {source.entry(number).name: number for number in range(len(source))}
     numbers: dict[str, int] = {}
     collection = unscanned(source, decoding_of(run["settings"]), run["settings"]["resolution"])
     for row in ledger.samples(len(shards.tars)):
-        if row.key and row.source in found:
-            number = numbers[row.key] = found[row.source]
+        if row.key and row.source in number_of:
+            number = numbers[row.key] = number_of[row.source]
             collection.sha256[number] = np.frombuffer(bytes.fromhex(row.sha256 or ""), np.uint8)
     if not numbers:
         raise LedgerError(f"{spec} holds none of the files that {ledger.path} names; say with --clean where they are")
@@ -82,11 +84,11 @@ def _by_ledger(shards: Shards, ledger: Ledger, run: Mapping[str, Any], clean: st
 
 
 def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
-    """Nearest neighbours of small sketches, each candidate checked pixel by pixel."""
+    """Matches by nearest neighbours of small sketches; each candidate is checked pixel by pixel."""
     settings = shards.manifest["settings"]
     try:
         source = open_source(spec)
-    except SourceError:  # a flat folder: labels are not asked for here
+    except SourceError:  # a flat folder: labels are not needed here
         source = open_source(spec, SourceOptions(labels=AUTO))
     collection = scan(source, decoding_of(settings), settings["resolution"])
     if shards.size and collection.size != shards.size:
@@ -95,18 +97,21 @@ def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
     sketches = np.stack([_sketch(collection.pixels(number)) for number in usable.tolist()])
     numbers = {}
     for sample in shards:
-        near = np.argsort(((sketches - _sketch(sample.image)) ** 2).sum(1))[:8]
-        for candidate in near.tolist():
-            clean = collection.pixels(int(usable[candidate]))
-            if (
-                clean.shape == sample.image.shape
-                and cv2.norm(clean, sample.image, cv2.NORM_INF) <= sample.about["linf"]
-            ):
-                numbers[sample.key] = int(usable[candidate])
-                break
+        nearest = np.argsort(((sketches - _sketch(sample.image)) ** 2).sum(1))[:_CANDIDATES]
+        candidates = usable[nearest].tolist()
+        matches = (number for number in candidates if _could_be_original(collection.pixels(number), sample))
+        number = next(matches, None)
+        if number is not None:
+            numbers[sample.key] = number
     if not numbers:
         raise SourceError(f"{source.spec} holds no original of these shards")
     return Originals(collection, numbers)
+
+
+def _could_be_original(clean: NDArray[np.uint8], sample: Sample) -> bool:
+    """Whether the noise that the sample states would lead from `clean` to it."""
+    same_shape = clean.shape == sample.image.shape
+    return same_shape and cv2.norm(clean, sample.image, cv2.NORM_INF) <= sample.about["linf"]
 
 
 def _sketch(picture: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The picture that shows what was done: clean | noise, amplified | protected, a row per sample."""
+"""A picture of a few samples: clean | noise, amplified | protected, a row per sample."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Row = tuple[str, NDArray[np.uint8] | None, NDArray[np.uint8]]  # class name, cle
 def preview(shards: str | Path, out: str | Path, *, samples: int = 12, clean: str | Path | None = None) -> Path:
     """Write a PNG of a few samples of a folder of shards, spread evenly over it; returns its path.
 
-    Clean and noise are shown where the ledger or the source `clean` gives the originals. Such a picture holds clean
+    Clean and noise are shown where the ledger or the source `clean` gives the originals. Such a picture contains clean
     pixels: keep it private. Raises `ShardError`, `SourceError`, `LedgerError`.
     """
     opened = open_shards(shards)
@@ -35,13 +35,13 @@ def preview(shards: str | Path, out: str | Path, *, samples: int = 12, clean: st
 
 
 def preview_rows(shards: Shards, samples: int, originals: Originals | None) -> list[Row]:
-    """A few samples and, where they can be had, their originals; one of each class as far as that goes."""
+    """A few samples and, where they are known, their originals; from as many classes as possible."""
     chosen = _spread(shards, samples)
-    found: dict[str, NDArray[np.uint8]] = {}
+    clean: dict[str, NDArray[np.uint8]] = {}
     if originals:
         pixels, keys, _ = originals.pictures([sample.key for sample in chosen])
-        found = dict(zip(keys, pixels, strict=True))
-    return [(shards.classes[sample.label], found.get(sample.key), sample.image) for sample in chosen]
+        clean = dict(zip(keys, pixels, strict=True))
+    return [(shards.classes[sample.label], clean.get(sample.key), sample.image) for sample in chosen]
 
 
 def _spread(shards: Shards, samples: int) -> list[Sample]:
@@ -89,14 +89,14 @@ def grid_png(rows: list[Row], budget: int) -> bytes:
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib brings it: it knows ×, and class names in most scripts."""
+    """DejaVu Sans, which comes with matplotlib: it has ×, and the letters of most scripts."""
     from matplotlib import get_data_path
 
     return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def _tile(pixels: NDArray[np.uint8]) -> Image.Image:
-    """A square tile: small images enlarged with their pixels showing, large ones shrunk, centred on grey."""
+    """A square tile: a small image enlarged so that its pixels can be seen, a large one shrunk; centred on grey."""
     image = Image.fromarray(pixels)
     scale = _TILE / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))

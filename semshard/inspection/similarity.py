@@ -1,4 +1,4 @@
-"""How alike an original and its protected form are: L∞, PSNR, SSIM, on 8-bit pixels."""
+"""How similar an original and its protected form are: L∞, PSNR, SSIM, on 8-bit pixels."""
 
 from __future__ import annotations
 

@@ -27,16 +27,16 @@ def layers(
     model: nn.Module, size: tuple[int, int], *kinds: type[nn.Module]
 ) -> list[tuple[nn.Module, torch.Size, torch.Size]]:
     """The layers of these kinds in the order of a forward pass, with the shapes of input and output for one image."""
-    found: list[tuple[nn.Module, torch.Size, torch.Size]] = []
-    hooks = [
-        module.register_forward_hook(lambda layer, given, made: found.append((layer, given[0].shape, made.shape)))
-        for module in model.modules()
-        if isinstance(module, kinds)
-    ]
+    shapes: list[tuple[nn.Module, torch.Size, torch.Size]] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        shapes.append((layer, inputs[0].shape, output.shape))
+
+    hooks = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, kinds)]
     forward_flop(model, size)
     for hook in hooks:
         hook.remove()
-    return found
+    return shapes
 
 
 def matrix_product(device: torch.device, dtype: torch.dtype, repeats: int) -> float:
@@ -81,7 +81,7 @@ def _one(conv: nn.Conv2d, shape: tuple[int, ...], dtype: torch.dtype) -> Callabl
 
 
 def memory_copy(device: torch.device, repeats: int) -> float:
-    """Bytes a second, read and written, of a copy that no cache holds."""
+    """Bytes per second, read and written, of a copy that no cache holds."""
     count = 1 << (31 if device.type == "cuda" else 27)
     a = torch.empty(count, dtype=torch.uint8, device=device).random_()
     b = torch.empty_like(a)

@@ -1,4 +1,4 @@
-"""What a part of a run asks of a device: operations and bytes, and so the seconds below which none can do it."""
+"""What a part of a run costs on any device: operations, bytes, and so the least seconds it can take."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..noise.methods import cost
 from ..settings import ProtectConfig, VerifyConfig
 from .ceilings import forward_flop, layers
 
-_UPDATE = 28  # bytes a parameter of a step: gradient and momentum written and read, weight, too, and its short copy
+_UPDATE = 28  # bytes per parameter and step: gradient and momentum written and read, weight, too, and its short copy
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Work:
         return Work(self.flop + other.flop, self.bytes + other.bytes)
 
     def seconds(self, flop_rate: float, byte_rate: float) -> float:
-        """The least time, at rates a second."""
+        """The least time, at these rates per second."""
         return max(self.flop / flop_rate, self.bytes / byte_rate)
 
 
 @dataclass(frozen=True)
 class Network:
-    """What a network asks for. Its passes are counted as forward ones: an input gradient is 2, a parameter step 3.
+    """What the passes of a network cost. They are counted as forward ones: an input gradient is 2, a parameter step 3.
 
     In each every layer reads its input and its weights, and writes its output, once; what lies between convolutions
     is done on the way.
@@ -59,11 +59,11 @@ class Network:
         passes = cost(config)
         return self.passes(images * passes.crafting, config.craft_batch) if passes else Work()
 
-    def victim(self, config: VerifyConfig, rho_a: float, looked_at: int) -> Work:
+    def victim(self, config: VerifyConfig, rho_a: float, evaluated: int) -> Work:
         """A victim's training, its evaluations on so many images included."""
         count = config.steps * config.batch * (3 + (2 * config.steps_a if rho_a else 0))
-        looks = config.evaluations * looked_at
-        return self.passes(count + looks, config.batch) + Work(0.0, config.steps * _UPDATE * self.weights)
+        updates = Work(0.0, config.steps * _UPDATE * self.weights)
+        return self.passes(count + config.evaluations * evaluated, config.batch) + updates
 
 
 @functools.cache

@@ -28,8 +28,8 @@ def _cpu() -> str:
         "AVX-512 BF16": "_is_avx512_bf16_supported",
         "AMX": "_is_amx_tile_supported",
     }
-    found = [name for name, probe in extensions.items() if getattr(torch.cpu, probe, lambda: False)()]
-    return ", ".join([platform.machine(), *found])
+    present = [name for name, probe in extensions.items() if getattr(torch.cpu, probe, lambda: False)()]
+    return ", ".join([platform.machine(), *present])
 
 
 def _cuda() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-LONG = 5.0
+LONG = 5.0  # seconds
 
 
 def medians(actions: Mapping[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:

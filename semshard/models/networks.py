@@ -1,8 +1,8 @@
-"""Networks by name, with the stem that the image size asks for. All take pixels in [0, 1] and subtract 0.5.
+"""Networks by name, with the stem that suits the image size. All take pixels in [0, 1] and subtract 0.5.
 
-torchvision's wherever it has one. For small images (CIFAR's 32 × 32) the stems that shrink an ImageNet picture to a
-quarter give way to a 3 × 3 convolution without pooling (He et al. 2016, section 4.2; the same for DenseNet), and VGG's
-three wide layers to one, as is usual for CIFAR.
+torchvision's are used where it has them. For small images (CIFAR's 32 × 32) the stems that shrink an ImageNet picture
+to a quarter are replaced by a 3 × 3 convolution without pooling (He et al. 2016, section 4.2; the same for DenseNet),
+and VGG's three wide layers by one, as is usual for CIFAR.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .weights import Numbers, Weights, fit
 from .wide import WideResNet
 
 Size = tuple[int, int]
-PHOTO = 224  # pixels a side of what torchvision's weights were trained on
+PHOTO = 224  # pixels per side of what torchvision's weights were trained on
 _VIT_PATCH = 16  # ViT-B/16 sees 196 patches of an image of 224 pixels
-_VIT_PATCHES = 8  # a side, of a small image
+_VIT_PATCHES = 8  # per side of a small image
 
 
 class Centred(nn.Module):
-    """A network that takes pixels in [0, 1] and hands them on as pixel − 0.5."""
+    """A network that takes pixels in [0, 1] and passes on pixel − 0.5."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Centred(nn.Module):
 
 
 class Normalised(nn.Module):
-    """A network that takes pixels in [0, 1] and hands them on as (pixel − mean) / std, as its weights are used to."""
+    """A network that takes pixels in [0, 1] and passes on (pixel − mean) / std, as its weights need."""
 
     mean: Tensor
     scale: Tensor
@@ -68,7 +68,7 @@ def build(name: str, classes: int, size: Size, seed: int) -> nn.Module:
 def build_from(weights: Weights, name: str, classes: int, size: Size, seed: int) -> nn.Module:
     """The network `name` with `weights` and a new head, drawn from `seed`; with the stem that the weights have.
 
-    Raises `SettingError` where they are not this network's.
+    Raises `SettingError` where they are those of another network.
     """
     problem = ""
     for stem in dict.fromkeys((size, (PHOTO, PHOTO) if name != "vit" else size)):
@@ -79,7 +79,7 @@ def build_from(weights: Weights, name: str, classes: int, size: Size, seed: int)
         if not misfit:
             return Normalised(net, weights.mean, weights.std)
         problem = problem or misfit
-    raise SettingError(f"{weights.name} holds no weights of {name} for {size[1]} × {size[0]} pixels: {problem}")
+    raise SettingError(f"{weights.name} has no weights of {name} for {size[1]} × {size[0]} pixels: {problem}")
 
 
 def _small(size: Size) -> bool:
@@ -135,9 +135,7 @@ def _vit(classes: int, size: Size) -> nn.Module:
     side = size[0]
     patch = 2 ** round(math.log2(max(1, side / _VIT_PATCHES))) if _small(size) else _VIT_PATCH
     if size[0] != size[1] or side % patch:
-        raise SettingError(
-            f"vit takes square images whose side is a multiple of {patch}; {size[1]} × {size[0]} is none"
-        )
+        raise SettingError(f"vit takes square images whose side is a multiple of {patch}; {size[1]} × {size[0]} is not")
     return cast(nn.Module, VisionTransformer(side, patch, 12, 12, 768, 3072, num_classes=classes))
 
 

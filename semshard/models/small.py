@@ -1,6 +1,6 @@
 """A residual network small enough that two CPU cores train it adversarially in a minute.
 
-A strided stem brings any image to about 16 × 16 positions at once, where wide bfloat16 convolutions are cheap; three
+A strided stem reduces any image to about 16 × 16 positions at once, where wide bfloat16 convolutions are cheap; three
 residual blocks of widths 32, 64, 128 follow. 12 M multiply-adds for a 32 × 32 image.
 """
 

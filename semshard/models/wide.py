@@ -19,8 +19,8 @@ class PreActivated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm1(x))
-        beside = x if self.shortcut is None else self.shortcut(y)
-        added: Tensor = self.conv2(F.relu(self.norm2(self.conv1(y)))) + beside
+        shortcut = x if self.shortcut is None else self.shortcut(y)
+        added: Tensor = self.conv2(F.relu(self.norm2(self.conv1(y)))) + shortcut
         return added
 
 

@@ -1,19 +1,17 @@
 """The science: the L∞ ball, the views, the surrogate, the defensive noise and its methods."""
 
-from .adversary import InnerPerturbation, adversary, inner, model_step
+from .adversary import InnerPerturbation, ModelStep, inner_perturbation
 from .ball import to_levels
-from .craft import add, craft
-from .surrogate import new_surrogate, surrogate_step, train_surrogate
+from .craft import NoiseCrafter, add
+from .surrogate import SurrogateTraining, new_surrogate
 
 __all__ = [
     "InnerPerturbation",
+    "ModelStep",
+    "NoiseCrafter",
+    "SurrogateTraining",
     "add",
-    "adversary",
-    "craft",
-    "inner",
-    "model_step",
+    "inner_perturbation",
     "new_surrogate",
-    "surrogate_step",
     "to_levels",
-    "train_surrogate",
 ]

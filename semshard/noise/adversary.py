@@ -1,13 +1,13 @@
-"""What perturbs a view: nothing, chance, or the adversary that looks for what a network likes least (Eq. 2)."""
+"""What perturbs a view: nothing, chance, or an adversary that raises the loss of a network (Eq. 2)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..engine import Frozen, Runtime, parameter_step
+from ..engine import FoldedNetwork, TrainableNetwork
 from ..settings import ProtectConfig
 from .ball import pgd, project, uniform
 from .views import View
@@ -28,12 +28,12 @@ class InnerPerturbation:
         """Uniform in ±rho, of the shape of `images`."""
         return uniform(images, self.rho, generator) if self.rho else torch.zeros_like(images)
 
-    def ascend(self, frozen: Frozen, images: Tensor, labels: Tensor, start: Tensor) -> Tensor:
+    def ascend(self, network: FoldedNetwork, images: Tensor, labels: Tensor, start: Tensor) -> Tensor:
         """From `start` up the loss at float images (N, 3, H, W) in [0, 1], int64 labels (N,)."""
         if not (self.rho and self.steps):
             return start
         return pgd(
-            lambda delta: frozen.gradient(images + delta, labels),
+            lambda delta: network.gradient(images + delta, labels),
             images,
             start,
             rho=self.rho,
@@ -42,46 +42,36 @@ class InnerPerturbation:
             direction="maximise",
         )
 
+    def perturb(self, network: FoldedNetwork, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """δᵃ for float images (N, 3, H, W) in [0, 1] and int64 labels (N,): float, the same shape, |δᵃ| ≤ rho, and
+        images + δᵃ lies in [0, 1]. A radius of 0 gives zeros.
+        """
+        start = self.start(images, generator)
+        if not self.steps:
+            return project(start, images, self.rho)
+        return self.ascend(network, images, labels, start)
 
-def inner(kind: str, config: ProtectConfig) -> InnerPerturbation:
+
+def inner_perturbation(kind: str, config: ProtectConfig) -> InnerPerturbation:
     """The perturbation that "none", "random" or "pgd" stands for."""
     if kind == "pgd":
         return InnerPerturbation(config.rho_a, config.alpha_a, config.steps_a)
     return InnerPerturbation(config.rho_r if kind == "random" else 0.0)
 
 
-def adversary(
-    runtime: Runtime,
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    within: InnerPerturbation,
-    generator: torch.Generator,
-) -> Tensor:
-    """δᵃ for float images (N, 3, H, W) in [0, 1] and int64 labels (N,): float, the same shape, |δᵃ| ≤ rho.
+@dataclass(frozen=True)
+class ModelStep:
+    """A training step on perturbed views (Algorithm 1, lines 10–12; Eq. 5): views, then `perturbation`, then SGD.
 
-    Batch norm is frozen meanwhile, and no parameter gradient is computed. A radius of 0 gives zeros.
+    Without an inner perturbation it is standard training.
     """
-    start = within.start(images, generator)
-    if not within.steps:
-        return project(start, images, within.rho)
-    return within.ascend(runtime.frozen(model), images, labels, start)
 
+    network: TrainableNetwork
+    view: View
+    perturbation: InnerPerturbation
 
-def model_step(
-    runtime: Runtime,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    images: Tensor,
-    labels: Tensor,
-    view: View,
-    within: InnerPerturbation,
-    generator: torch.Generator,
-) -> Tensor:
-    """A training step on a perturbed view of float images (N, 3, H, W) in [0, 1] (Algorithm 1, lines 10–12; Eq. 5).
-
-    Returns the loss, detached, on the device. Without an inner perturbation it is standard training.
-    """
-    seen = view.apply(images, view.draw(images, generator))
-    delta = adversary(runtime, model, seen, labels, within, generator)
-    return parameter_step(runtime, model, optimiser, seen + delta, labels)
+    def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Train on float images (N, 3, H, W) in [0, 1]; the loss, detached, on the device."""
+        seen = self.view.apply(images, self.view.draw(images, generator))
+        delta = self.perturbation.perturb(self.network.folded, seen, labels, generator)
+        return self.network.step(seen + delta, labels)

@@ -1,10 +1,10 @@
 """Defensive noise for photographs at their own resolution (Eqs. 6 and 10, with T as it is for photographs).
 
 Victims see photographs through random resized crops. The smallest of these has `AREA[0]` of the pixels, and a pixel of
-any view covers at least the short side of that crop / `crop` of the photograph's pixels a side; finer noise is seen by
-nobody. A photograph is therefore crafted on cells of that many pixels a side: 1 for what is less than twice as large as
-the closest crop, more for large ones. The gradients of a cell's pixels hardly differ, so this is the descent on every
-pixel, at a cost that does not grow with the camera.
+any view covers at least the short side of that crop / `crop` of the photograph's pixels per side; no victim sees finer
+noise. A photograph is therefore crafted on cells of that many pixels per side: 1 for a photograph less than twice as
+large as the closest crop, more for large ones. The gradients of a cell's pixels hardly differ, so this is close to
+descent on every pixel, at a cost that does not grow with the camera.
 
 The cells of all photographs of a part lie in one flat tensor, which is what the one PGD loop works on.
 """
@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..engine import Frozen, Runtime
+from ..engine import FoldedNetwork, Runtime
 from ..settings import ProtectConfig
-from .adversary import InnerPerturbation, inner
+from .adversary import inner_perturbation
 from .ball import pgd, to_levels, uniform
 from .views import Families, families_of
 from .views.balanced_crops import even_boxes
@@ -32,28 +32,34 @@ from .views.jpeg import Jpeg
 from .views.resized_crop import AREA, RATIO, Resampling, box_resampling, resample, restore
 
 Photo = NDArray[np.uint8]  # (H, W, 3) RGB
-PART_CELLS = {"cpu": 1 << 19, "cuda": 1 << 24}  # crafted together: what stays near a CPU; some gigabytes on a GPU
+PART_CELLS = {
+    "cpu": 1 << 19,
+    "cuda": 1 << 24,
+}  # crafted together: what fits into the caches of a CPU; some gigabytes on a GPU
 FOLD_VALUES = {"cpu": 1 << 25, "cuda": 1 << 28}  # of matrices and strips of the draws that are computed together
 MOST_FACTOR = 32  # times the usual draws; enough for formats of 800:1
-BAND_PIXELS = 1 << 22  # that noise is added to at a time
+BAND_PIXELS = 1 << 22  # that noise is added to at once
 
 
 def cell_side(height: int, width: int, crop: int) -> int:
-    """Pixels a side of a cell of a photograph whose views are `crop` pixels wide."""
+    """Pixels per side of a cell of a photograph whose views are `crop` pixels wide."""
     closest = min(math.sqrt(AREA[0] * RATIO[0] * height * width), height, width)  # short side of the smallest crop
     return max(1, int(closest / crop))
 
 
 def draw_factor(height: int, width: int) -> int:
-    """How many times the usual draws a photograph gets: a crop covers little of an extreme format."""
+    """How many times the usual draws a photograph gets: a crop covers little of a very long one."""
     return min(MOST_FACTOR, max(1, round(max(height, width) / min(height, width) / RATIO[1])))
 
 
-def add_cells(photo: Photo, noise: NDArray[np.int8], cell: int) -> Photo:
-    """The protected photograph: int8 noise (3, h, w) in grey levels, one value a cell, added and clipped to 0..255."""
+def add_cells(photo: Photo, noise: NDArray[np.int8], cell: int, band_pixels: int = BAND_PIXELS) -> Photo:
+    """The protected photograph: int8 noise (3, h, w) in grey levels, one value per cell, added and clipped to 0..255.
+
+    About `band_pixels` are computed at once, so that large photographs need little memory besides the result.
+    """
     height, width = photo.shape[:2]
     out = np.empty_like(photo)
-    rows = max(1, BAND_PIXELS // (width * cell)) * cell
+    rows = max(1, band_pixels // (width * cell)) * cell
     planes = noise.transpose(1, 2, 0)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
@@ -83,8 +89,9 @@ class PhotoNoise:
     """Noise for photographs by a trained network. `config` is that of the final noise; views are `crop` pixels wide."""
 
     runtime: Runtime
-    model: nn.Module
+    network: FoldedNetwork
     config: ProtectConfig
+    part_cells: int | None = None  # that are crafted together; None for what suits the device
 
     @functools.cached_property
     def _families(self) -> Families:
@@ -99,14 +106,15 @@ class PhotoNoise:
 
     def _parts(self, photos: Sequence[Photo]) -> Iterator[list[int]]:
         """Numbers of photographs that fit into the memory together."""
+        most = self.part_cells or PART_CELLS.get(self.runtime.device.type, 1 << 24)
         part, cells = list[int](), 0
         for number, photo in enumerate(photos):
             height, width = photo.shape[:2]
-            of_it = height * width // cell_side(height, width, self.config.crop) ** 2
-            if part and cells + of_it > PART_CELLS.get(self.runtime.device.type, 1 << 24):
+            added = height * width // cell_side(height, width, self.config.crop) ** 2
+            if part and cells + added > most:
                 yield part
                 part, cells = [], 0
-            part, cells = [*part, number], cells + of_it
+            part, cells = [*part, number], cells + added
         if part:
             yield part
 
@@ -119,9 +127,9 @@ class PhotoNoise:
         small = [means(photo, cell) for photo, cell in zip(photos, cells, strict=True)]
         groups, x = self._arrange(small, config, *where)
         labels = torch.cat([labels[group.numbers] for group in groups]).to(device)
-        frozen, steps = self.runtime.frozen(self.model), iter(range(config.steps_u))
+        steps = iter(range(config.steps_u))
         delta = pgd(
-            lambda delta: self._gradient(frozen, groups, x + delta, labels, next(steps), generator),
+            lambda delta: self._gradient(groups, x + delta, labels, next(steps), generator),
             x,
             self._grey(groups, uniform(x, config.rho_u, generator)),
             rho=config.rho_u,
@@ -130,11 +138,11 @@ class PhotoNoise:
             direction="minimise",
         )
         levels = to_levels(delta, config.rho_u).cpu()
-        found = {}
+        by_number = {}
         for group in groups:
             for place, noise in zip(group.numbers, group.of(levels), strict=True):
-                found[numbers[place]] = noise.numpy(), cells[place]
-        return found
+                by_number[numbers[place]] = noise.numpy(), cells[place]
+        return by_number
 
     def _arrange(self, small: list[Photo], config: ProtectConfig, *where: str | int) -> tuple[list[ShapeGroup], Tensor]:
         """Groups of equal shape, and all their cells in one float tensor, in [0, 1]."""
@@ -163,26 +171,26 @@ class PhotoNoise:
         return even_boxes(np.array([size] * count, np.int64), draws, random)
 
     def _gradient(
-        self, frozen: Frozen, groups: list[ShapeGroup], x: Tensor, labels: Tensor, step: int, generator: torch.Generator
+        self, groups: list[ShapeGroup], x: Tensor, labels: Tensor, step: int, generator: torch.Generator
     ) -> Tensor:
         """The gradient at all cells of the loss at perturbed views, summed over the draws of this step."""
-        within, total = inner(self.config.noise_step, self.config), torch.zeros_like(x)
+        total = torch.zeros_like(x)
         pictures = [group.of(x) for group in groups]
         if self.config.jpeg_safe:
             jpeg = Jpeg(self.config.quality, "4:2:0")
             coded = [jpeg.apply(picture) for picture in pictures]
             pictures = [decoded for decoded, _ in coded]
-        wanted = torch.split(labels, [len(group.numbers) for group in groups])
+        group_labels = torch.split(labels, [len(group.numbers) for group in groups])
         draws = [self._draws(group) for group in groups]
         each = sum(len(group.numbers) * self.config.crop * 4 * sum(group.size) for group in groups)
-        together = max(1, min(self.runtime.fold, FOLD_VALUES.get(x.device.type, 1 << 28) // each))
+        together = max(1, min(self.runtime.draws_together, FOLD_VALUES.get(x.device.type, 1 << 28) // each))
         for first in range(0, max(draws), together):
             fold = range(first, first + together)
             crops = [(n, self._view(groups[n], step, j)) for n, most in enumerate(draws) for j in fold if j < most]
             seen = torch.cat([resample(pictures[n], view) for n, view in crops])
             params = self._families.draw(seen, generator)
-            through, of_them = self._families.apply(seen, params), torch.cat([wanted[n] for n, _ in crops])
-            gradient = self._families.adjoint(_seen_gradient(frozen, through, of_them, within, generator), params)
+            mapped, targets = self._families.apply(seen, params), torch.cat([group_labels[n] for n, _ in crops])
+            gradient = self._families.adjoint(self._seen_gradient(mapped, targets, generator), params)
             parts = torch.split(gradient, [len(groups[n].numbers) for n, _ in crops])
             for (n, view), part in zip(crops, parts, strict=True):
                 groups[n].of(total).add_(restore(part, view))
@@ -190,6 +198,13 @@ class PhotoNoise:
             for group, (_, saved) in zip(groups, coded, strict=True):
                 group.of(total).copy_(jpeg.adjoint(group.of(total), saved))
         return self._grey(groups, total)
+
+    def _seen_gradient(self, seen: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        perturbation = inner_perturbation(self.config.noise_step, self.config)
+        start = perturbation.start(seen, generator)
+        perturbed = seen + perturbation.ascend(self.network, seen, labels, start)
+        gradient = self.network.gradient(perturbed.clamp(0, 1), labels)
+        return gradient * ((perturbed >= 0) & (perturbed <= 1))  # clipped pixels have none
 
     def _draws(self, group: ShapeGroup) -> int:
         return group.boxes.shape[1] // self.config.steps_u
@@ -201,20 +216,12 @@ class PhotoNoise:
 
     @staticmethod
     def _grey(groups: list[ShapeGroup], flat: Tensor) -> Tensor:
-        """`flat`, the same in all channels of the photographs whose noise shall stay grey."""
+        """`flat`, the same in all channels of the photographs whose noise has to stay grey."""
         for group in groups:
             if group.grey.any():
-                of_it = group.of(flat)
-                of_it.copy_(torch.where(group.grey, of_it.mean(1, keepdim=True), of_it))
+                images = group.of(flat)
+                images.copy_(torch.where(group.grey, images.mean(1, keepdim=True), images))
         return flat
-
-
-def _seen_gradient(
-    frozen: Frozen, seen: Tensor, labels: Tensor, within: InnerPerturbation, generator: torch.Generator
-) -> Tensor:
-    perturbed = seen + within.ascend(frozen, seen, labels, within.start(seen, generator))
-    gradient = frozen.gradient(perturbed.clamp(0, 1), labels)
-    return gradient * ((perturbed >= 0) & (perturbed <= 1))  # clipped pixels have none
 
 
 def means(photo: Photo, cell: int) -> Photo:

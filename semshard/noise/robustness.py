@@ -8,88 +8,80 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..engine import Runtime
+from ..engine import FoldedNetwork, Runtime
 from ..settings import ProtectConfig
-from .adversary import InnerPerturbation, inner
-from .craft import craft
+from .adversary import InnerPerturbation, inner_perturbation
+from .craft import NoiseCrafter
 from .views import View, noise_view
 
 BATCH = 250
 
+Change = Callable[[Tensor, Tensor, torch.Generator], Tensor]  # of images x by labels: x′, from a random stream
 
-def of_surrogate(
-    runtime: Runtime, model: nn.Module, images: Tensor, labels: Tensor, view: View, config: ProtectConfig, seed: int
-) -> float:
+
+@dataclass(frozen=True)
+class AdversarialLoss:
+    """The cross-entropy of f(t(x) + δᵃ): `draws` views t of an image, each with a δᵃ found by PGD."""
+
+    runtime: Runtime
+    network: FoldedNetwork
+    view: View
+    perturbation: InnerPerturbation
+    draws: int
+    seed: int = 0
+
+    def mean(self, images: Tensor, labels: Tensor, change: Change = lambda x, labels, generator: x) -> float:
+        """The mean over uint8 images (N, 3, H, W) with int64 labels (N,), each changed by `change` before."""
+        total, device = 0.0, self.runtime.device
+        for at in range(0, len(labels), BATCH):
+            generator = self.runtime.generator(self.seed, "robustness", at)
+            x, y = images[at : at + BATCH].to(device).float() / 255, labels[at : at + BATCH].to(device)
+            total += self.sum(change(x, y, generator), y, generator)
+        return total / len(labels)
+
+    def sum(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
+        """The sum over a batch of float images (N, 3, H, W) in [0, 1], the mean over the draws."""
+        total = torch.zeros((), device=images.device)
+        for _ in range(self.draws):
+            seen = self.view.apply(images, self.view.draw(images, generator))
+            start = self.perturbation.start(seen, generator)
+            delta = self.perturbation.ascend(self.network, seen, labels, start)
+            with torch.no_grad():
+                total += F.cross_entropy(self.network(seen + delta), labels, reduction="sum")
+        return float(total) / self.draws
+
+
+@dataclass(frozen=True)
+class SurrogateRobustness:
     """R_θ = −max_{δᵃ} min_{δᵘ} of the mean loss of f_θ(t(x + δᵘ) + δᵃ) (Eq. 8), the network θ fixed.
 
-    uint8 images (N, 3, H, W), int64 labels (N,). δᵘ is found as the final noise of REM (Eq. 7), within `config`.
+    δᵘ is found as the final noise of REM (Eq. 7), within `config`.
     """
-    against = dataclasses.replace(config, method="cell", noise_step="pgd").final()
 
-    def crafted(x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        return x + craft(runtime, model, x, y, noise_view(view, against), against, generator)
+    runtime: Runtime
+    network: FoldedNetwork
+    view: View
+    config: ProtectConfig
+    seed: int
 
-    within = inner("pgd", config)
-    return -mean_loss(runtime, model, images, labels, view, within, config.draws, seed, crafted)
+    def __call__(self, images: Tensor, labels: Tensor) -> float:
+        """Of uint8 images (N, 3, H, W) with int64 labels (N,)."""
+        rem = dataclasses.replace(self.config, method="cell", noise_step="pgd").final()
+        crafter = NoiseCrafter(self.network, noise_view(self.view, rem), rem, self.runtime.draws_together)
+        adversary, draws = inner_perturbation("pgd", self.config), self.config.draws
+        loss = AdversarialLoss(self.runtime, self.network, self.view, adversary, draws, self.seed)
+        return -loss.mean(images, labels, lambda x, y, generator: x + crafter(x, y, generator))
 
 
-def of_noise(
-    runtime: Runtime,
-    model: nn.Module,
-    protected: Tensor,
-    labels: Tensor,
-    view: View,
-    within: InnerPerturbation,
-    draws: int,
-    seed: int,
-) -> float:
+def noise_robustness(loss: AdversarialLoss, protected: Tensor, labels: Tensor) -> float:
     """R_δᵘ = −max_{δᵃ} min_θ of the mean loss of f_θ(t(x + δᵘ) + δᵃ) (Eq. 9), the noise δᵘ fixed.
 
-    `model` is a network trained adversarially on the uint8 images with the noise, `protected` (N, 3, H, W).
+    The network of `loss` was trained adversarially on the uint8 images with the noise, `protected` (N, 3, H, W).
     """
-    return -mean_loss(runtime, model, protected, labels, view, within, draws, seed, lambda x, y, generator: x)
-
-
-def mean_loss(
-    runtime: Runtime,
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    view: View,
-    within: InnerPerturbation,
-    draws: int,
-    seed: int,
-    change: Callable[[Tensor, Tensor, torch.Generator], Tensor],
-) -> float:
-    """The mean cross-entropy of f(t(x′) + δᵃ) over uint8 images, x′ = `change`(x, labels, random stream)."""
-    total = 0.0
-    for at in range(0, len(labels), BATCH):
-        generator = runtime.generator(seed, "robustness", at)
-        x, y = images[at : at + BATCH].to(runtime.device).float() / 255, labels[at : at + BATCH].to(runtime.device)
-        total += adversarial_loss(runtime, model, change(x, y, generator), y, view, within, draws, generator)
-    return total / len(labels)
-
-
-def adversarial_loss(
-    runtime: Runtime,
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    view: View,
-    within: InnerPerturbation,
-    draws: int,
-    generator: torch.Generator,
-) -> float:
-    """The cross-entropy, summed over the batch, of f(t(x) + δᵃ), the mean of `draws` views t with a PGD δᵃ each."""
-    frozen, total = runtime.frozen(model), torch.zeros((), device=images.device)
-    for _ in range(draws):
-        seen = view.apply(images, view.draw(images, generator))
-        delta = within.ascend(frozen, seen, labels, within.start(seen, generator))
-        with torch.no_grad():
-            total += F.cross_entropy(frozen(seen + delta), labels, reduction="sum")
-    return float(total) / draws
+    return -loss.mean(protected, labels)

@@ -1,23 +1,24 @@
-"""Training the surrogate, the noise generator (Algorithm 1)."""
+"""Training the surrogate, the network that the noise is crafted with (Algorithm 1)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ..engine import Runtime, batch_numbers, deterministic, set_learning_rate, sgd
-from ..engine.checkpoint import Checkpoint, restore, round_state, snapshot
+from ..engine import Autosave, Checkpoint, Runtime, TrainableNetwork, TrainingLoop, batch_numbers, sgd
 from ..models import build
 from ..settings import ProtectConfig, Size
 from ..threads import ahead
-from .adversary import inner, model_step
+from .adversary import ModelStep, inner_perturbation
 from .ball import to_levels
-from .craft import add, craft, grey_images
+from .craft import NoiseCrafter, add, grey_images
 from .views import View, make_view, noise_view
+
+Batch = tuple[Tensor, Tensor, Tensor | None]
 
 
 class Batches(Protocol):
@@ -27,7 +28,7 @@ class Batches(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor | None]: ...
+    def batch(self, numbers: Tensor) -> Batch: ...
 
 
 def new_surrogate(config: ProtectConfig, classes: int, size: Size, runtime: Runtime) -> nn.Module:
@@ -36,59 +37,57 @@ def new_surrogate(config: ProtectConfig, classes: int, size: Size, runtime: Runt
     return runtime.place(build(config.network, classes, seen, config.seed))
 
 
-def train_surrogate(
-    runtime: Runtime,
-    model: nn.Module,
-    data: Batches,
-    view: View,
-    config: ProtectConfig,
-    *,
-    begin: Checkpoint | None = None,
-    until: int | None = None,
-    after_step: Callable[[int, Tensor, Callable[[], Checkpoint]], None] = lambda step, loss, snapshot: None,
-) -> nn.Module:
-    """Train `model` in place for `config.steps` steps (or `until` that many are done) and return it.
+@dataclass(frozen=True)
+class SurrogateTraining:
+    """The loop of Algorithm 1 for one network, its views and its settings."""
 
-    `after_step(steps done, loss, snapshot)` is called after every step, the loss still on the device; `snapshot()`
-    gives a checkpoint to begin from, which leads to the same weights as an uninterrupted training, bit for bit on the
-    same machine.
-    """
-    optimiser = sgd(model, config)
-    begin = begin or Checkpoint()
-    restore(model, optimiser, begin)
-    model.train()
-    with deterministic():
-        steps = range(begin.step, until or config.steps)
-        batches = (data.batch(batch_numbers(len(data), config.batch, config.seed, step)) for step in steps)
-        for step, (images, labels, sizes) in zip(steps, ahead(batches), strict=True):
-            set_learning_rate(optimiser, config, step)
-            loss = surrogate_step(runtime, model, optimiser, images, labels, view.on(sizes), config, step)
-            round_state(model, optimiser, config, step + 1)
-            after_step(step + 1, loss, partial(snapshot, model, optimiser, step + 1))
-    return model
+    network: TrainableNetwork
+    view: View
+    config: ProtectConfig
 
+    @classmethod
+    def of(cls, runtime: Runtime, model: nn.Module, view: View, config: ProtectConfig) -> SurrogateTraining:
+        """The training of `model`, in training mode from here on."""
+        return cls(TrainableNetwork(runtime, model.train(), sgd(model, config)), view, config)
 
-def surrogate_step(
-    runtime: Runtime,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    images: Tensor,
-    labels: Tensor,
-    view: View,
-    config: ProtectConfig,
-    step: int,
-) -> Tensor:
-    """One pass of Algorithm 1's loop over a uint8 minibatch; returns the loss of the model step."""
-    generator, config = runtime.generator(config.seed, "surrogate", step), config.at_warmup_step(step)
-    images, labels = images.to(runtime.device), labels.to(runtime.device)
-    if config.method != "tap":  # whose network learns from clean images
-        labels = shuffle_labels(labels, config.label_noise, generator)
-        x = images.float() / 255
-        grey = grey_images(x) if config.grey == "keep" else None
-        delta_u = craft(runtime, model, x, labels, noise_view(view, config), config, generator, grey)  # lines 2–9
-        images = add(images, to_levels(delta_u, config.rho_u))
-    within = inner(config.model_step, config)
-    return model_step(runtime, model, optimiser, images.float() / 255, labels, view, within, generator)  # lines 10–12
+    def run(
+        self,
+        data: Batches,
+        *,
+        begin: Checkpoint | None = None,
+        until: int | None = None,
+        after_step: Callable[[int, Tensor], None] = lambda done, loss: None,
+        autosave: Autosave | None = None,
+    ) -> nn.Module:
+        """Train the model in place for `config.steps` steps (or until that many are done) and return it.
+
+        `after_step(steps done, loss)` is called after every step, the loss still on the device.
+        """
+        config = self.config
+
+        def batches(steps: range) -> Iterator[Batch]:
+            return ahead(data.batch(batch_numbers(len(data), config.batch, config.seed, step)) for step in steps)
+
+        def step(number: int, batch: Batch) -> Tensor:
+            return self.step(number, *batch)
+
+        loop = TrainingLoop(self.network, config, batches, step, after_step, autosave)
+        loop.run(begin or Checkpoint(), until)
+        return self.network.model
+
+    def step(self, number: int, images: Tensor, labels: Tensor, sizes: Tensor | None = None) -> Tensor:
+        """One pass of the loop over a uint8 minibatch; returns the loss of the model step."""
+        runtime, config = self.network.runtime, self.config.at_warmup_step(number)
+        generator, view = runtime.generator(config.seed, "surrogate", number), self.view.on(sizes)
+        images, labels = images.to(runtime.device), labels.to(runtime.device)
+        if config.method != "tap":  # whose network learns from clean images
+            labels = shuffle_labels(labels, config.label_noise, generator)
+            x = images.float() / 255
+            grey = grey_images(x) if config.grey == "keep" else None
+            crafter = NoiseCrafter(self.network.folded, noise_view(view, config), config, runtime.draws_together)
+            images = add(images, to_levels(crafter(x, labels, generator, grey), config.rho_u))  # lines 2–9
+        model_step = ModelStep(self.network, view, inner_perturbation(config.model_step, config))
+        return model_step(images.float() / 255, labels, generator)  # lines 10–12
 
 
 def shuffle_labels(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:

@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
-from ..engine import Runtime, make_runtime, sgd
-from ..engine.schedule import batch_numbers
+from ..engine import Runtime, batch_numbers
 from ..measuring.timing import medians
-from ..noise import new_surrogate, surrogate_step
+from ..noise import SurrogateTraining, new_surrogate
 from ..noise.views import make_view
-from ..progress import Progress, remarks, silent
+from ..progress import Progress, silent
 from ..settings import ProtectConfig, to_json
 from ..shards import ShardWriter
-from ..sources import SourceOptions, open_source, scan, with_groups
+from ..sources import Collection, Source, SourceOptions, scan, with_groups
 from ..sources.collection import SQUASHED
 from ..sources.decode import decoding_of
-from .pipeline import batches, craft_batch, encode_pieces, load_batch
-from .protect import noise_of
-from .request import GROUPS, Request, begin_config
+from .noise import noise_of
+from .pipeline import Recipe, batches, craft_batch, encode_batches, load_batch
+from .request import GROUPS, Request
 from .resume import fields_of, refuse_nesting
 from .training_images import TrainingImages
 
@@ -69,68 +69,99 @@ def plan(
     Reads an evenly spread sample of the inputs, takes a few surrogate steps and crafts a batch or two. Raises as
     `protect` does, as far as the sample shows it.
     """
-    request = Request(preset, surrogate, False, max_rejects, settings, options or SourceOptions(), progress)
-    opened = open_source(source, request.options)
+    request = Request(
+        source, preset, surrogate, max_rejects=max_rejects, device=device, options=options or SourceOptions(),
+        progress=progress, settings=settings,
+    )  # fmt: skip
+    opened = request.open()
     refuse_nesting(opened, Path(out))
-    runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
-    inputs = len(opened)
-    numbers = np.unique(np.linspace(0, inputs - 1, min(inputs, _SAMPLE)).astype(np.int64))
+    runtime = request.runtime()
     start = time.perf_counter()
-    pictures = request.pictures()
-    collection = scan(opened, decoding_of(pictures), pictures["resolution"], numbers.tolist())
-    if not opened.classes:  # as good as any groups to take the time with
-        groups = pictures["groups"] or GROUPS
-        with_groups(collection, {n: n % groups for n in numbers.tolist()}, tuple(map(str, range(groups))))
-    scan_seconds = (time.perf_counter() - start) / len(numbers) * inputs
-    config = begin_config(request, collection.size, runtime)
+    numbers, collection = _scan_sample(opened, request)
+    scan_seconds = (time.perf_counter() - start) / len(numbers) * len(opened)
+    config = request.config(collection.size, runtime)
     usable = np.setdiff1d(numbers, np.fromiter(collection.rejects, np.int64, len(collection.rejects)))
-    images = round(inputs * len(usable) / len(numbers))
-
-    model = new_surrogate(config, len(collection.classes), collection.size, runtime) if config.has_surrogate else None
-    noise = noise_of(runtime, collection, config, model)
-    part = next(batches(collection, config, usable))
-    fields = fields_of(config, opened)
-    with tempfile.TemporaryDirectory() as folder:
-
-        def craft() -> int:
-            batch = craft_batch(noise, load_batch(collection, part, 0, 0))
-            with ShardWriter(Path(folder), 0) as writer:
-                for piece in encode_pieces(iter([batch]), collection.classes, fields, config.quality):
-                    writer.add(piece.samples)
-            return writer.stats.bytes
-
-        side = 0 if collection.size else SQUASHED * config.crop
-        actions: dict[str, Callable[[], object]] = {"craft": craft}
-        if model is not None and not surrogate:
-            actions["surrogate"] = _step(runtime, model, TrainingImages(collection, usable, side), config)
-        times = medians(actions, _REPEATS, runtime.device)
-        seconds = {
-            "scan": round(scan_seconds, 1),
-            "surrogate": round(times.get("surrogate", 0.0) * config.steps, 1),
-            "craft": round(times["craft"] / len(part) * images, 1),
-        }
-        bytes_each = craft() / len(part)
+    images = round(len(opened) * len(usable) / len(numbers))
+    measured = _Trial(runtime, collection, config, usable).measure(with_surrogate=not surrogate)
     return Plan(
-        inputs=inputs,
+        inputs=len(opened),
         images=images,
         classes=len(collection.classes),
         width=(collection.size or (0, 0))[1],
         height=(collection.size or (0, 0))[0],
         shards=len(opened.shards) if opened.shards else -(-images // config.shard_size),
-        bytes=round(bytes_each * images),
-        seconds=seconds,
+        bytes=round(measured.bytes * images),
+        seconds={
+            "scan": round(scan_seconds, 1),
+            "surrogate": round(measured.step * config.steps, 1),
+            "craft": round(measured.craft * images, 1),
+        },
         settings=to_json(config),
         out=str(out),
     )
 
 
-def _step(runtime: Runtime, model: nn.Module, data: TrainingImages, config: ProtectConfig) -> Callable[[], object]:
-    """A step of the surrogate's training."""
-    view, _ = make_view(config, data.collection.size)
-    optimiser = sgd(model, config)
+def _scan_sample(source: Source, request: Request) -> tuple[NDArray[np.int64], Collection]:
+    """Evenly spread inputs, and what a scan of them finds."""
+    numbers = np.unique(np.linspace(0, len(source) - 1, min(len(source), _SAMPLE)).astype(np.int64))
+    pictures = request.pictures()
+    collection = scan(source, decoding_of(pictures), pictures["resolution"], numbers.tolist())
+    if not source.classes:  # as good as any groups to measure the time with
+        groups = pictures["groups"] or GROUPS
+        with_groups(collection, {n: n % groups for n in numbers.tolist()}, tuple(map(str, range(groups))))
+    return numbers, collection
 
-    def step() -> None:
-        images, labels, sizes = data.batch(batch_numbers(len(data), config.batch, config.seed, 0))
-        surrogate_step(runtime, model, optimiser, images, labels, view.on(sizes), config, 0)
 
-    return step
+@dataclass(frozen=True)
+class _Measured:
+    step: float  # seconds of a training step; 0 where no surrogate is trained
+    craft: float  # seconds per image, encoded and written
+    bytes: float  # per image
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A few steps of a run on a sample of its images, `usable`."""
+
+    runtime: Runtime
+    collection: Collection
+    config: ProtectConfig
+    usable: NDArray[np.int64]
+
+    def measure(self, with_surrogate: bool) -> _Measured:
+        collection, config, runtime = self.collection, self.config, self.runtime
+        model = (
+            new_surrogate(config, len(collection.classes), collection.size, runtime) if config.has_surrogate else None
+        )
+        part = next(batches(collection, config, self.usable))
+        with tempfile.TemporaryDirectory() as folder:
+            craft = self._crafting(model, part, Path(folder))
+            actions: dict[str, Callable[[], object]] = {"craft": craft}
+            if model is not None and with_surrogate:
+                actions["surrogate"] = self._training(model)
+            times = medians(actions, _REPEATS, runtime.device)
+            return _Measured(times.get("surrogate", 0.0), times["craft"] / len(part), craft() / len(part))
+
+    def _crafting(self, model: nn.Module | None, part: NDArray[np.int64], folder: Path) -> Callable[[], int]:
+        """Crafts, encodes and writes a batch; returns the bytes."""
+        collection, config = self.collection, self.config
+        noise = noise_of(self.runtime, collection, config, model)
+        recipe = Recipe(collection.classes, fields_of(config, collection.source), config.quality)
+
+        def craft() -> int:
+            batch = craft_batch(noise, load_batch(collection, part, 0, 0))
+            with ShardWriter(folder, 0) as writer:
+                for chunk in encode_batches(iter([batch]), recipe):
+                    writer.add(chunk.samples)
+            return writer.stats.bytes
+
+        return craft
+
+    def _training(self, model: nn.Module) -> Callable[[], object]:
+        """A step of the surrogate's training."""
+        config, collection = self.config, self.collection
+        side = 0 if collection.size else SQUASHED * config.crop
+        data = TrainingImages(collection, self.usable, side)
+        training = SurrogateTraining.of(self.runtime, model, make_view(config, collection.size)[0], config)
+        numbers = batch_numbers(len(data), config.batch, config.seed, 0)
+        return lambda: training.step(0, *data.batch(numbers))

@@ -1,11 +1,15 @@
-"""From a scanned collection to finished shards: load, craft, encode, write."""
+"""The pipeline of protect: load → craft → encode → write, shard by shard.
+
+A thread reads ahead, the device crafts in the calling thread, and behind it threads encode and write, in the order of
+the plan.
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,31 +18,20 @@ from torch import Tensor
 
 from ..noise import add
 from ..noise.methods import Noise
-from ..progress import Event, Progress
+from ..progress import Event
 from ..settings import ProtectConfig
-from ..shards import Encoded, Extra, Fields, LedgerRow, ShardWriter, done_stats, encode, mark_done
+from ..shards import Encoded, Extra, Fields, LedgerRow, SampleBatch, ShardWriter, done_stats, encode, mark_done
 from ..sources import Collection
 from ..sources.image_metadata import Metadata
 from ..threads import ahead, behind, ordered_map
-from .resume import Job
+from .resume import Run
 from .scan import limit_rejects
 from .training_images import labels_of
 
 Pixels = NDArray[np.uint8]
-
-
-PNG = Fields()
-
-
-PIECE_PIXELS = 1 << 15  # that a thread encodes at a time
-
-
-PIECE_BYTES = 1 << 29  # of photographs, clean and protected, that wait for a thread or are being encoded
-
-
-PIECES = 16  # a thread: work for as long as a finished shard takes to reach the disk
-
-
+CHUNK_PIXELS = 1 << 15  # that a thread encodes at a time
+CHUNK_BYTES = 1 << 29  # of photographs, clean and protected, that wait for a thread or are being encoded
+CHUNKS = 16  # per thread: work for as long as a finished shard takes to reach the disk
 BATCH_PIXELS = 1 << 25  # of photographs that are crafted together
 
 
@@ -59,31 +52,51 @@ class Batch:
     protected: Pixels | list[Pixels] | None = None
 
 
-def make_shards(
-    job: Job,
-    craft: Callable[[Batch], Batch],
-    plan: list[NDArray[np.int64]],
-    missing: list[int],
-    max_rejects: float,
-    progress: Progress,
-) -> None:
-    """Write the `missing` shards of a plan; `craft` puts the protected images into a batch."""
-    total = sum(len(plan[shard]) for shard in missing)
-    made = (done_stats(job.out, shard) for shard in sorted(set(range(len(plan))) - set(missing)))
-    done, rejected = 0, len(job.collection.rejects) + sum(stats.rejected for stats in made if stats)
-    limit_rejects(rejected, len(job.collection.source), max_rejects, f"; see {job.ledger.path}")
-    progress(Event("craft", done, total, "images"))
-    with behind(functools.partial(_write_shards, job)) as write:
-        for batch in ahead(_load(job.collection, job.config, plan, missing)):
-            write(craft(batch))
-            done, rejected = done + len(batch.inputs) + len(batch.rejects), rejected + len(batch.rejects)
-            limit_rejects(rejected, len(job.collection.source), max_rejects, "")
-            progress(Event("craft", done, total, "images"))
+Craft = Callable[[Batch], Batch]  # puts the protected images into a batch
 
 
-def _load(
-    collection: Collection, config: ProtectConfig, plan: list[NDArray[np.int64]], shards: list[int]
+def make_shards(run: Run, craft: Craft, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> None:
+    """Write the `missing` shards of a plan. Raises `TooManyRejects`."""
+    count = _Count(run, plan, missing)
+    clean = ahead(load_batches(run.collection, run.config, plan, missing))
+
+    def encode_and_write(protected: Iterator[Batch]) -> None:
+        write_shards(run, encode_batches(protected, recipe_of(run)))
+
+    with behind(encode_and_write) as hand_on:
+        for batch in clean:
+            hand_on(craft(batch))
+            count.add(batch)
+
+
+class _Count:
+    """How many images are done, and how many inputs turned out to be unusable."""
+
+    def __init__(self, run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> None:
+        self._run, self._done, self._total = run, 0, sum(len(plan[shard]) for shard in missing)
+        finished = (done_stats(run.out, shard) for shard in sorted(set(range(len(plan))) - set(missing)))
+        self._rejected = len(run.collection.rejects) + sum(stats.rejected for stats in finished if stats)
+        self._check(f"; see {run.ledger.path}")
+
+    def add(self, batch: Batch) -> None:
+        """Raises `TooManyRejects`."""
+        self._done += len(batch.inputs) + len(batch.rejects)
+        self._rejected += len(batch.rejects)
+        self._check()
+
+    def _check(self, where: str = "") -> None:
+        run = self._run
+        limit_rejects(self._rejected, len(run.collection.source), run.request.max_rejects, where)
+        run.request.progress(Event("craft", self._done, self._total, "images"))
+
+
+# --- load ---------------------------------------------------------------------------------------------------------
+
+
+def load_batches(
+    collection: Collection, config: ProtectConfig, plan: list[NDArray[np.int64]], shards: Sequence[int]
 ) -> Iterator[Batch]:
+    """The clean images of those shards, batch by batch; no batch crosses a shard."""
     for shard in shards:
         at = 0
         for numbers in batches(collection, config, plan[shard]):
@@ -97,11 +110,11 @@ def batches(collection: Collection, config: ProtectConfig, numbers: NDArray[np.i
     """The inputs of a shard cut into batches: by count, and of photographs by their pixels, too."""
     pixels = collection.sizes[numbers].astype(np.int64).prod(1)
     first, total = 0, 0
-    for place, of_it in enumerate(pixels.tolist()):
-        if place > first and (place - first == config.craft_batch or total + of_it > BATCH_PIXELS):
+    for place, size in enumerate(pixels.tolist()):
+        if place > first and (place - first == config.craft_batch or total + size > BATCH_PIXELS):
             yield numbers[first:place]
             first, total = place, 0
-        total += of_it
+        total += size
     if first < len(numbers):
         yield numbers[first:]
 
@@ -110,7 +123,7 @@ def load_batch(collection: Collection, numbers: NDArray[np.int64], shard: int, a
     """The inputs `numbers`, which stand at place `at` of a shard."""
     metadata, carried = dict[int, Metadata](), dict[int, dict[str, bytes]]()
 
-    def one(number: int) -> Pixels:
+    def read(number: int) -> Pixels:
         if collection.source.fields:
             carried[number] = collection.source.carried(number)
         if collection.decoding.keep_metadata == "none":
@@ -119,7 +132,7 @@ def load_batch(collection: Collection, numbers: NDArray[np.int64], shard: int, a
         metadata[number] = picture.metadata
         return picture.pixels
 
-    pixels, kept, rejects = collection.several_of(numbers, one)
+    pixels, kept, rejects = collection.several_of(numbers, read)
     places = [place for place, number in enumerate(numbers.tolist(), at) if number not in rejects]
     labels = labels_of(collection, kept)
     inputs = list(zip(places, kept.tolist(), labels.tolist(), strict=True))
@@ -130,8 +143,11 @@ def load_batch(collection: Collection, numbers: NDArray[np.int64], shard: int, a
     return Batch(shard, at, images, labels, inputs, rejects, extras)
 
 
+# --- craft --------------------------------------------------------------------------------------------------------
+
+
 def craft_batch(noise: Noise, batch: Batch) -> Batch:
-    """The batch with its protected images."""
+    """The batch with its protected images: noise within the budget, in grey levels, added to the pixels."""
     if not len(batch.images):
         return replace(batch, protected=batch.images)
     if isinstance(batch.images, list):
@@ -140,6 +156,23 @@ def craft_batch(noise: Noise, batch: Batch) -> Batch:
     planes = torch.from_numpy(np.ascontiguousarray(batch.images.transpose(0, 3, 1, 2)))
     delta = noise(planes, batch.labels, numbers, batch.shard, batch.at)
     return replace(batch, protected=np.ascontiguousarray(add(planes, delta).numpy().transpose(0, 2, 3, 1)))
+
+
+# --- encode -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How samples are written."""
+
+    classes: tuple[str, ...]
+    fields: Fields = field(default_factory=Fields)
+    quality: int = 95
+
+
+def recipe_of(run: Run) -> Recipe:
+    """That of a run."""
+    return Recipe(run.classes, run.fields, run.config.quality)
 
 
 @dataclass(frozen=True)
@@ -152,31 +185,25 @@ class EncodedChunk:
     rejects: dict[int, str]
 
 
-def encode_pieces(
-    batches: Iterator[Batch], classes: tuple[str, ...], fields: Fields = PNG, quality: int = 95
-) -> Iterator[EncodedChunk]:
+def encode_batches(batches: Iterator[Batch], recipe: Recipe) -> Iterator[EncodedChunk]:
     """The batches as encoded samples, in order, by a few threads."""
-    recipe = classes, fields, quality
-    return ordered_map(lambda piece: piece[1](), _pieces(batches, recipe), PIECES, lambda piece: piece[0], PIECE_BYTES)
+    return ordered_map(lambda work: work[1](), _chunks(batches, recipe), CHUNKS, lambda work: work[0], CHUNK_BYTES)
 
 
-Recipe = tuple[tuple[str, ...], Fields, int]
-
-
-def _pieces(batches: Iterator[Batch], recipe: Recipe) -> Iterator[tuple[int, Callable[[], EncodedChunk]]]:
-    """What is to be encoded, and the bytes of photographs that it holds on to."""
+def _chunks(batches: Iterator[Batch], recipe: Recipe) -> Iterator[tuple[int, Callable[[], EncodedChunk]]]:
+    """What is to be encoded, and the bytes of photographs that it keeps in memory."""
     for batch in batches:
         if batch.rejects or not len(batch.images):
             yield 0, functools.partial(EncodedChunk, batch.shard, [], (), batch.rejects)
         whole = not isinstance(batch.images, list)
-        each = max(1, PIECE_PIXELS // (batch.images[0].size // 3)) if whole and len(batch.images) else 1
+        each = max(1, CHUNK_PIXELS // (batch.images[0].size // 3)) if whole and len(batch.images) else 1
         for first in range(0, len(batch.images), each):
-            held = 0 if whole else 2 * batch.images[first].nbytes
+            size = 0 if whole else 2 * batch.images[first].nbytes
             which = range(first, min(first + each, len(batch.images)))
-            yield held, functools.partial(_encode_piece, batch, which, recipe)
+            yield size, functools.partial(_encode_chunk, batch, which, recipe)
 
 
-def _encode_piece(batch: Batch, which: range, recipe: Recipe) -> EncodedChunk:
+def _encode_chunk(batch: Batch, which: range, recipe: Recipe) -> EncodedChunk:
     assert batch.protected is not None
     here = slice(which.start, which.stop)
     places, numbers, labels = zip(*batch.inputs[here], strict=True)
@@ -184,25 +211,28 @@ def _encode_piece(batch: Batch, which: range, recipe: Recipe) -> EncodedChunk:
         images[which.start][None] if isinstance(images, list) else images[here]
         for images in (batch.images, batch.protected)
     )
-    classes, fields, quality = recipe
     extras = batch.extras[here] if batch.extras else None
-    samples = encode(batch.shard, places, clean, protected, labels, classes, fields, quality, extras)
-    return EncodedChunk(batch.shard, samples, numbers, {})
+    samples = SampleBatch(batch.shard, places, labels, clean, protected, extras)
+    encoded = encode(samples, recipe.classes, recipe.fields, recipe.quality)
+    return EncodedChunk(batch.shard, encoded, numbers, {})
 
 
-def _write_shards(job: Job, batches: Iterator[Batch]) -> None:
-    pieces_of_all = encode_pieces(batches, job.classes, job.fields, job.config.quality)
-    for shard, pieces in itertools.groupby(pieces_of_all, lambda piece: piece.shard):
+# --- write --------------------------------------------------------------------------------------------------------
+
+
+def write_shards(run: Run, chunks: Iterator[EncodedChunk]) -> None:
+    """The chunks as tar, parquet and ledger rows; a shard's stats file is written last and marks it as done."""
+    for shard, of_shard in itertools.groupby(chunks, lambda chunk: chunk.shard):
         rows: list[LedgerRow] = []
-        with ShardWriter(job.out, shard) as writer:
-            for piece in pieces:
-                writer.add(piece.samples)
-                for number, sample in zip(piece.numbers, piece.samples, strict=True):
-                    rows.append(_row(job.collection, number, key=sample.key))
-                rows += [_row(job.collection, number, reason=reason) for number, reason in piece.rejects.items()]
-                writer.rejected += len(piece.rejects)
-        job.ledger.write_shard(shard, rows)
-        mark_done(job.out, writer.stats)
+        with ShardWriter(run.out, shard) as writer:
+            for chunk in of_shard:
+                writer.add(chunk.samples)
+                for number, sample in zip(chunk.numbers, chunk.samples, strict=True):
+                    rows.append(_row(run.collection, number, key=sample.key))
+                rows += [_row(run.collection, number, reason=reason) for number, reason in chunk.rejects.items()]
+                writer.rejected += len(chunk.rejects)
+        run.ledger.write_shard(shard, rows)
+        mark_done(run.out, writer.stats)
 
 
 def _row(collection: Collection, number: int, key: str | None = None, reason: str | None = None) -> LedgerRow:

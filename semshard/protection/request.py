@@ -1,110 +1,114 @@
-"""What the caller of protect or train asked for, and the settings that follow from it."""
+"""What the caller of protect, train or plan asked for, and the settings that follow from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..engine import Runtime, choose_preset
-from ..engine.weights import load_tensors
+from ..engine import Runtime, choose_preset, load_tensors, make_runtime
 from ..errors import SettingError
 from ..noise.views import make_view
-from ..progress import Progress
-from ..settings import CELL_SETTINGS, PICTURES, ProtectConfig, Size, coerce, protect_config, to_json
-from ..sources import AUTO, Source, SourceOptions
+from ..progress import Progress, remarks, silent
+from ..settings import CELL_SETTINGS, PICTURES, TRAINED_WITH, ProtectConfig, Size, coerce, protect_config, to_json
+from ..sources import AUTO, Source, SourceOptions, open_source
 from ..sources.decode import decoding_of
-
-TRAINED_WITH = (
-    "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "label_noise", "warm_up", "round_every",
-    "draws", "steps_u", "alpha_u", "rho_a", "steps_a", "alpha_a", "rho_r", "views", "pad", "crop", "jpeg_safe",
-    "quality", "method", "noise_step", "model_step", "noise_views",
-)  # fmt: skip
-
-
-_ALWAYS = {"label_noise": 0.0, "warm_up": 0.0, "round_every": 0}  # of surrogates trained before these were settings
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the caller asked for, besides source and output."""
-
-    preset: str
-    surrogate: str | Path | None
-    overwrite: bool
-    max_rejects: float
-    settings: Mapping[str, Any]
-    options: SourceOptions
-    progress: Progress
-
-    def pictures(self) -> dict[str, Any]:
-        """The settings of how pictures are read and written, those not given as they are by default."""
-        return PICTURES | coerce(
-            ProtectConfig, {name: self.settings[name] for name in PICTURES if name in self.settings}
-        )
-
 
 GROUPS = 10  # that --labels auto makes where --groups is not given
 
 
-def check_settings(request: Request, runtime: Runtime) -> None:
-    """Raise `SettingError` for settings that are impossible whatever the size of the images, before the long scan."""
-    problem, quiet = None, replace(runtime, remark=lambda sentence: None)
-    for size in ((32, 32), (256, 256)):
-        try:
-            begin_config(request, size, quiet)
-        except SettingError as error:
-            problem = problem or error
-        else:
-            return
-    if problem:
-        raise problem
+@dataclass(frozen=True)
+class Request:
+    """The arguments of the caller, besides the output; `settings` are the fields of `ProtectConfig` that were given."""
+
+    source: str | Path
+    preset: str = "auto"
+    surrogate: str | Path | None = None
+    overwrite: bool = False
+    max_rejects: float = 0.01
+    device: str = "auto"
+    checkpoint_seconds: float = 20
+    options: SourceOptions = field(default_factory=SourceOptions)
+    progress: Progress = silent
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def open(self) -> Source:
+        """The source, its files listed. Raises `SourceError`."""
+        return open_source(self.source, self.options)
+
+    def runtime(self) -> Runtime:
+        """The device and the precision. Raises `SettingError` where the device does not exist."""
+        return make_runtime(self.device, str(self.settings.get("precision", "auto")), remarks(self.progress))
+
+    def pictures(self) -> dict[str, Any]:
+        """The settings of how pictures are read and written; those that were not given have their defaults."""
+        given = {name: self.settings[name] for name in PICTURES if name in self.settings}
+        return PICTURES | coerce(ProtectConfig, given)
+
+    def check(self, source: Source, runtime: Runtime) -> None:
+        """Raise `SettingError`, before the long scan, for settings that are impossible whatever the size of the images,
+        and for a surrogate that was trained for other classes.
+        """
+        self._check_settings(runtime)
+        if self.surrogate and source.classes:
+            known, classes = load_tensors(Path(self.surrogate))[1].get("classes"), list(source.classes)
+            if known != classes:
+                raise SettingError(
+                    f"{self.surrogate} was trained for classes {in_short(known)}, here it is {in_short(classes)}"
+                )
+
+    def _check_settings(self, runtime: Runtime) -> None:
+        problem, quiet = None, replace(runtime, remark=lambda sentence: None)
+        for size in ((32, 32), (256, 256)):
+            try:
+                self.config(size, quiet)
+            except SettingError as error:
+                problem = problem or error
+            else:
+                return
+        if problem:
+            raise problem
+
+    def config(self, size: Size, runtime: Runtime) -> ProtectConfig:
+        """The settings of a run on images of `size`: those given, those that a given surrogate was trained with, those
+        of the preset. Raises `SettingError` where they do not go together.
+        """
+        given, trained = dict(self.settings), self._trained_settings()
+        if self.options.labels == AUTO:
+            given = {"groups": GROUPS} | given
+        elif given.get("groups"):
+            raise SettingError("groups is for images without labels; say --labels auto")
+        preset, base = self.preset, {}
+        if trained:
+            preset = trained["preset"] if preset == "auto" else preset
+            if preset == trained["preset"]:  # hardened views have draws of their own
+                base["final_draws"] = trained["final_draws"]
+        needed = {name: trained[name] for name in TRAINED_WITH if trained}
+        cell = ("method", *CELL_SETTINGS)
+        cell_given = any(name in given for name in cell)  # then it is compared with the trained one below
+        base |= {name: value for name, value in needed.items() if not (cell_given and name in cell)}
+        config = protect_config(choose_preset(preset, runtime), size, runtime.precision, base | given)
+        make_view(config, size)
+        decoding_of(to_json(config))
+        if config.grey == "keep" and not config.has_surrogate:
+            raise SettingError(f"method {config.method} has no grey noise; leave --grey keep out")
+        self._check_trained(config, needed)
+        return config
+
+    def _trained_settings(self) -> dict[str, Any]:
+        """All settings that the given surrogate was trained with, as JSON values; none without a surrogate."""
+        return dict(load_tensors(Path(self.surrogate))[1]["settings"]) if self.surrogate else {}
+
+    def _check_trained(self, config: ProtectConfig, trained: Mapping[str, Any]) -> None:
+        for name, value in trained.items():
+            if name == "quality" and not config.jpeg_safe:
+                continue
+            if getattr(config, name) != coerce(ProtectConfig, {name: value})[name]:
+                now = to_json(config)[name]
+                raise SettingError(f"{self.surrogate} was trained with {name} = {value}, not {now}")
 
 
-def check_surrogate(request: Request, source: Source) -> None:
-    """Raise `SettingError` where a given surrogate knows other classes than the source has, before the long scan."""
-    if request.surrogate and source.classes:
-        known = load_tensors(Path(request.surrogate))[1].get("classes")
-        if known != list(source.classes):
-            raise SettingError(
-                f"{request.surrogate} was trained for classes {_few(known)}, here it is {_few(list(source.classes))}"
-            )
-
-
-def begin_config(request: Request, size: Size, runtime: Runtime) -> ProtectConfig:
-    """The settings of a run: those given, those that a given surrogate was trained with, those of the preset."""
-    preset, given = request.preset, dict(request.settings)
-    if request.options.labels == AUTO:
-        given = {"groups": GROUPS} | given
-    elif given.get("groups"):
-        raise SettingError("groups is for images without labels; say --labels auto")
-    trained: dict[str, Any] = {}
-    base: dict[str, Any] = {}
-    if request.surrogate:
-        about = load_tensors(Path(request.surrogate))[1]
-        known = _ALWAYS | about["settings"]
-        trained = {name: known[name] for name in TRAINED_WITH}
-        preset = about["settings"]["preset"] if preset == "auto" else preset
-        if preset == about["settings"]["preset"]:  # hardened views have draws of their own
-            base["final_draws"] = about["settings"]["final_draws"]
-    preset = choose_preset(preset, runtime)
-    cell = ("method", *CELL_SETTINGS)
-    asked = any(name in given for name in cell)  # then it is held against the trained one below
-    base |= {name: value for name, value in trained.items() if not (asked and name in cell)}
-    config = protect_config(preset, size, runtime.precision, base | given)
-    make_view(config, size)
-    decoding_of(to_json(config))
-    if config.grey == "keep" and not config.has_surrogate:
-        raise SettingError(f"method {config.method} has no grey noise; leave --grey keep out")
-    for name, value in trained.items():
-        if name == "quality" and not config.jpeg_safe:
-            continue
-        if getattr(config, name) != coerce(ProtectConfig, {name: value})[name]:
-            raise SettingError(f"{request.surrogate} was trained with {name} = {value}, not {to_json(config)[name]}")
-    return config
-
-
-def _few(value: Any) -> str:
+def in_short(value: Any) -> str:
     """A value in an error message: of a long list its first items."""
     return f"{value[:5]} and {len(value) - 5} more" if isinstance(value, list) and len(value) > 5 else str(value)

@@ -1,4 +1,4 @@
-"""How protect begins: with the run that the ledger knows, if it is this one, or a fresh one."""
+"""How a run is opened: the run that the ledger knows, if it is this one, or a new one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,11 +23,13 @@ from ..engine import Runtime, permutation
 from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
 from ..settings import ProtectConfig, Size, fingerprint, to_json
-from ..shards import Fields, InputRow, Ledger, LedgerRow
-from ..sources import Collection, Source, check_classes
+from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats
+from ..sources import Collection, Source
 from ..sources.decode import decoding_of
-from .request import Request, begin_config
-from .scan import limit_rejects, scan_source
+from .request import Request
+from .scan import check_collection
+
+Scan = Callable[[], Collection]  # decodes every input of the source
 
 
 @dataclass
@@ -46,9 +48,10 @@ class PhaseTimer:
 
 
 @dataclass(frozen=True)
-class Job:
-    """Everything decided: what is protected, how, and where it goes."""
+class Run:
+    """Everything decided: what is protected, how, where it goes, and on which device."""
 
+    request: Request
     runtime: Runtime
     collection: Collection
     config: ProtectConfig
@@ -60,7 +63,7 @@ class Job:
     def classes(self) -> tuple[str, ...]:
         return self.collection.classes
 
-    def shards(self) -> list[NDArray[np.int64]]:
+    def plan(self) -> list[NDArray[np.int64]]:
         """The inputs of each shard: those of the source's own shards, or the usable ones, shuffled by the seed, cut."""
         usable, given = self.collection.usable, self.collection.source.shards
         if given is not None:
@@ -68,6 +71,10 @@ class Job:
         order = permutation(len(usable), self.config.seed, "shards").numpy()
         size = self.config.shard_size
         return [usable[order[at : at + size]] for at in range(0, len(usable), size)]
+
+    def missing(self, shards: int) -> list[int]:
+        """Which of so many shards are not done."""
+        return [shard for shard in range(shards) if not done_stats(self.out, shard)]
 
     @property
     def fields(self) -> Fields:
@@ -81,33 +88,81 @@ def fields_of(config: ProtectConfig, source: Source) -> Fields:
     return replace(plain, carried=tuple(sorted(map(plain.published, source.fields))))
 
 
-def open_run(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request, clock: PhaseTimer) -> Job:
-    """The run that the ledger knows, if it is this one, or a fresh one. Raises as `protect` does."""
+def open_run(source: Source, request: Request, runtime: Runtime, ledger: Ledger, out: Path, scan: Scan) -> Run:
+    """The run that the ledger knows, if it is this one, or a new one, for which the source is scanned. Raises as
+    `protect` does.
+    """
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
+    opening = _Opening(source, request, runtime, ledger, out)
     known = ledger.run()
-    return (known and _resume(known, source, out, ledger, runtime, request)) or _create(
-        source, out, ledger, runtime, request, clock
-    )
+    return (opening.resume(known) if known else None) or opening.create(scan)
 
 
-def _resume(
-    known: Mapping[str, Any], source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request
-) -> Job | None:
-    """The run that the ledger knows, if it is this one; None where it is not and may be overwritten."""
-    size = (known["size"][0], known["size"][1]) if known["size"] else None
-    config = begin_config(request, size, runtime)
-    run = _describe(source, config, size, runtime, request)
-    differences = _differences(out, known, run)
-    if differences and request.overwrite:
-        return None
-    if differences:
-        raise OutputError(
-            f"{out} belongs to another run: {'; '.join(differences)}. "
-            "Give --overwrite to make it anew, or choose another --out"
-        )
-    collection = known_collection(source, ledger, config, known)
-    return Job(runtime, collection, config, out, ledger, run["fingerprint"])
+@dataclass(frozen=True)
+class _Opening:
+    """What a run is opened with."""
+
+    source: Source
+    request: Request
+    runtime: Runtime
+    ledger: Ledger
+    out: Path
+
+    def resume(self, known: Mapping[str, Any]) -> Run | None:
+        """The run that the ledger knows, if it is this one; None where it is another and may be overwritten."""
+        size = (known["size"][0], known["size"][1]) if known["size"] else None
+        config = self.request.config(size, self.runtime)
+        run = self._describe(config, size)
+        differences = _differences(self.out, known, run)
+        if differences and self.request.overwrite:
+            return None
+        if differences:
+            raise OutputError(
+                f"{self.out} belongs to another run: {'; '.join(differences)}. "
+                "Give --overwrite to make it anew, or choose another --out"
+            )
+        return self._run(known_collection(self.source, self.ledger, config, known), config, run)
+
+    def create(self, scan: Scan) -> Run:
+        """A new run: scan the source, decide the settings, take possession of the output."""
+        _refuse_foreign(self.out, self.ledger, self.request.overwrite)
+        collection = scan()
+        self.ledger.write_rejects(rejects_of(collection))
+        check_collection(collection, self.request, f"; see {self.ledger.path / 'rejects.jsonl'}")
+        config = self.request.config(collection.size, self.runtime)
+        check_method(self.runtime, collection, config)
+        run = self._describe(config, collection.size) | {
+            "classes": list(collection.classes), "duplicates": collection.duplicates
+        }  # fmt: skip
+        _clear(self.out, self.ledger)
+        self.ledger.write_sources(_inputs(collection))
+        self.ledger.begin(run)
+        return self._run(collection, config, run)
+
+    def _run(self, collection: Collection, config: ProtectConfig, run: Mapping[str, Any]) -> Run:
+        return Run(self.request, self.runtime, collection, config, self.out, self.ledger, run["fingerprint"])
+
+    def _describe(self, config: ProtectConfig, size: Size) -> dict[str, Any]:
+        """What run.json says. All of it but place, options and software decides whether an output belongs to a
+        command.
+        """
+        source, request = self.source, self.request
+        own = "trained" if config.has_surrogate else "none"
+        given = hashlib.sha256(Path(request.surrogate).read_bytes()).hexdigest() if request.surrogate else own
+        run: dict[str, Any] = {
+            "schema_version": 1,
+            "source": source.spec,
+            "source_options": request.options.to_json(),
+            "source_digest": source.digest,
+            "inputs": len(source),
+            "classes": list(source.classes),
+            "size": list(size) if size else None,
+            "settings": to_json(config),
+            "surrogate": given,
+            "software": {"semshard": __version__, "torch": torch.__version__, "device": self.runtime.device.type},
+        }
+        return run | {"fingerprint": fingerprint(run["source_digest"], run["settings"], run["surrogate"])}
 
 
 def known_collection(source: Source, ledger: Ledger, config: ProtectConfig, run: Mapping[str, Any]) -> Collection:
@@ -121,26 +176,6 @@ def known_collection(source: Source, ledger: Ledger, config: ProtectConfig, run:
         source, decoding, config.resolution, columns["sha256"], sizes, labels, rejects, tuple(run["classes"]),
         duplicates=run["duplicates"],
     )  # fmt: skip
-
-
-def _create(source: Source, out: Path, ledger: Ledger, runtime: Runtime, request: Request, clock: PhaseTimer) -> Job:
-    """A fresh run: scan the source, decide the settings, take possession of the output."""
-    _refuse_foreign(out, ledger, request.overwrite)
-    with clock("scan"):
-        collection = scan_source(source, request, runtime)
-    ledger.write_rejects(rejects_of(collection))
-    where = f"; see {ledger.path / 'rejects.jsonl'}"
-    limit_rejects(len(collection.rejects), len(source), request.max_rejects, where)
-    check_classes(collection)
-    config = begin_config(request, collection.size, runtime)
-    check_method(runtime, collection, config)
-    run = _describe(source, config, collection.size, runtime, request) | {
-        "classes": list(collection.classes), "duplicates": collection.duplicates
-    }  # fmt: skip
-    _clear(out, ledger)
-    ledger.write_sources(_inputs(collection))
-    ledger.begin(run)
-    return Job(runtime, collection, config, out, ledger, run["fingerprint"])
 
 
 def rejects_of(collection: Collection) -> Iterator[LedgerRow]:
@@ -164,39 +199,22 @@ def _inputs(collection: Collection) -> Iterator[InputRow]:
 
 
 def check_method(runtime: Runtime, collection: Collection, config: ProtectConfig) -> None:
-    """Raise `SettingError` where the method cannot do with these images or this memory."""
+    """Raise `SettingError` where the method cannot work on these images or in this memory."""
     if config.method == "ntga":
         if collection.size is None:
             raise SettingError(ONE_SIZE)
         check_block(runtime, config, len(collection.usable), 3 * math.prod(collection.size))
     if config.keep_metadata != "none" and collection.size is not None:
         raise SettingError("keep_metadata is for photographs at their own resolution")
-    given, most = collection.source.shards, 100_000
-    if given is not None and max(map(len, given)) > most:
-        raise SettingError(f"a tar of {collection.source.spec} holds more than {most:,} samples, the most a key counts")
-
-
-def _describe(source: Source, config: ProtectConfig, size: Size, runtime: Runtime, request: Request) -> dict[str, Any]:
-    """What run.json says. All of it but place, options and software decides whether an output belongs to a command."""
-    own = "trained" if config.has_surrogate else "none"
-    given = hashlib.sha256(Path(request.surrogate).read_bytes()).hexdigest() if request.surrogate else own
-    run: dict[str, Any] = {
-        "schema_version": 1,
-        "source": source.spec,
-        "source_options": request.options.to_json(),
-        "source_digest": source.digest,
-        "inputs": len(source),
-        "classes": list(source.classes),
-        "size": list(size) if size else None,
-        "settings": to_json(config),
-        "surrogate": given,
-        "software": {"semshard": __version__, "torch": torch.__version__, "device": runtime.device.type},
-    }
-    return run | {"fingerprint": fingerprint(run["source_digest"], run["settings"], run["surrogate"])}
+    shards, most = collection.source.shards, 100_000
+    if shards is not None and max(map(len, shards)) > most:
+        raise SettingError(
+            f"a tar of {collection.source.spec} holds more than {most:,} samples, the most that a key can count"
+        )
 
 
 def _differences(out: Path, known: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    """What keeps the run that the ledger knows from being this one, in words."""
+    """In which points the run that the ledger knows is not this one, in words."""
     then, now = {**known, **known["settings"]}, {**run, **run["settings"]}
     names = [name for name in ("surrogate", *run["settings"]) if then.get(name) != now[name]]
     differences = [f"{name} was {then.get(name)}, is {now[name]}" for name in names]

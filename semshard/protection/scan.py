@@ -1,4 +1,4 @@
-"""The first pass over a source: every input decoded once, labels made where there are none."""
+"""The first pass over a source: every input is decoded once, and labels are made where there are none."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from ..engine import Runtime
 from ..errors import SettingError, TooManyRejects
 from ..progress import Event
 from ..shards.pixels import LONGEST
-from ..sources import Collection, Source, scan, with_groups
+from ..sources import Collection, Source, check_classes, scan, with_groups
 from ..sources.decode import decoding_of
 from .request import GROUPS, Request
+
+GROUP_MOST = 500_000  # images that are grouped, at most: their copies are in memory at once
+GROUP_SIDE = 64  # pixels a side of the copies that photographs are grouped by
 
 
 def scan_source(source: Source, request: Request, runtime: Runtime) -> Collection:
@@ -39,15 +42,25 @@ def scan_source(source: Source, request: Request, runtime: Runtime) -> Collectio
     return collection
 
 
-GROUP_MOST = 500_000  # images that are grouped, at most: their copies are in memory at once
+def check_collection(collection: Collection, request: Request, where: str = "") -> None:
+    """Raise `TooManyRejects` where more inputs are unusable than the request allows, and `SourceError` where the usable
+    ones do not make classes; `where` names the list of rejects.
+    """
+    limit_rejects(len(collection.rejects), len(collection.source), request.max_rejects, where)
+    check_classes(collection)
 
 
-GROUP_SIDE = 64  # pixels a side of the copies that photographs are grouped by
+def limit_rejects(rejected: int, inputs: int, max_rejects: float, where: str = "") -> None:
+    """Raise `TooManyRejects` where more than the share `max_rejects` of the inputs is unusable."""
+    if rejected > max_rejects * inputs:
+        raise TooManyRejects(
+            f"{rejected} of {inputs} inputs are unusable, more than --max-rejects {max_rejects:.2%} allows{where}"
+        )
 
 
 def _group(collection: Collection, groups: int, request: Request, runtime: Runtime) -> None:
     """Labels for images that have none: groups of images that look alike."""
-    from ..grouping import group_images
+    from ..grouping import group_images  # which loads what no other run needs
 
     usable, size = collection.usable, collection.size
     if len(usable) > GROUP_MOST:
@@ -57,27 +70,20 @@ def _group(collection: Collection, groups: int, request: Request, runtime: Runti
     images = torch.empty((len(usable), 3, side, side), dtype=torch.uint8)
     kept: list[int] = []
     for at in range(0, len(usable), 1024):
-        pixels, some, gone = collection.stack(usable[at : at + 1024], 0 if own else side)
-        images[len(kept) : len(kept) + len(some)] = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        kept += some.tolist()
-        collection.rejects |= gone
-        collection.sizes[list(gone)] = 0
+        pixels, read, unreadable = collection.stack(usable[at : at + 1024], 0 if own else side)
+        images[len(kept) : len(kept) + len(read)] = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        kept += read.tolist()
+        collection.rejects |= unreadable
+        collection.sizes[list(unreadable)] = 0
     images = images[: len(kept)]
     seed = int(request.settings.get("seed", 0))
-    found = group_images(runtime, images, groups, seed, progress=request.progress)
+    grouping = group_images(runtime, images, groups, seed, progress=request.progress)
     names = tuple(f"group-{number:0{len(str(groups - 1))}d}" for number in range(groups))
-    with_groups(collection, dict(zip(kept, found.labels.tolist(), strict=True)), names)
+    with_groups(collection, dict(zip(kept, grouping.labels.tolist(), strict=True)), names)
     request.progress(
         Event(
             "groups",
-            message=f"experimental: {groups} groups of images that look alike stand for classes ({found.features})",
+            message=f"experimental: {groups} groups of images that look alike are used as classes "
+            f"({grouping.features})",
         )
     )
-
-
-def limit_rejects(rejected: int, inputs: int, max_rejects: float, where: str) -> None:
-    """Raise `TooManyRejects` where more than the share `max_rejects` of the inputs is unusable."""
-    if rejected > max_rejects * inputs:
-        raise TooManyRejects(
-            f"{rejected} of {inputs} inputs are unusable, more than --max-rejects {max_rejects:.2%} allows{where}"
-        )

@@ -18,7 +18,7 @@ from ..sources.collection import SQUASHED
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """The usable images of a collection, as the training wants them: photographs squashed to `side` pixels a side."""
+    """The usable images of a collection, as the training reads them: photographs squashed to `side` pixels a side."""
 
     collection: Collection
     numbers: NDArray[np.int64]
@@ -30,7 +30,9 @@ class TrainingImages:
     def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         images, labels, kept, rejects = tensors(self.collection, self.numbers[numbers.numpy()], self.side)
         if not len(kept):
-            raise RunError(f"every image of a training batch is gone; the first: {next(iter(rejects.values()))}")
+            raise RunError(
+                f"every image of a training batch has become unreadable; the first: {next(iter(rejects.values()))}"
+            )
         return images, labels, torch.from_numpy(self.collection.sizes[kept]) if self.side else None
 
 
@@ -46,8 +48,8 @@ class OnDevice:
         return len(self.labels)
 
     def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        there = numbers.to(self.labels.device, non_blocking=True)
-        return self.images[there], self.labels[there], None if self.sizes is None else self.sizes[there]
+        chosen = numbers.to(self.labels.device, non_blocking=True)
+        return self.images[chosen], self.labels[chosen], None if self.sizes is None else self.sizes[chosen]
 
 
 def training_images(runtime: Runtime, collection: Collection, config: ProtectConfig) -> TrainingImages | OnDevice:
@@ -57,8 +59,8 @@ def training_images(runtime: Runtime, collection: Collection, config: ProtectCon
     height, width = size or (side, side)
     data = TrainingImages(collection, numbers, side)
     needed = len(numbers) * height * width * 3
-    there = collection.in_memory if size else needed <= collection.cache.most
-    if runtime.device.type == "cpu" or not there or not runtime.fits(needed):
+    in_memory = collection.in_memory if size else needed <= collection.cache.most
+    if runtime.device.type == "cpu" or not in_memory or not runtime.fits(needed):
         return data
     images, labels, sizes = data.batch(torch.arange(len(numbers)))
     device = runtime.device
@@ -68,7 +70,7 @@ def training_images(runtime: Runtime, collection: Collection, config: ProtectCon
 def tensors(
     collection: Collection, numbers: NDArray[np.int64], squashed: int = 0
 ) -> tuple[Tensor, Tensor, NDArray[np.int64], dict[int, str]]:
-    """uint8 (n, 3, H, W) and int64 labels of those inputs that can be had; which these are; why not the others."""
+    """uint8 (n, 3, H, W) and int64 labels of those inputs that can be read; which these are; why not the others."""
     pixels, kept, rejects = collection.stack(numbers, squashed)
     planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))  # torch would start threads here, and they spin
     return torch.from_numpy(planes), labels_of(collection, kept), kept, rejects

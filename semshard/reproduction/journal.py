@@ -1,4 +1,4 @@
-"""What a reproduction has come to: cells, the parts of the work with their seconds, and the machines that did it."""
+"""What a reproduction has done: figures of cells, parts of the work with their seconds, and their machines."""
 
 from __future__ import annotations
 
@@ -14,99 +14,128 @@ from typing import Any
 
 import torch
 
+from .._version import __version__
 from ..atomic import write_json
 from ..engine import Runtime
+from ..errors import LedgerError
 from ..measuring.ceilings import matrix_product, memory_copy
 from ..measuring.cost import Work
 from ..measuring.machine import describe
 from ..settings import fingerprint
+from .plan import WorkItem
 
+SCHEMA_VERSION = 1
 _REPEATS = 3
-_PARTS = ("machines", "digests", "parts", "cells")
+_SECTIONS = ("machines", "digests", "parts", "cells")
 
 
 @dataclass
-class Record:
-    """A JSON file, written whenever something is added."""
+class Journal:
+    """A JSON file, written whenever something is added.
+
+    A file of another schema version is refused: figures that took hours are never replaced silently.
+    """
 
     path: Path
     runtime: Runtime
-    _known: dict[str, dict[str, Any]] = field(default_factory=lambda: {name: {} for name in _PARTS})
-    _here: str = ""
+    _content: dict[str, dict[str, Any]] = field(default_factory=lambda: {name: {} for name in _SECTIONS})
+    _this_machine: str = ""
 
-    def __post_init__(self) -> None:
-        if self.path.exists():
-            self._known = json.loads(self.path.read_text())
+    @classmethod
+    def open(cls, path: Path, runtime: Runtime) -> Journal:
+        """The journal in the file `path`, empty where there is none. Raises `LedgerError` for any other file."""
+        return cls(path, runtime, _read(path)) if path.exists() else cls(path, runtime)
 
     def cell(self, key: str) -> dict[str, Any] | None:
-        """What is known of a cell."""
-        return self._known["cells"].get(key)
+        """The figures of a cell; None where there are none yet."""
+        return self._content["cells"].get(key)
 
-    def put(self, key: str, cell: dict[str, Any]) -> None:
-        """Keep what a cell has come to."""
-        self._known["cells"][key] = cell
-        write_json(self.path, self._known)
+    def add_cell(self, key: str, figures: dict[str, Any]) -> None:
+        """Keep the figures of a cell."""
+        self._content["cells"][key] = figures
+        self._write()
 
     @contextmanager
-    def timed(self, key: str, label: str, work: Work) -> Iterator[None]:
+    def timed(self, item: WorkItem) -> Iterator[None]:
         """Time a part of the work. Its operations and bytes count where it ends well, its seconds in any case."""
         start, done = time.perf_counter(), Work()
         try:
             yield
-            done = work
+            done = item.work
         finally:
-            self.add(key, label, time.perf_counter() - start, done)
+            self.add_work(WorkItem(item.key, item.label, done), time.perf_counter() - start)
 
-    def add(self, key: str, label: str, seconds: float, work: Work) -> None:
-        """Add to a part what was done of it here."""
-        known = self._known["parts"].get(key, {"seconds": 0.0, "flop": 0.0, "bytes": 0.0})
-        self._known["parts"][key] = {
-            "part": label,
-            "seconds": round(known["seconds"] + seconds, 1),
-            "flop": known["flop"] + work.flop,
-            "bytes": known["bytes"] + work.bytes,
+    def add_work(self, item: WorkItem, seconds: float) -> None:
+        """Add what was done of a part of the work on this machine."""
+        before = self._content["parts"].get(item.key, {"seconds": 0.0, "flop": 0.0, "bytes": 0.0})
+        self._content["parts"][item.key] = {
+            "part": item.label,
+            "seconds": round(before["seconds"] + seconds, 1),
+            "flop": before["flop"] + item.work.flop,
+            "bytes": before["bytes"] + item.work.bytes,
             "machine": self._machine(),
             "date": datetime.now(UTC).date().isoformat(),
         }
-        write_json(self.path, self._known)
+        self._write()
 
     def parts(self, keys: Iterable[str]) -> list[dict[str, Any]]:
-        """Those of the parts that were begun, each with its rate and the share of a matrix product's that this is."""
-        found = []
-        for part in (self._known["parts"][key] for key in keys if key in self._known["parts"]):
+        """Those parts that were begun, each with its rate and this rate's share of a matrix product's."""
+        begun = []
+        for part in (self._content["parts"][key] for key in keys if key in self._content["parts"]):
             rate = part["flop"] / part["seconds"] if part["seconds"] else 0.0
             share = rate / self.machines[part["machine"]]["matrix_product"]
-            found.append({**part, "flop_per_second": round(rate), "share": round(share, 4)})
-        return found
+            begun.append({**part, "flop_per_second": round(rate), "share": round(share, 4)})
+        return begun
 
-    def digest(self, key: str, path: Path) -> None:
+    def add_digest(self, key: str, path: Path) -> None:
         """Keep the SHA-256 of a file that may not stay."""
-        self._known["digests"][key] = hashlib.sha256(path.read_bytes()).hexdigest()
-        write_json(self.path, self._known)
+        self._content["digests"][key] = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._write()
 
     @property
     def digests(self) -> dict[str, str]:
         """SHA-256 in hex, by the key of the part that made the file."""
-        return self._known["digests"]
+        return self._content["digests"]
 
     @property
     def machines(self) -> dict[str, dict[str, Any]]:
         """By name: hardware, versions, and the measured rates of a matrix product and of a copy."""
-        return self._known["machines"]
+        return self._content["machines"]
 
     def _machine(self) -> str:
         """The name of this machine, which is measured once."""
-        if not self._here:
-            about = describe(self.runtime.device)
-            self._here = f"{about['device']}, {fingerprint(about)[:6]}"
-            if self._here not in self.machines:
+        if not self._this_machine:
+            hardware = describe(self.runtime.device)
+            self._this_machine = f"{hardware['device']}, {fingerprint(hardware)[:6]}"
+            if self._this_machine not in self.machines:
                 product, copy = rates(self.runtime)
-                self.machines[self._here] = about | {"matrix_product": product, "memory_copy": copy}
-        return self._here
+                self.machines[self._this_machine] = hardware | {"matrix_product": product, "memory_copy": copy}
+        return self._this_machine
+
+    def _write(self) -> None:
+        write_json(self.path, {"schema_version": SCHEMA_VERSION, "tool": f"semshard {__version__}", **self._content})
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """The sections of a journal's file. Raises `LedgerError`."""
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise LedgerError(f"{path} is not valid JSON ({error}); delete it to start again") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise LedgerError(
+            f"{path} has schema version {version}, this semshard reads {SCHEMA_VERSION}; "
+            "delete it to start again, or continue with the semshard that wrote it"
+        )
+    damaged = [name for name in _SECTIONS if not isinstance(content.get(name), dict)]
+    if damaged:
+        raise LedgerError(f"{path} lacks {', '.join(damaged)}; delete it to start again")
+    return {name: content[name] for name in _SECTIONS}
 
 
 def rates(runtime: Runtime) -> tuple[float, float]:
-    """FLOP a second of a matrix product in the precision of the networks, bytes a second of a copy; measured now."""
+    """FLOP per second of a matrix product in the networks' precision, bytes per second of a copy; measured now."""
     dtype = torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32
     product = matrix_product(runtime.device, dtype, _REPEATS)
     return round(product), round(memory_copy(runtime.device, _REPEATS))

@@ -1,22 +1,12 @@
 """Every setting of a run: its name, meaning, bounds, what it belongs to, and how it is written."""
 
-from .config import (
-    ALL,
-    CELL_SETTINGS,
-    COUNTERED,
-    COUNTERMEASURES,
-    KEEP,
-    LARGE,
-    METHODS,
-    NETWORKS,
-    NO_LIST,
-    ProtectConfig,
-    Size,
-    VerifyConfig,
-)
-from .presets import NAMED_VIEWS, PICTURES, protect_config, verify_config
+from .fields import Setting, declared, defaults, names_where
+from .names import ALL, CELL_SETTINGS, COUNTERMEASURES, KEEP, LARGE, METHODS, NETWORKS, NO_LIST, Size
+from .presets import NAMED_VIEWS, protect_config, verify_config
+from .protect import FIXED_IN_SWEEP, PICTURES, SHAPES_SURROGATE, TRAINED_WITH, ProtectConfig
 from .radii import format_radius, levels, parse_radius
 from .serialise import coerce, effective, fingerprint, from_json, parse, to_json
+from .verify import COUNTERED, FOR_ADVERSARY, FOR_EARLY_STOP, NOT_IN_RECIPE, VerifyConfig
 from .view_lists import FAMILIES, GEOMETRY, NAMES, FamilyInfo, normal, parse_view
 
 __all__ = [
@@ -25,6 +15,9 @@ __all__ = [
     "COUNTERED",
     "COUNTERMEASURES",
     "FAMILIES",
+    "FIXED_IN_SWEEP",
+    "FOR_ADVERSARY",
+    "FOR_EARLY_STOP",
     "GEOMETRY",
     "KEEP",
     "LARGE",
@@ -32,18 +25,25 @@ __all__ = [
     "NAMED_VIEWS",
     "NAMES",
     "NETWORKS",
+    "NOT_IN_RECIPE",
     "NO_LIST",
     "PICTURES",
+    "SHAPES_SURROGATE",
+    "TRAINED_WITH",
     "FamilyInfo",
     "ProtectConfig",
+    "Setting",
     "Size",
     "VerifyConfig",
     "coerce",
+    "declared",
+    "defaults",
     "effective",
     "fingerprint",
     "format_radius",
     "from_json",
     "levels",
+    "names_where",
     "normal",
     "parse",
     "parse_radius",

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SettingError
-from .config import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, NO_LIST, ProtectConfig, Size, VerifyConfig, cell_of
+from .fields import declared, defaults
+from .names import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, NO_LIST, Size, cell_of
+from .protect import ProtectConfig
 from .radii import snap
 from .serialise import coerce
+from .verify import VerifyConfig
 from .view_lists import normal
 
 # "paper" is the setting of the SEM paper and of its authors' code, for CIFAR (small) and its ImageNet subset
@@ -86,18 +89,10 @@ _VERIFY: dict[tuple[str, str], dict[str, Any]] = {
 }  # fmt: skip
 
 
-# How pictures are read and written, whatever the preset.
-PICTURES: dict[str, Any] = {
-    "resolution": 0, "background": "white", "grey": "colour", "truncated": "reject", "max_pixels": 178_956_970,
-    "too_large": "reject", "duplicates": "keep", "keep_metadata": "none", "format": "png", "quality": 95,
-    "jpeg_safe": False, "groups": 0,
-}  # fmt: skip
-
-
 # Lists of views that have a name; the crop is that of the preset.
 NAMED_VIEWS: dict[str, tuple[str, ...]] = {"paper": (), "hardened": ("grey=0.5",)}
 
-# What goes with a name in a preset, for settings not given: the training that hardened noise wants.
+# What goes with a name in a preset, for settings not given: the training that hardened noise needs.
 _HARDENED = {"label_noise": 0.5, "warm_up": 0.5, "rho_a": 5 / 255}
 _WITH_VIEWS: dict[tuple[str, str], dict[str, Any]] = {
     ("quick", "hardened"): {**_HARDENED, "steps": 800, "lr_every": 320, "final_draws": 3},
@@ -113,16 +108,14 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
     """
     given = coerce(ProtectConfig, given)
     method, cell = _method(given)
-    base = _preset(_PROTECT, preset, size) | {
-        "preset": preset, "label_noise": 0.0, "warm_up": 0.0, "round_every": 0, "patch": 32 if _large(size) else 8,
-        "shard_size": 1000, "seed": 0, "precision": precision, "method": method, **cell, **PICTURES,
-    }  # fmt: skip
+    base = _preset(_PROTECT, preset, size) | defaults(ProtectConfig) | cell
+    base |= {"preset": preset, "precision": precision, "method": method, "patch": 32 if _large(size) else 8}
     base |= _METHOD.get(method, {}) | _METHOD_IN.get((preset, method), {})
     asked = given.get("views", ("paper",))
     given = _WITH_VIEWS.get((preset, *asked), {}) | given
-    for radius, follower in (("rho_u", "alpha_u"), ("rho_u", "final_alpha"), ("rho_a", "alpha_a"), ("rho_a", "rho_r")):
-        if radius in given and follower not in given:
-            base[follower] = snap(base[follower] * given[radius] / base[radius])
+    for name, one in declared(ProtectConfig).items():
+        if one.follows in given and name not in given:
+            base[name] = snap(base[name] * given[one.follows] / base[one.follows])
     given["views"] = views = _views(asked, base["views"])
     if "noise_views" in given and given["noise_views"] not in NO_LIST:
         given["noise_views"] = _views(given["noise_views"], views[0])
@@ -141,13 +134,13 @@ def _method(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if method != ANY_CELL:
         return method, _cell(CELLS.get(method, ("none", "none", "same")))
     cell = _cell(CELLS["sem"]) | asked
-    named = [name for name, of_it in CELLS.items() if of_it == cell_of(**cell)]
+    named = [name for name, steps in CELLS.items() if steps == cell_of(**cell)]
     return (given.get("method") or (named or [ANY_CELL])[0]), cell
 
 
-def _cell(of_it: tuple[str, str, str]) -> dict[str, Any]:
+def _cell(steps: tuple[str, str, str]) -> dict[str, Any]:
     """A cell of Table 7 as settings."""
-    noise_step, model_step, noise_views = of_it
+    noise_step, model_step, noise_views = steps
     return {"noise_step": noise_step, "model_step": model_step, "noise_views": (noise_views,)}
 
 
@@ -156,11 +149,7 @@ def verify_config(preset: str, size: Size, precision: str, given: Mapping[str, A
 
     Raises `SettingError` for an unknown name or an impossible value.
     """
-    base = _preset(_VERIFY, preset, size) | {
-        "preset": preset, "rho_a": (4 / 255,), "holdout": 0.15, "seed": 0, "precision": precision,
-        "countermeasure": ("none",), "start": ("scratch",), "protected_fraction": (1.0,), "seeds": 1, "tune_lr": 0.01,
-        "clean_share": (0.0, 0.1, 0.3, 0.5, 0.7), "round_every": 0,
-    }  # fmt: skip
+    base = _preset(_VERIFY, preset, size) | defaults(VerifyConfig) | {"preset": preset, "precision": precision}
     return VerifyConfig(**(base | coerce(VerifyConfig, given)))
 
 

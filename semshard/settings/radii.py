@@ -13,7 +13,7 @@ def parse_radius(text: str | float) -> float:
         head, slash, tail = str(text).partition("/")
         value = snap(float(head) / float(tail) if slash else float(head))
     except (ValueError, ZeroDivisionError):
-        raise SettingError(f"{text!r} is no radius; write it like 8/255 or 0.031") from None
+        raise SettingError(f"{text!r} is not a valid radius; write it like 8/255 or 0.031") from None
     if not 0 <= value <= 1:
         raise SettingError(f"radius {text} lies outside 0 to 1 (pixel values are scaled to 0..1; write 8/255)")
     return value
@@ -21,8 +21,7 @@ def parse_radius(text: str | float) -> float:
 
 def snap(value: float) -> float:
     """The float that "n/255" reads as, where `value` is one up to rounding; otherwise `value`."""
-    levels = round(value * 255, 9)
-    snapped = levels / 255
+    snapped = round(value * 255, 9) / 255
     return snapped if math.isclose(snapped, value, rel_tol=1e-12) else value
 
 

@@ -28,7 +28,7 @@ FAMILIES = (
     FamilyInfo("blur", "a Gaussian blur, σ uniform in 0.4 to 1.2 pixels"),
     FamilyInfo("resize", "down to 0.4 to 0.9 of its side and up again"),
     FamilyInfo("jpeg", "JPEG of a quality uniform in 10 to 90, chroma whole (4:4:4) or halved (4:2:0)"),
-    FamilyInfo("bits", "2 to 5 bits a channel"),
+    FamilyInfo("bits", "2 to 5 bits per channel"),
     FamilyInfo("jitter", "brightness, contrast and saturation each times 0.6 to 1.4"),
     FamilyInfo("cutout", "a grey square of half its side"),
 )
@@ -40,7 +40,7 @@ def parse_view(text: str) -> tuple[str, float]:
     """Name and probability of "grey=0.5". Raises `SettingError`."""
     name, given, number = text.partition("=")
     if name not in NAMES:
-        raise SettingError(f"views = {name!r} is unknown; choose of: paper, hardened, {', '.join(NAMES)}")
+        raise SettingError(f"views = {name!r} is unknown; choose from: paper, hardened, {', '.join(NAMES)}")
     if name in GEOMETRY:
         if given:
             raise SettingError(f"every picture goes through {name}; it takes no probability")
@@ -62,9 +62,9 @@ def normal(items: Iterable[str], geometry: str) -> tuple[str, ...]:
     names = [name for name, _ in parsed]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise SettingError(f"views = {','.join(items)}: {twice} stands there twice")
-    found = [name for name in names if name in GEOMETRY]
-    if len(found) > 1:
-        raise SettingError(f"views = {','.join(items)}: choose one of {' and '.join(found)}")
+        raise SettingError(f"views = {','.join(items)}: {twice} is listed twice")
+    crops = [name for name in names if name in GEOMETRY]
+    if len(crops) > 1:
+        raise SettingError(f"views = {','.join(items)}: choose one of {' and '.join(crops)}")
     rest = tuple(f"{name}={share:g}" for name, share in parsed if name not in GEOMETRY)
-    return (*(found or [geometry]), *rest)
+    return (*(crops or [geometry]), *rest)

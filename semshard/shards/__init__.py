@@ -1,16 +1,18 @@
-"""What lies on disk: pixel codec, tar, manifest, private ledger."""
+"""What is on disk: pixel codec, tar, manifest, private ledger."""
 
 from .fields import Fields
 from .ledger import InputRow, Ledger, LedgerRow, ledger_path
-from .manifest import check_manifest, read_manifest, write_manifest
+from .manifest import ManifestContent, check_manifest, read_manifest, write_manifest
 from .pixels import decode_picture, encode_pictures, picture_problem
 from .reader import Sample, Shards, open_shards, read_tar
-from .writer import Encoded, Extra, ShardStats, ShardWriter, done_stats, encode, mark_done, shard_name
+from .writer import Encoded, Extra, SampleBatch, ShardStats, ShardWriter, done_stats, encode, mark_done, shard_name
 
 __all__ = [
     "Ledger",
     "LedgerRow",
+    "ManifestContent",
     "Sample",
+    "SampleBatch",
     "ShardStats",
     "ShardWriter",
     "Encoded",

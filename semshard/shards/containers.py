@@ -1,8 +1,8 @@
-"""What stands around the pixels of a PNG, JPEG or WebP file: its parts are walked, or metadata is put among them.
+"""The parts of a PNG, JPEG or WebP file around its pixels: they are checked, or metadata is put among them.
 
 PNG specification (third edition), section 5; ITU-T T.81, annex B, with JFIF 1.02, Exif 2.32 and ICC.1 annex B.4 for the
 APP segments; RFC 9649 for WebP. Nothing is decompressed here, so no hostile file can grow, and what a compressed stream
-holds behind its last pixel is not seen.
+holds after its last pixel is not seen.
 
 The three `*_size` return the (height, width) that the header states, and raise `ShardError` where the structure is
 broken, or the file holds more than pixels and the metadata that `keep` names. The three `*_with` add metadata.
@@ -88,16 +88,16 @@ def _png_header(body: bytes) -> Size:
 
 
 def png_with(metadata: Metadata, data: bytes) -> bytes:
-    """This PNG with metadata behind its header. Raises `ShardError` where the result would not open everywhere."""
+    """This PNG with metadata after its header. Raises `ShardError` where the result would not open everywhere."""
     chunks = b""
     if metadata.icc:
-        _check_room("an ICC profile", metadata.icc, _PNG_ICC_ROOM, "PNG")
+        _check_fits("an ICC profile", metadata.icc, _PNG_ICC_ROOM, "PNG")
         chunks += _png_chunk(b"iCCP", _PNG_ICC + zlib.compress(metadata.icc, 9))
     if metadata.exif:
-        _check_room("Exif metadata", metadata.exif, _PNG_ROOM, "PNG")
+        _check_fits("Exif metadata", metadata.exif, _PNG_ROOM, "PNG")
         chunks += _png_chunk(b"eXIf", metadata.exif.removeprefix(_EXIF))
     if metadata.xmp:
-        _check_room("XMP metadata", metadata.xmp, _PNG_ROOM, "PNG")
+        _check_fits("XMP metadata", metadata.xmp, _PNG_ROOM, "PNG")
         chunks += _png_chunk(b"iTXt", _PNG_XMP + metadata.xmp)
     behind = len(_SIGNATURE) + 25  # IHDR
     return b"".join((data[:behind], chunks, data[behind:]))
@@ -118,7 +118,7 @@ def jpeg_size(data: bytes, keep: str = "none") -> Size:
         elif kind == 0xFE or 0xE0 <= kind <= 0xEF:
             _jpeg_extra(kind, body, keep)
         elif kind not in _JPEG_TABLES:
-            raise ShardError(f"the JPEG is damaged: marker {kind:02X} has no place there")
+            raise ShardError(f"the JPEG is damaged: marker {kind:02X} is not allowed there")
         if scans > _JPEG_SCANS:
             raise ShardError(f"the JPEG has more than {_JPEG_SCANS} scans")
     if not scans:
@@ -171,13 +171,13 @@ def jpeg_with(metadata: Metadata, data: bytes) -> bytes:
     segments = b""
     if metadata.exif:
         exif = metadata.exif.removeprefix(_EXIF)
-        _check_room("Exif metadata", exif, _JPEG_ROOM - len(_EXIF), "JPEG")
+        _check_fits("Exif metadata", exif, _JPEG_ROOM - len(_EXIF), "JPEG")
         segments += _jpeg_segment(0xE1, _EXIF + exif)
     if metadata.xmp:
-        _check_room("XMP metadata", metadata.xmp, _JPEG_ROOM - len(_JPEG_XMP), "JPEG")
+        _check_fits("XMP metadata", metadata.xmp, _JPEG_ROOM - len(_JPEG_XMP), "JPEG")
         segments += _jpeg_segment(0xE1, _JPEG_XMP + metadata.xmp)
     room = _JPEG_ROOM - len(_JPEG_ICC) - 2
-    _check_room("an ICC profile", metadata.icc, 255 * room, "JPEG")
+    _check_fits("an ICC profile", metadata.icc, 255 * room, "JPEG")
     pieces = [metadata.icc[at : at + room] for at in range(0, len(metadata.icc), room)]
     for number, piece in enumerate(pieces, 1):
         segments += _jpeg_segment(0xE2, _JPEG_ICC + bytes((number, len(pieces))) + piece)
@@ -189,27 +189,27 @@ def _jpeg_segment(kind: int, body: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, kind, len(body) + 2) + body
 
 
-def _check_room(what: str, block: bytes, room: int, name: str) -> None:
+def _check_fits(what: str, block: bytes, room: int, name: str) -> None:
     if len(block) > room:
-        raise ShardError(f"{what} of {len(block)} bytes does not go into a {name}, which takes {room}")
+        raise ShardError(f"{what} of {len(block)} bytes does not fit into a {name}, which takes {room}")
 
 
 def webp_size(data: bytes, keep: str = "none") -> Size:
     """Of a lossless WebP without alpha or animation; `keep` adds VP8X with ICCP, EXIF and XMP."""
-    found: dict[bytes, bytes] = {}
+    chunks: dict[bytes, bytes] = {}
     for kind, body in _webp_chunks(data):
         name = kind.decode("latin-1").strip()
         if kind == b"VP8 ":
             raise ShardError("the WebP is lossy")
         if kind not in _WEBP_KEPT[keep]:
             raise ShardError(f"the WebP carries more than pixels: chunk {name}")
-        if kind in found or any(_WEBP_ORDER.index(kind) < _WEBP_ORDER.index(earlier) for earlier in found):
-            raise ShardError(f"the WebP is damaged: chunk {name} has no place there")
-        found[kind] = body
-    if b"VP8L" not in found:
+        if kind in chunks or any(_WEBP_ORDER.index(kind) < _WEBP_ORDER.index(earlier) for earlier in chunks):
+            raise ShardError(f"the WebP is damaged: chunk {name} is not allowed there")
+        chunks[kind] = body
+    if b"VP8L" not in chunks:
         raise ShardError("the WebP has no picture in it")
-    height, width = _webp_header(found.pop(b"VP8L"))
-    if found and found.pop(b"VP8X", b"") != _webp_canvas(height, width, list(found)):
+    height, width = _webp_header(chunks.pop(b"VP8L"))
+    if chunks and chunks.pop(b"VP8X", b"") != _webp_canvas(height, width, list(chunks)):
         raise ShardError("the WebP is damaged in its VP8X chunk")
     return height, width
 

@@ -1,4 +1,4 @@
-"""What a sample in a tar consists of: KEY.png, KEY.cls, KEY.json, and what the source's own sample had besides."""
+"""What a sample in a tar consists of: KEY.png, KEY.cls, KEY.json, and other fields of the source's own sample."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from .pixels import EXTENSIONS
 
-ABOUT = "semshard.json"  # what semshard says of a sample that has a .json of its own
+ABOUT = "semshard.json"  # semshard's description of a sample that has a .json of its own
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Fields:
 
     format: str = "png"  # png | jpeg | webp
     keep: str = "none"  # what metadata the image files have: none | icc | all
-    carried: tuple[str, ...] = ()  # extensions; not every sample need have each
+    carried: tuple[str, ...] = ()  # extensions; a sample may lack some
 
     @property
     def image(self) -> str:
@@ -27,11 +27,11 @@ class Fields:
 
     @property
     def about(self) -> str:
-        """The extension of what semshard says of the sample: a source's own .json stays what it is."""
+        """The extension of semshard's description of the sample: a source's own .json keeps its name."""
         return ABOUT if "json" in self.carried else "json"
 
     def published(self, extension: str) -> str:
-        """What a carried field is called in the shards: none takes the place of one of semshard's, or of another."""
+        """The name of a carried field in the shards: none replaces one of semshard's, or another."""
         ours = "|".join(map(re.escape, ("cls", self.image, ABOUT)))
         return f"source.{extension}" if re.fullmatch(rf"(source\.)*({ours})", extension) else extension
 
@@ -46,6 +46,6 @@ class Fields:
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> Fields:
-        """The fields that a manifest tells."""
+        """The fields that a manifest names."""
         settings = manifest["settings"]
         return cls(settings["format"], settings["keep_metadata"], tuple(manifest["fields"]["carried"]))

@@ -1,11 +1,11 @@
-"""The private ledger, `<out>.ledger/`: what only the owner may have, and what lets an interrupted run go on.
+"""The private ledger, `<out>.ledger/`: what only the owner may have, and what an interrupted run needs to continue.
 
 run.json                   source, full settings with the seed, fingerprint
 sources.parquet            every input: source, class, SHA-256, reason if rejected
-surrogate.safetensors      the noise generator
-checkpoint.safetensors     where its training stands (while it runs)
+surrogate.safetensors      the network that the noise is made with
+checkpoint.safetensors     the state of its training (while it runs)
 NNNNN.parquet              per sample of shard NNNNN: key, source, SHA-256, or the reason of a late reject
-rejects.jsonl              every rejected input with its reason, one JSON object a line
+rejects.jsonl              every rejected input with its reason, one JSON object per line
 lock                       held by the running process
 """
 
@@ -57,7 +57,7 @@ _ROW = pa.schema(
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """What became of one input. Protected inputs have a key, rejected ones a reason."""
+    """The outcome of one input. Protected inputs have a key, rejected ones a reason."""
 
     number: int  # in the source's order
     source: str  # relative to the source's root
@@ -68,7 +68,7 @@ class LedgerRow:
 
 @dataclass(frozen=True)
 class InputRow:
-    """What the scan found of one input."""
+    """The result of the scan of one input."""
 
     number: int  # in the source's order
     source: str  # relative to the source's root
@@ -77,11 +77,11 @@ class InputRow:
     height: int  # of the pixels that are protected; 0 for rejects
     width: int
     reason: str  # empty where it is usable
-    note: str  # what was done that its owner might not expect
+    note: str  # what was done that its owner may not expect
 
 
 def ledger_path(out: Path) -> Path:
-    """Where the ledger of `out` lies: beside it, never in it."""
+    """The folder of the ledger of `out`: beside it, never in it."""
     out = Path(os.path.abspath(out))
     return out.with_name(out.name + ".ledger")
 
@@ -96,7 +96,7 @@ class Ledger:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the ledger with mode 0700 if need be and keep every other process out until the block ends."""
+        """Create the ledger with mode 0700 if needed, and keep every other process out until the block ends."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.mkdir(mode=0o700, exist_ok=True)
         self.path.chmod(0o700)
@@ -118,7 +118,7 @@ class Ledger:
             raise LedgerError(f"{self.path / 'run.json'} is damaged ({error})") from None
 
     def begin(self, run: dict[str, Any]) -> None:
-        """Write run.json: from now on the output belongs to this run."""
+        """Write run.json: from then on the output belongs to this run."""
         write_json(self.path / "run.json", run)
 
     def write_sources(self, rows: Iterable[InputRow]) -> None:
@@ -129,14 +129,14 @@ class Ledger:
                 writer.write_table(pa.table(columns, _INPUT))
 
     def inputs(self) -> Iterator[InputRow]:
-        """Every input, in the source's order, as the scan found it; a part of them in memory at a time."""
+        """Every input, in the source's order, with the result of the scan; only a part of them is in memory at once."""
         path = self.path / "sources.parquet"
         with _damage(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_GROUP):
                 yield from (InputRow(**row) for row in batch.to_pylist())
 
     def scanned(self) -> dict[str, NDArray[Any]]:
-        """What the scan found of all inputs, in the source's order, a column each: sha256 as uint8 (N, 32), zero where
+        """The results of the scan of all inputs, in the source's order, by column: sha256 as uint8 (N, 32), zero where
         it is unknown; label, height, width as int32; reason as text, empty where the input is usable.
         """
         columns: dict[str, list[NDArray[Any]]] = {"sha256": [], "label": [], "height": [], "width": [], "reason": []}
@@ -182,7 +182,7 @@ def _read(path: Path) -> list[LedgerRow]:
 
 @contextmanager
 def _damage(path: Path) -> Iterator[None]:
-    """What goes wrong with a file of the ledger, as a `LedgerError`."""
+    """Errors with a file of the ledger, as a `LedgerError`."""
     try:
         yield
     except FileNotFoundError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,22 @@ SCHEMA_VERSION = 2
 _PRIVATE = ("seed",)
 
 
-def write_manifest(
-    directory: Path,
-    config: ProtectConfig,
-    classes: tuple[str, ...],
-    size: Size,
-    fields: Fields,
-    shards: list[ShardStats],
-    rejected: int,
-    duplicates: int,
-    tool_version: str,
-) -> dict[str, Any]:
-    """Write the manifest of finished shards and return it. Holds no time and no place: equal runs, equal bytes."""
+@dataclass(frozen=True)
+class ManifestContent:
+    """What is published of a finished run."""
+
+    config: ProtectConfig
+    classes: tuple[str, ...]
+    size: Size  # of every image; None where each has its own
+    fields: Fields
+    shards: list[ShardStats]
+    rejected: int  # inputs
+    duplicates: int  # samples with the pixels of an earlier one
+
+
+def write_manifest(directory: Path, content: ManifestContent, tool_version: str) -> dict[str, Any]:
+    """Write the manifest of finished shards and return it. It holds no time and no path: equal runs, equal bytes."""
+    config, size, shards = content.config, content.size, content.shards
     samples = sum(stats.samples for stats in shards)
     one = {"height": size[0], "width": size[1]} if size else {}
     labels = {"from": "groups", "groups": config.groups, "experimental": True} if config.groups else {"from": "source"}
@@ -39,13 +43,13 @@ def write_manifest(
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "semshard", "version": tool_version},
         "settings": {name: value for name, value in effective(config).items() if name not in _PRIVATE},
-        "classes": list(classes),
+        "classes": list(content.classes),
         "labels": labels,
         "image": {"sizes": "one" if size else "own", **one, "channels": "RGB", "bits": 8},
-        "fields": fields.to_json(),
+        "fields": content.fields.to_json(),
         "counts": {
-            "inputs": samples + rejected, "samples": samples, "rejected": rejected, "duplicates": duplicates,
-            "shards": len(shards),
+            "inputs": samples + content.rejected, "samples": samples, "rejected": content.rejected,
+            "duplicates": content.duplicates, "shards": len(shards),
         },
         "noise": {
             "linf_max": max((stats.linf_max for stats in shards), default=0),
@@ -69,10 +73,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
     except FileNotFoundError:
-        hint = "is there no such folder?" if not directory.is_dir() else "was protect interrupted? run it again"
+        hint = "the folder does not exist" if not directory.is_dir() else "was protect interrupted? run it again"
         raise ShardError(f"{directory} holds no {FILE}: {hint}") from None
     except ValueError as error:
-        raise ShardError(f"{path} is no JSON ({error})") from None
+        raise ShardError(f"{path} is not valid JSON ({error})") from None
     problems = check_manifest(manifest)
     if problems:
         raise ShardError(f"{path}: {problems[0]}")

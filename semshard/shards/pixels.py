@@ -1,6 +1,6 @@
-"""Pixels to the bytes of a picture file and back, by OpenCV, with no metadata but what is handed in.
+"""Pixels to the bytes of a picture file and back, by OpenCV, without metadata except what is passed in.
 
-PNG and WebP are lossless. JPEG is not: what it changes is for the caller to measure.
+PNG and WebP are lossless. JPEG is not: the caller has to measure what it changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FORMATS = ("png", "jpeg", "webp")
 EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}  # of a sample in a shard
 
 _NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP"}
-LONGEST = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383}  # pixels a side: libpng, libjpeg and the WebP format
+LONGEST = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383}  # pixels per side: libpng, libjpeg and the WebP format
 _SIZES: dict[str, Callable[[bytes, str], Size]] = {"png": png_size, "jpeg": jpeg_size, "webp": webp_size}
 _WITH: dict[str, Callable[[Metadata, bytes], bytes]] = {"png": png_with, "jpeg": jpeg_with, "webp": webp_with}
 
@@ -37,7 +37,7 @@ def encode_pictures(
     height, width = pixels.shape[1:3]
     if max(height, width) > LONGEST[format]:
         raise ShardError(
-            f"the image is {width} × {height}, and {_NAMES[format]} holds at most {LONGEST[format]} pixels a side"
+            f"the image is {width} × {height}, and {_NAMES[format]} holds at most {LONGEST[format]} pixels per side"
         )
     if not 0 < height * width <= MOST_PIXELS:
         raise ShardError(f"the image is {width} × {height}; 1 to {MOST_PIXELS} pixels can be published")
@@ -53,8 +53,8 @@ def _options(format: str, quality: int) -> list[int]:
     if format == "png":
         return []
     if not 1 <= quality <= 100:
-        raise SettingError(f"a JPEG quality of {quality} is impossible; it goes from 1 to 100")
-    # Tables of its own make a JPEG a fifth smaller at this quality, for two milliseconds on half a megapixel.
+        raise SettingError(f"a JPEG quality of {quality} is not possible; it goes from 1 to 100")
+    # Tables made for the image make a JPEG a fifth smaller at this quality, for two milliseconds per half megapixel.
     full_chroma = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     return [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1, *full_chroma]
 
@@ -67,9 +67,9 @@ def _encode(picture: NDArray[np.uint8], format: str, options: list[int]) -> byte
 
 
 def decode_picture(data: bytes, format: str = "png", keep: str = "none") -> NDArray[np.uint8]:
-    """`encode_pictures` undone: uint8 (H, W, 3) RGB, not turned by any Exif orientation.
+    """The pixels of a file that `encode_pictures` wrote: uint8 (H, W, 3) RGB, not turned by any Exif orientation.
 
-    Raises `ShardError` where `picture_problem` finds something, or where the bytes do not decode.
+    Raises `ShardError` where `picture_problem` names a fault, or where the bytes do not decode.
     """
     size = _size(data, format, keep)
     try:
@@ -82,9 +82,9 @@ def decode_picture(data: bytes, format: str = "png", keep: str = "none") -> NDAr
 
 
 def picture_problem(data: bytes, format: str = "png", keep: str = "none") -> str:
-    """What keeps these bytes from being a picture of ours: broken structure, or more than pixels and what `keep` names.
+    """Why these bytes are not a picture that we publish: broken structure, or more than pixels and what `keep` names.
 
-    Empty if nothing. Only the container is walked, nothing is decoded, so nothing can explode.
+    Empty if they are. Only the container is read, nothing is decoded, so no decompression bomb is unpacked.
     """
     try:
         _size(data, format, keep)
@@ -96,30 +96,15 @@ def picture_problem(data: bytes, format: str = "png", keep: str = "none") -> str
 def _size(data: bytes, format: str, keep: str) -> Size:
     _check_format(format)
     if keep not in KEEP:
-        raise SettingError(f"no such metadata to keep: {keep!r}; there are {', '.join(KEEP)}")
+        raise SettingError(f"keep_metadata is {keep!r}; choose from {', '.join(KEEP)}")
     return _SIZES[format](data, keep)
 
 
 def _check_format(format: str) -> None:
     if format not in FORMATS:
-        raise SettingError(f"no such picture format: {format!r}; there are {', '.join(FORMATS)}")
+        raise SettingError(f"format is {format!r}; choose from {', '.join(FORMATS)}")
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """uint8 (H, W, 3) RGB as an 8-bit RGB PNG."""
     return encode_pictures(pixels[None])[0]
-
-
-def encode_pngs(pixels: NDArray[np.uint8]) -> list[bytes]:
-    """uint8 (N, H, W, 3) RGB as 8-bit RGB PNGs."""
-    return encode_pictures(pixels)
-
-
-def decode_png(data: bytes) -> NDArray[np.uint8]:
-    """`encode_png` undone: uint8 (H, W, 3) RGB. Raises `ShardError` where the bytes are no whole 8-bit RGB PNG."""
-    return decode_picture(data)
-
-
-def png_problem(data: bytes) -> str:
-    """`picture_problem` of a PNG without metadata."""
-    return picture_problem(data)

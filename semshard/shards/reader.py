@@ -1,4 +1,4 @@
-"""Reading shards: tars are walked as streams of bytes and never extracted."""
+"""Reading shards: tars are read as streams of bytes and never extracted."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Shards:
 
     @property
     def lossless(self) -> bool:
-        """Whether the images hold the protected pixels to the letter; JPEGs exceed the budget by what they add."""
+        """Whether the images hold exactly the protected pixels; JPEGs exceed the budget by what they change."""
         return self.fields.format != "jpeg"
 
     @property
@@ -109,7 +109,7 @@ class Shards:
             raise ShardError(f"{self.tars[shard]}, sample {place}: {error}") from None
 
     def keys(self) -> list[str]:
-        """The key of every sample, in order, found without decoding an image."""
+        """The key of every sample, in order; no image is decoded."""
         return [key for shard in range(len(self.tars)) for key, _ in self._index(shard)]
 
     def _index(self, shard: int) -> list[tuple[str, dict[str, tuple[int, int]]]]:
@@ -119,7 +119,7 @@ class Shards:
 
 
 def open_shards(directory: str | Path) -> Shards:
-    """The shards in a folder that `protect` finished. Raises `ShardError` where there are none."""
+    """The shards in a `directory` that `protect` has finished. Raises `ShardError` where there are none."""
     return Shards(Path(directory), read_manifest(Path(directory)))
 
 

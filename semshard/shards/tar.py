@@ -1,6 +1,6 @@
 """Entries of a tar file in ustar format (POSIX.1-1988), the same for every writer: mtime 0, no owner, mode 0644.
 
-The standard library's `tarfile` gives the same bytes and takes as long over three small entries as the encoder over
+The standard library's `tarfile` gives the same bytes, but takes as long for three small entries as the encoder for
 their picture.
 """
 
@@ -10,19 +10,21 @@ BLOCK = 512
 RECORD = 20 * BLOCK
 _BEFORE = b"0000644\0" + b"0000000\0" * 2  # mode, owner, group
 _AFTER = b"0" + bytes(100) + b"ustar\x0000" + bytes(64 + 16 + 167)  # a file; no link, owner, device
-_FIXED = sum(_BEFORE) + sum(b"00000000000\0") + 8 * ord(" ") + sum(_AFTER)  # of the checksum, its field as blanks
+_FIXED = (
+    sum(_BEFORE) + sum(b"00000000000\0") + 8 * ord(" ") + sum(_AFTER)
+)  # of the checksum, whose own field counts as blanks
 
 
 def entry(name: str, data: bytes) -> bytes:
     """Header and padded data of a file. `name`: ASCII, at most 100 characters; `data`: less than 8 GiB."""
     path, size = name.encode("ascii"), b"%011o\0" % len(data)
     if len(path) > 100 or len(size) > 12:
-        raise ValueError(f"{name!r} with {len(data)} bytes does not fit an ustar header")
+        raise ValueError(f"{name!r} with {len(data)} bytes does not fit into an ustar header")
     checksum = b"%06o\0 " % (_FIXED + sum(path) + sum(size))
     header = path.ljust(100, b"\0") + _BEFORE + size + b"00000000000\0" + checksum + _AFTER
     return b"".join((header, data, bytes(-len(data) % BLOCK)))
 
 
 def end(written: int) -> bytes:
-    """What closes a tar of `written` bytes: two empty blocks, up to a whole record."""
+    """The end of a tar of `written` bytes: two empty blocks, padded to a whole record."""
     return bytes(2 * BLOCK + -(written + 2 * BLOCK) % RECORD)

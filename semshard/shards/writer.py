@@ -29,7 +29,7 @@ from .fields import Fields
 from .pixels import decode_picture, encode_pictures
 
 PNG = Fields()
-_BAND = 1 << 24  # values that are compared at a time
+_BAND = 1 << 24  # values that are compared at once
 COLUMNS = pa.schema(
     [
         ("key", pa.string()),
@@ -70,7 +70,7 @@ class ShardStats:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A sample ready to be written: the bytes of its tar entries, its row of the parquet, and what it was measured."""
+    """A sample ready to be written: the bytes of its tar entries, its row of the parquet, and its PSNR."""
 
     entries: bytes
     row: dict[str, object]
@@ -83,39 +83,46 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Extra:
-    """What a sample gets besides its image: metadata of the file, and fields of the source's sample."""
+    """What a sample has besides its image: metadata of the file, and fields of the source's sample."""
 
     metadata: Metadata
     carried: Mapping[str, bytes]
 
 
-def encode(
-    shard: int,
-    places: Sequence[int],
-    clean: NDArray[np.uint8],
-    protected: NDArray[np.uint8],
-    labels: Sequence[int],
-    classes: Sequence[str],
-    fields: Fields = PNG,
-    quality: int = 95,
-    extras: Sequence[Extra] | None = None,
-) -> list[Encoded]:
-    """Samples from pixels uint8 (N, H, W, 3) RGB, twice; `clean` is measured against, never written.
+@dataclass(frozen=True)
+class SampleBatch:
+    """Images of one shard that are encoded together, all of one size."""
 
-    What is measured are the pixels that come out of the file: those of a JPEG are not `protected` to the letter.
-    Good for any thread; most of the time goes into encoding the image, where other threads can run.
+    shard: int
+    places: Sequence[int]  # of each image in the shard
+    labels: Sequence[int]  # indices into the classes
+    clean: NDArray[np.uint8]  # (N, H, W, 3) RGB; measured against, never written
+    protected: NDArray[np.uint8]  # (N, H, W, 3) RGB
+    extras: Sequence[Extra] | None = None
+
+
+def encode(batch: SampleBatch, classes: Sequence[str], fields: Fields = PNG, quality: int = 95) -> list[Encoded]:
+    """The samples of a batch, ready to be written; `quality` (1 to 100) is JPEG's alone.
+
+    Measured are the pixels that come out of the file: those of a JPEG are not exactly the protected ones. Any thread
+    may call this; most of the time goes into encoding the images, where other threads can run.
     """
+    protected, extras = batch.protected, batch.extras
     height, width = protected.shape[1:3]
     metadata = [extra.metadata for extra in extras] if extras and fields.keep != "none" else None
     files = encode_pictures(protected, fields.format, quality, metadata)
     if fields.format == "jpeg":
         protected = np.stack([decode_picture(data, "jpeg", fields.keep) for data in files])
-    linf, errors = _difference(clean, protected)
+    linf, errors = _difference(batch.clean, protected)
     samples = []
-    for i, (place, label) in enumerate(zip(places, labels, strict=True)):
-        key, name, sha256 = sample_key(shard, place), classes[label], hashlib.sha256(protected[i].data).hexdigest()
-        words = f'"width":{width},"height":{height},"linf":{linf[i]},"sha256":"{sha256}"'
-        about = f'{{"class":{json.dumps(name, ensure_ascii=False)},{words}}}'.encode()
+    for i, (place, label) in enumerate(zip(batch.places, batch.labels, strict=True)):
+        key, name, sha256 = (
+            sample_key(batch.shard, place),
+            classes[label],
+            hashlib.sha256(protected[i].data).hexdigest(),
+        )
+        measured = f'"width":{width},"height":{height},"linf":{linf[i]},"sha256":"{sha256}"'
+        about = f'{{"class":{json.dumps(name, ensure_ascii=False)},{measured}}}'.encode()
         carried = {fields.published(name): data for name, data in extras[i].carried.items()} if extras else {}
         parts = (
             tar.entry(f"{key}.cls", b"%d" % label),
@@ -130,7 +137,7 @@ def encode(
 
 
 def _difference(clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> tuple[list[int], list[float]]:
-    """Per image the largest change of a channel, in grey levels, and the mean of its square; bands at a time."""
+    """Per image the largest change of a channel, in grey levels, and the mean of its square; in bands of rows."""
     count, height = clean.shape[:2]
     linf, squares = np.zeros(count, np.int64), np.zeros(count, np.int64)
     rows = max(1, _BAND // max(1, clean[0, 0].size))
@@ -143,9 +150,8 @@ def _difference(clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> tuple
 
 
 class ShardWriter:
-    """A shard under construction. Leaving the block well publishes the tar and the parquet; `stats` says what they are.
-
-    The shard is not done before `mark_done`.
+    """A shard that is being written. Leaving the block without an error publishes the tar and the parquet; `stats`
+    describes them. The shard is not done before `mark_done`.
     """
 
     def __init__(self, directory: Path, shard: int) -> None:
@@ -203,7 +209,7 @@ def mark_done(directory: Path, stats: ShardStats) -> None:
 
 
 def done_stats(directory: Path, shard: int) -> ShardStats | None:
-    """The stats of a shard that is done and whose files have the sizes they say; None where it has to be made."""
+    """The stats of a shard that is done and whose files have the sizes in them; None where it has to be made."""
     stem = directory / shard_name(shard)
     try:
         stats = ShardStats(**json.loads(Path(f"{stem}_stats.json").read_bytes()))
@@ -211,5 +217,5 @@ def done_stats(directory: Path, shard: int) -> ShardStats | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
-        raise ShardError(f"{stem}_stats.json is damaged ({error}); delete it to have the shard made again") from None
+        raise ShardError(f"{stem}_stats.json is damaged ({error}); delete it to make the shard again") from None
     return stats if sizes == (stats.bytes, stats.parquet_bytes) else None

@@ -27,7 +27,7 @@ _FORM = "write {kind}:DIR, with the folder {folder} in DIR, or {kind}:{archive}"
 class Cifar(Source):
     """`place` holds the folder of the batches, is that folder, or is the tar.gz as downloaded; `classes` is 10 or 100.
 
-    Labels are the fine ones. All pixels of the split stay in memory, 3 KB an image. Raises `SourceError` where a
+    Labels are the fine ones. All pixels of the split stay in memory, 3 KB per image. Raises `SourceError` where a
     batch is missing or is not the published one.
     """
 
@@ -102,7 +102,7 @@ def _folder(dataset: Any, path: Path) -> Path | None:
 
 
 def _read(dataset: Any, folder: Path, train: bool, form: str) -> Any:
-    """All of one split; no pickle is opened before torchvision has found the MD5 sums of all batches to be right."""
+    """All of one split; no pickle is opened before torchvision has checked the MD5 sums of all batches."""
     here = type(dataset.__name__, (dataset,), {"base_folder": ""})  # so that the folder may have any name
     try:
         return here(folder, train=train)
@@ -143,4 +143,4 @@ def _unpack(dataset: Any, archive: Path, folder: str, form: str) -> None:
 
 
 def _md5() -> Any:
-    return hashlib.md5(usedforsecurity=False)  # it is all that was published; some builds of Python refuse it otherwise
+    return hashlib.md5(usedforsecurity=False)  # no other sum was published; some builds of Python refuse MD5 otherwise

@@ -1,9 +1,9 @@
 """A source that was scanned: which inputs are usable, what they are, and their pixels on demand.
 
-The scan decodes every input once, before any expensive work, so that bad files are known in a minute and not at four in
-the morning. Of each it keeps a hundred bytes: hashes, size, label. Pixels stay in memory up to a bound that does not
-depend on the collection; the others are decoded again when they are asked for, and an input whose bytes changed
-meanwhile is refused.
+The scan decodes every input once, before any expensive work, so that bad files are known after a minute and not in the
+middle of the night. Of each input it keeps a hundred bytes: hashes, size, label. Pixels stay in memory up to a bound
+that does not depend on the collection; the others are decoded again when they are needed, and an input whose bytes
+have changed since is refused.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
 
 @dataclass
 class Cache:
-    """Pictures by a key, up to a number of bytes; what came first stays."""
+    """Pictures by (input, side of the copy), up to a number of bytes; the first ones stay."""
 
-    most: int = field(default_factory=lambda: CACHE_BYTES)
+    most: int = CACHE_BYTES
     _kept: dict[tuple[int, int], Pixels] = field(default_factory=dict)
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -59,7 +59,7 @@ class Collection:
     labels: NDArray[np.int32]  # (inputs,); −1 where there is none
     rejects: dict[int, str]  # number → reason
     classes: tuple[str, ...]
-    notes: dict[int, str] = field(default_factory=dict)  # number → what was done that its owner might not expect
+    notes: dict[int, str] = field(default_factory=dict)  # number → what was done that the owner may not expect
     duplicates: int = 0  # usable inputs with the pixels of an earlier one
     cache: Cache = field(default_factory=Cache)
 
@@ -89,13 +89,13 @@ class Collection:
 
     def decoded(self, number: int) -> Decoded:
         """The picture as it is published. Raises `RejectedImage` where the input is no longer what was scanned."""
-        found, sha256 = read(self.source, number, self.decoding, self.resolution)
+        picture, sha256 = read(self.source, number, self.decoding, self.resolution)
         if sha256 != self.sha256[number].tobytes():
             raise RejectedImage("changed since it was scanned")
-        return found
+        return picture
 
     def pixels(self, number: int, squashed: int = 0) -> Pixels:
-        """uint8 (H, W, 3) RGB; with `squashed` > 0 that many pixels a side. Raises as `decoded` does."""
+        """uint8 (H, W, 3) RGB; with `squashed` > 0 that many pixels per side. Raises as `decoded` does."""
         key = number, squashed
         kept = self.cache.get(key)
         if kept is None:
@@ -109,27 +109,27 @@ class Collection:
     def several(
         self, numbers: NDArray[np.int64], squashed: int = 0
     ) -> tuple[list[Pixels], NDArray[np.int64], dict[int, str]]:
-        """Pixels of those `numbers` that can be had, which these are, and why the others cannot."""
-        kept = [found for number in numbers.tolist() if (found := self.cache.get((number, squashed))) is not None]
+        """Pixels of those `numbers` that can be read, these numbers, and the reasons of the others."""
+        kept = [pixels for n in numbers.tolist() if (pixels := self.cache.get((n, squashed))) is not None]
         if len(kept) == len(numbers):
-            return kept, numbers, {}  # no thread is asked for what lies there
+            return kept, numbers, {}  # no threads for what is in memory
         return self.several_of(numbers, lambda number: self.pixels(number, squashed))
 
     def several_of(
         self, numbers: NDArray[np.int64], one: Callable[[int], Pixels]
     ) -> tuple[list[Pixels], NDArray[np.int64], dict[int, str]]:
-        """The same of what `one` makes of a number."""
+        """The same with the pixels that `one` returns for a number; it may raise `RejectedImage`."""
 
-        def tried(number: np.int64) -> Pixels | RejectedImage:
+        def attempt(number: np.int64) -> Pixels | RejectedImage:
             try:
                 return one(int(number))
             except RejectedImage as reason:
                 return reason
 
-        found = list(ordered_map(tried, numbers))
-        rejects = {int(n): str(f) for n, f in zip(numbers, found, strict=True) if isinstance(f, RejectedImage)}
+        results = list(ordered_map(attempt, numbers))
+        rejects = {int(n): str(r) for n, r in zip(numbers, results, strict=True) if isinstance(r, RejectedImage)}
         kept = [int(n) for n in numbers if int(n) not in rejects]
-        return [f for f in found if not isinstance(f, RejectedImage)], np.array(kept, np.int64), rejects
+        return [r for r in results if not isinstance(r, RejectedImage)], np.array(kept, np.int64), rejects
 
     def stack(self, numbers: NDArray[np.int64], squashed: int = 0) -> tuple[Pixels, NDArray[np.int64], dict[int, str]]:
         """`several` of one size as one array (n, H, W, 3)."""
@@ -140,11 +140,11 @@ class Collection:
 
 def read(source: Source, number: int, decoding: Decoding, resolution: int) -> tuple[Decoded, bytes]:
     """A picture of a source and the SHA-256 of what was read. Raises `RejectedImage`."""
-    found, box = source.read(number), source.entry(number).box
-    if isinstance(found, bytes):
-        picture, sha256 = decode(found, decoding, box), hashlib.sha256(found).digest()
+    content, box = source.read(number), source.entry(number).box
+    if isinstance(content, bytes):
+        picture, sha256 = decode(content, decoding, box), hashlib.sha256(content).digest()
     else:
-        picture, sha256 = Decoded(found, "", Metadata()), hashlib.sha256(found.tobytes()).digest()
+        picture, sha256 = Decoded(content, "", Metadata()), hashlib.sha256(content.tobytes()).digest()
     if resolution:
         picture = Decoded(resize(picture.pixels, resolution), picture.note, Metadata())
     return picture, sha256
@@ -163,7 +163,7 @@ def squash(pixels: Pixels, side: int) -> Pixels:
 
 @dataclass(frozen=True)
 class Scanned:
-    """What is kept of one input."""
+    """What the scan of one input gave."""
 
     reason: str = ""
     sha256: bytes = bytes(32)
@@ -195,33 +195,46 @@ def scan(
     Images with a side above `longest` are rejected, those with the pixels of an earlier one where `duplicates` is
     "reject".
 
-    Raises `SourceError` where the inputs are of one class only, or a class has a single one, before any is read; and
+    Raises `SourceError` where all inputs belong to one class, or a class has a single one, before any is read; and
     where none is usable.
     """
-    count, collection = len(source), unscanned(source, decoding or Decoding(), resolution)
-    digests = np.zeros((count, 2), np.uint64)
-    chosen = range(count) if numbers is None else numbers
+    collection = unscanned(source, decoding or Decoding(), resolution)
+    scan_into(collection, numbers, duplicates=duplicates, longest=longest, advance=advance)
+    return collection
+
+
+def scan_into(
+    collection: Collection,
+    numbers: Sequence[int] | None = None,
+    *,
+    duplicates: str = "keep",
+    longest: int | None = None,
+    advance: Callable[[int, int], None] = lambda done, rejected: None,
+) -> None:
+    """What `scan` does, in a collection that nothing is known of yet; its cache says how many pixels are kept."""
+    source = collection.source
+    digests = np.zeros((len(source), 2), np.uint64)
+    chosen = range(len(source)) if numbers is None else numbers
     for number in chosen:
         label = source.entry(number).label
         collection.labels[number] = -1 if label is None else label
     if numbers is None and source.classes:
         check_classes(collection, np.flatnonzero(collection.labels >= 0), "images")
-    every = ordered_map(lambda number: _scan_one(collection, number, longest), chosen)
-    for done, (number, found) in enumerate(zip(chosen, every, strict=True), 1):
-        collection.sha256[number] = np.frombuffer(found.sha256, np.uint8)
-        collection.sizes[number] = found.size
-        digests[number] = np.frombuffer(found.digest, np.uint64)
-        if found.reason:
-            collection.rejects[number] = found.reason
-        if found.note:
-            collection.notes[number] = found.note
+    results = ordered_map(lambda number: _scan_one(collection, number, longest), chosen)
+    for done, (number, scanned) in enumerate(zip(chosen, results, strict=True), 1):
+        collection.sha256[number] = np.frombuffer(scanned.sha256, np.uint8)
+        collection.sizes[number] = scanned.size
+        digests[number] = np.frombuffer(scanned.digest, np.uint64)
+        if scanned.reason:
+            collection.rejects[number] = scanned.reason
+        if scanned.note:
+            collection.notes[number] = scanned.note
         advance(done, len(collection.rejects))
     _find_duplicates(collection, digests, duplicates)
     usable = collection.usable if numbers is None else np.setdiff1d(chosen, list(collection.rejects))
     if not len(usable):
         reason = next(iter(collection.rejects.values()), "there are none")
         raise SourceError(f"{source.spec} holds no usable image; the first is rejected because: {reason}")
-    return collection
 
 
 def _scan_one(collection: Collection, number: int, longest: int | None) -> Scanned:
@@ -234,8 +247,10 @@ def _scan_one(collection: Collection, number: int, longest: int | None) -> Scann
         return Scanned(str(reason))
     pixels = picture.pixels
     if longest and max(pixels.shape) > longest:
-        return Scanned(f"{pixels.shape[1]} × {pixels.shape[0]} pixels, above {longest} a side, the most of the format")
-    if max(pixels.shape) <= LARGE or collection.resolution:  # of photographs the training keeps small copies
+        return Scanned(
+            f"{pixels.shape[1]} × {pixels.shape[0]} pixels, above {longest} per side, the maximum of the format"
+        )
+    if max(pixels.shape) <= LARGE or collection.resolution:  # of larger ones the training keeps small copies
         collection.cache.put((number, 0), pixels)
     shape = np.array(pixels.shape[:2], np.int32)
     digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16, key=shape.tobytes()).digest()
@@ -262,14 +277,14 @@ def _find_duplicates(collection: Collection, digests: NDArray[np.uint64], what: 
 def check_classes(
     collection: Collection, numbers: NDArray[np.int64] | None = None, what: str = "usable images"
 ) -> None:
-    """Raise `SourceError` where the images, the usable ones, are of one class only, or a class has fewer than two."""
+    """Raise `SourceError` where the images, by default all usable ones, are of one class only, or a class has one."""
     numbers = collection.usable if numbers is None else numbers
-    found = np.bincount(collection.labels[numbers], minlength=len(collection.classes))
+    counts = np.bincount(collection.labels[numbers], minlength=len(collection.classes))
     names, where = collection.classes, collection.source.spec
-    if (found > 0).sum() < 2:
-        name = names[int(found.argmax())]
+    if (counts > 0).sum() < 2:
+        name = names[int(counts.argmax())]
         raise SourceError(f"{where} holds {what} of one class only ({name}); noise needs at least two")
-    few = [names[label] for label in np.flatnonzero(found < 2)]
+    few = [names[label] for label in np.flatnonzero(counts < 2)]
     if few:
         more = f" and {len(few) - 3} more" if len(few) > 3 else ""
         raise SourceError(
@@ -285,4 +300,4 @@ def with_groups(collection: Collection, labels: Mapping[int, int], names: tuple[
     collection.classes = names
 
 
-SQUASHED = 2  # sides of a view: that many pixels a side have the copies of photographs that a network is trained on
+SQUASHED = 2  # a network is trained on copies of photographs of this many times the side of a view, in pixels

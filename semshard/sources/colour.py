@@ -2,7 +2,7 @@
 
 Pillow alone would ignore the profiles and the background, and clip what has more than 8 bits. In the order of use:
 `split` gives the colours in 8 bits and the opacity, `profile_of` and `to_rgb` convert with Little CMS by perceptual
-intent, `laid_on` puts the result on the background.
+intent, `composited` puts the result on the background.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def split(image: Image.Image, raw: str, notes: list[str]) -> tuple[Image.Image, 
     if image.mode.startswith("I") or image.mode == "F":
         return _high_bits(image, raw, key, notes)
     if ";16" in raw and image.format != "BMP":  # there it is 16 bits a pixel
-        notes.append("16 bits a channel")
+        notes.append("16 bits per channel")
         if image.mode == "RGB" and key is not None:
             image.info["transparency"] = tuple(level >> 8 for level in key)
     if image.mode == "CMYK":
@@ -62,7 +62,7 @@ def _high_bits(image: Image.Image, raw: str, key: object, notes: list[str]) -> t
         narrow = (wide * (255 if unit else 1)).clip(0, 255).round()
     else:
         if raw:
-            notes.append("32 bits a channel, clipped to 16" if raw.startswith("I;32") else "16 bits a channel")
+            notes.append("32 bits per channel, clipped to 16" if raw.startswith("I;32") else "16 bits per channel")
         narrow = wide.clip(0, 65535) >> (4 if raw == "I;12" else 8)
     opacity = Image.fromarray(np.where(wide == key, 0, 255).astype(np.uint8)) if isinstance(key, int) else None
     return Image.fromarray(narrow.astype(np.uint8)), opacity
@@ -72,7 +72,7 @@ class Profile(NamedTuple):
     name: str
     mode: str  # of the pixels it describes: RGB, L or CMYK
     to_srgb: ImageCms.ImageCmsTransform | None  # None where it is sRGB
-    grey: list[int]  # what becomes of each level of grey, on all three channels
+    grey: list[int]  # the level that each level of grey becomes, on all three channels
 
 
 def profile_of(image: Image.Image, mode: str, keep: bool, notes: list[str]) -> tuple[Profile | None, bytes]:
@@ -120,11 +120,11 @@ def to_rgb(colour: Image.Image, profile: Profile | None, notes: list[str]) -> Im
     return colour if colour.mode == "RGB" else colour.convert("RGB")
 
 
-def laid_on(
+def composited(
     colour: Image.Image, alpha: Image.Image | None, background: tuple[int, int, int], notes: list[str]
 ) -> Image.Image:
     """RGB colours on the background where their opacity (mode L) is below 255."""
     if alpha is None or cast(tuple[int, int], alpha.getextrema())[0] == 255:
         return colour
-    notes.append("alpha laid on #{:02x}{:02x}{:02x}".format(*background))
+    notes.append("alpha composited on #{:02x}{:02x}{:02x}".format(*background))
     return Image.composite(colour, Image.new("RGB", colour.size, background), alpha)

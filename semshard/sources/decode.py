@@ -6,16 +6,16 @@
 | ICC profile other than sRGB (RGB, grey, CMYK) | converted to sRGB, perceptual intent; an unusable one is ignored |
 | greyscale, 1 bit, palette, YCbCr, Lab | converted; grey stays exactly grey |
 | CMYK, YCCK | by its profile, else plainly; inverted in a JPEG with Adobe's marker, as Photoshop writes it |
-| 16 bits a channel | the high 8; integers of 32 bits are clipped to 16 before |
+| 16 bits per channel | the high 8; integers of 32 bits are clipped to 16 before |
 | floating point | 0 to 1 where nothing is above 1, else 0 to 255; clipped |
 | PNM with another maximum than 255 | scaled |
-| transparency | laid on the background |
+| transparency | composited on the background |
 | several frames | the first |
 | PNG's gamma, chromaticities and cICP | ignored |
 | a profile, EXIF or XMP to be kept, too large to be published | dropped, and the profile converted |
 
 No file is trusted: what Pillow raises on one becomes its reject, and work that does not grow with the file is bounded
-(`untrusted`). The rules of colour are in `colour`, those of metadata in `kept`.
+(`untrusted`). The rules of colour are in `colour`, those of metadata in `image_metadata`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from PIL import ExifTags, Image, ImageColor, ImageFile
 
 from ..errors import RejectedImage, SettingError
 from ..settings import KEEP
-from .colour import laid_on, profile_of, samples, split, to_rgb
+from .colour import composited, profile_of, samples, split, to_rgb
 from .image_metadata import Metadata, metadata_of
 from .source import Box
 from .untrusted import FORMATS, check_effort, claimed_size, count_frames, reason_of
 
-warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters about a bad file is its reject, not a warning
+warnings.filterwarnings("ignore", module=r"PIL\.")  # a bad file is rejected with a reason; a warning would say it twice
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 MOST_PIXELS = 178_956_970  # Pillow's bound against decompression bombs
@@ -96,19 +96,19 @@ DEFAULT = Decoding()
 @dataclass(frozen=True)
 class Decoded:
     pixels: NDArray[np.uint8]  # (H, W, 3) RGB, upright, C-contiguous
-    note: str  # what was done that the owner might not expect, joined by "; "
+    note: str  # what was done that the owner may not expect, joined by "; "
     metadata: Metadata  # what `keep_metadata` asks for
 
 
 def decode(data: bytes, decoding: Decoding = DEFAULT, box: Box | None = None) -> Decoded:
     """Pixels of a picture file, or of a box (left, top, right, bottom) in its upright picture, clipped to it.
 
-    Raises `RejectedImage` with the reason, in one line, where the bytes are no usable image.
+    Raises `RejectedImage` with the reason, in one line, where the bytes are not a usable image.
     """
     if not data:
         raise RejectedImage("empty file")
     if data.startswith((b"P1", b"P2", b"P3")):
-        data = re.sub(rb"#[^\r\n]*", b"", data)  # Pillow needs quadratic time for many comments
+        data = re.sub(rb"#[^\r\n]*", b"", data)  # Pillow takes quadratic time for many comments
     try:
         return _decode(data, decoding, box)
     except (RejectedImage, MemoryError):
@@ -135,7 +135,7 @@ def parse_colour(text: str) -> tuple[int, int, int]:
         colour = ImageColor.getrgb(text)
         if len(colour) == 3 and all(0 <= level <= 255 for level in colour):
             return colour
-    raise SettingError(f"{text!r} is no colour; write a name like white, or #rrggbb")
+    raise SettingError(f"{text!r} is not a colour; write a name like white, or #rrggbb")
 
 
 # From bytes to an upright picture
@@ -154,7 +154,7 @@ def _decode(data: bytes, decoding: Decoding, box: Box | None) -> Decoded:
     turn = _turn(image, notes)
     colour, alpha = split(image, read.raw, notes)
     profile, icc = profile_of(image, colour.mode, decoding.keep_metadata != "none", notes)
-    picture = laid_on(to_rgb(colour, profile, notes), alpha, decoding.background, notes)
+    picture = composited(to_rgb(colour, profile, notes), alpha, decoding.background, notes)
     metadata = metadata_of(image, icc, decoding.keep_metadata, notes)
     size = read.size
     if turn is not None:
@@ -191,7 +191,7 @@ def _read(data: bytes, decoding: Decoding, whole: bool) -> _Read:
     if width * height > decoding.bound:
         raise RejectedImage(f"{width} × {height} pixels, above the bound of {decoding.bound}")
     if min(size) < LEAST_SIDE:
-        raise RejectedImage(f"{width} × {height} pixels, below {LEAST_SIDE} a side")
+        raise RejectedImage(f"{width} × {height} pixels, below {LEAST_SIDE} per side")
     check_effort(image, data)
     frames = count_frames(image, data)
     raw, most = samples(image)
@@ -218,7 +218,7 @@ def _crop(picture: Image.Image, box: Box) -> Image.Image:
     left, top, right, bottom = max(0, box[0]), max(0, box[1]), min(picture.width, box[2]), min(picture.height, box[3])
     if min(right - left, bottom - top) < LEAST_SIDE:
         size = f"{max(0, right - left)} × {max(0, bottom - top)}"
-        raise RejectedImage(f"the box leaves {size} pixels, below {LEAST_SIDE} a side")
+        raise RejectedImage(f"the box leaves {size} pixels, below {LEAST_SIDE} per side")
     return picture.crop((left, top, right, bottom))
 
 
@@ -227,7 +227,7 @@ def _fitting(size: tuple[int, int], most: int) -> tuple[int, int]:
     scale = math.sqrt(most / math.prod(size))
     width, height = int(size[0] * scale), int(size[1] * scale)
     if min(width, height) < LEAST_SIDE:
-        raise RejectedImage(f"{size[0]} × {size[1]} pixels, below {LEAST_SIDE} a side when resized to {most}")
+        raise RejectedImage(f"{size[0]} × {size[1]} pixels, below {LEAST_SIDE} per side when resized to {most}")
     return width, height
 
 
@@ -254,6 +254,6 @@ class _TrueHere:
 
 
 def decoding_of(pictures: Mapping[str, Any]) -> Decoding:
-    """How pictures are decoded by these settings. Raises `SettingError` for a colour that is none."""
+    """How pictures are decoded by these settings. Raises `SettingError` for what is not a colour."""
     names = ("truncated", "max_pixels", "too_large", "keep_metadata")
     return Decoding(background=parse_colour(pictures["background"]), **{name: pictures[name] for name in names})

@@ -18,9 +18,9 @@ from urllib.parse import quote, unquote
 
 from ..errors import RejectedImage, SourceError
 
-LARGEST = 2**30  # bytes of one picture file; a film among the photos must not fill the memory
-PAUSES = (0.3, 2.0)  # seconds before the second and the third try at something remote
-DEEPEST = 32  # remote folders within one another; more is a loop
+LARGEST = 2**30  # bytes of one picture file; a film among the photographs must not fill the memory
+PAUSES = (0.3, 2.0)  # seconds before the second and the third attempt to read something remote
+DEEPEST = 32  # levels of remote folders; more is taken for a loop
 _IGNORED = {"Thumbs.db", "desktop.ini", "__MACOSX"}
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError)
@@ -28,9 +28,9 @@ T = TypeVar("T")
 
 
 class Files(ABC):
-    """The files below `root`. Names are relative, with forward slashes; bytes that are no UTF-8 are surrogates in them.
+    """The files below `root`. Names are relative, with forward slashes; bytes that are not UTF-8 become surrogates.
 
-    `roots` are the beginnings of absolute paths that mean this tree; `remarks` is complete once `names` was called.
+    `roots` are the beginnings of absolute paths of this tree; `remarks` is complete after `names` was called.
     """
 
     root: str
@@ -38,34 +38,37 @@ class Files(ABC):
     remarks: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
-        """All files, sorted by the bytes of the name. Hidden files and the droppings of file managers do not count."""
-        return sorted(self._found(), key=_bytes)
+        """All files but hidden ones and those that file managers leave behind, sorted by the bytes of the name."""
+        return sorted(self._listed(), key=_bytes)
 
     @abstractmethod
-    def _found(self) -> Iterator[str]: ...
+    def _listed(self) -> Iterator[str]: ...
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """The whole file; raises `RejectedImage` with the reason where it cannot be had."""
+        """The whole file; raises `RejectedImage` with the reason where it cannot be read."""
 
     @abstractmethod
     def open(self, name: str) -> BinaryIO:
-        """The file as a seekable stream; raises `RejectedImage` with the reason where it cannot be had."""
+        """The file as a seekable stream; raises `RejectedImage` with the reason where it cannot be read."""
 
 
-def open_files(place: str) -> Files:
-    """The tree at a path or at any URL that fsspec knows; raises `SourceError` where there is none."""
+def open_files(place: str, pauses: tuple[float, ...] = PAUSES) -> Files:
+    """The tree at a path or at any URL that fsspec knows; raises `SourceError` where there is none.
+
+    After each of `pauses`, in seconds, a remote read that failed is tried again.
+    """
     path = local_path(place)
-    return RemoteFiles(place) if path is None else LocalFiles(path)
+    return RemoteFiles(place, pauses) if path is None else LocalFiles(path)
 
 
 class LocalFiles(Files):
-    """A folder. Linked folders are entered once, after all that is really there, so that loops end."""
+    """A folder. Linked folders are entered once, after all real ones, so that loops end."""
 
     def __init__(self, path: str) -> None:
         try:
             if not stat.S_ISDIR(os.stat(path).st_mode):
-                raise SourceError(f"{printable(path)} is no folder")
+                raise SourceError(f"{printable(path)} is not a folder")
         except (FileNotFoundError, NotADirectoryError):
             raise SourceError(f"there is no folder {printable(path)}") from None
         except OSError as error:
@@ -85,13 +88,13 @@ class LocalFiles(Files):
     def open(self, name: str) -> BinaryIO:
         path = os.path.join(self.root, name)
         try:
-            if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device would block the run for ever
+            if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device would block the run
                 raise RejectedImage("not a regular file")
             return open(path, "rb")
         except OSError as error:
             _reject(error)
 
-    def _found(self) -> Iterator[str]:
+    def _listed(self) -> Iterator[str]:
         self._repeated: list[str] = []
         self._closed: list[str] = []
         starts: set[str] = set()
@@ -109,7 +112,7 @@ class LocalFiles(Files):
         self.remarks = tuple(self._observed())
 
     def _walk(self, start: str, real: str, starts: set[str], links: list[str]) -> Iterator[str]:
-        """What really lies below one folder; links to folders are put aside in `links`."""
+        """What really is below one folder; links to folders are added to `links`."""
         for folder, subfolders, files in os.walk(real, onerror=self._refused):
             inner = os.path.relpath(folder, real)
             prefix = "/".join(part for part in (start, "" if inner == "." else inner.replace(os.sep, "/")) if part)
@@ -127,7 +130,7 @@ class LocalFiles(Files):
     def _refused(self, error: OSError) -> None:
         if error.filename == self.root:
             raise SourceError(f"{printable(self.root)} cannot be read: {error.strerror}")
-        if not isinstance(error, FileNotFoundError):  # removed meanwhile: it is as if it had never been there
+        if not isinstance(error, FileNotFoundError):  # removed in the meantime: treated as if it had never existed
             self._closed.append(f"{printable(os.path.relpath(error.filename, self.root))}: {error.strerror}")
 
     def _observed(self) -> Iterator[str]:
@@ -135,14 +138,14 @@ class LocalFiles(Files):
             yield f"{_many(len(self._closed), 'folder')} could not be entered, such as {min(self._closed)}"
         if self._repeated:
             count = _many(len(self._repeated), "linked folder")
-            yield f"{count} not entered, as what is there is read already, such as {printable(min(self._repeated))}"
+            yield f"{count} not entered, as their content is read already, such as {printable(min(self._repeated))}"
 
 
 class RemoteFiles(Files):
-    """What lies below a URL. Folders are listed one by one, and no listing is kept; hiccups are retried."""
+    """What is below a URL. Folders are listed one by one, and no listing is kept; short failures are retried."""
 
-    def __init__(self, place: str) -> None:
-        self.root = place
+    def __init__(self, place: str, pauses: tuple[float, ...] = PAUSES) -> None:
+        self.root, self._pauses = place, pauses
         self.roots = (place.rstrip("/"),)
         self._system, path = _filesystem(place)
         self._path = path.rstrip("/")
@@ -152,23 +155,23 @@ class RemoteFiles(Files):
 
     def read(self, name: str) -> bytes:
         try:
-            return bytes(self._patiently(lambda: self._system.cat_file(self._at(name))))
+            return bytes(self._with_retries(lambda: self._system.cat_file(self._at(name))))
         except Exception as error:  # whatever the client of that protocol raises
             _reject(error)
 
     def open(self, name: str) -> BinaryIO:
         try:
-            stream: BinaryIO = self._patiently(lambda: self._system.open(self._at(name), "rb"))
+            stream: BinaryIO = self._with_retries(lambda: self._system.open(self._at(name), "rb"))
             return stream
         except Exception as error:  # as above
             _reject(error)
 
-    def _found(self) -> Iterator[str]:
-        pending, something = [self._path], False
+    def _listed(self) -> Iterator[str]:
+        pending, is_folder = [self._path], False
         while pending:
             for info in self._listing(pending.pop()):
                 name = self._name(info["name"])
-                something = something or bool(name)
+                is_folder = is_folder or bool(name)
                 if not name or not counts(posixpath.basename(name)):
                     continue
                 if info["type"] != "directory":
@@ -176,15 +179,15 @@ class RemoteFiles(Files):
                 elif name.count("/") < DEEPEST:
                     pending.append(info["name"])
                 else:
-                    raise SourceError(f"{self.root}: folders nest too deep, as in a loop: {name}")
-        if not something and self._patiently(lambda: self._system.isfile(self._path)):
+                    raise SourceError(f"{self.root}: folders are nested too deep, as in a loop: {name}")
+        if not is_folder and self._with_retries(lambda: self._system.isfile(self._path)):
             raise SourceError(f"{self.root} is a file, not a folder")
 
     def _listing(self, folder: str) -> list[dict[str, Any]]:
         try:
-            listing: list[dict[str, Any]] = self._patiently(lambda: self._system.ls(folder, detail=True))
+            listing: list[dict[str, Any]] = self._with_retries(lambda: self._system.ls(folder, detail=True))
         except FileNotFoundError:
-            if folder != self._path:  # removed meanwhile: it is as if it had never been there
+            if folder != self._path:  # removed in the meantime: treated as if it had never existed
                 return []
             raise SourceError(f"there is nothing at {self.root}") from None
         except Exception as error:  # whatever the client of that protocol raises
@@ -202,14 +205,14 @@ class RemoteFiles(Files):
         name = quote(name) if self._http else name
         return f"{self._path}/{name}" if self._path else name
 
-    def _patiently(self, act: Callable[[], T]) -> T:
-        for pause in PAUSES:
+    def _with_retries(self, act: Callable[[], T]) -> T:
+        for pause in self._pauses:
             try:
                 with self._turn:
                     return act()
             except _FINAL:
                 raise
-            except Exception:  # the last try lets it through
+            except Exception:  # the last attempt raises it
                 time.sleep(pause)
         with self._turn:
             return act()
@@ -243,7 +246,7 @@ def local_path(place: str) -> str | None:
 
 
 def below(path: str, roots: tuple[str, ...]) -> str:
-    """The name, within a tree, of a path that somebody wrote down: absolute paths below `roots` become relative."""
+    """The name, within a tree, of a path in a table: absolute paths below `roots` become relative."""
     path = path.replace("\\", "/")
     for root in roots:
         beginning = root.rstrip("/") + "/"
@@ -254,17 +257,17 @@ def below(path: str, roots: tuple[str, ...]) -> str:
 
 
 def counts(name: str) -> bool:
-    """Whether a file or folder of that name is meant to be seen."""
+    """Whether a file or folder of that name is neither hidden nor left behind by a file manager."""
     return not name.startswith(".") and name not in _IGNORED
 
 
 def printable(name: str) -> str:
-    r"""The name as valid Unicode: bytes that are no UTF-8 become \xNN, so backslashes become two; never ambiguous."""
+    r"""The name as valid Unicode: bytes that are not UTF-8 become \xNN, so backslashes become two; never ambiguous."""
     return _bytes(name.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
 
 
 def web_name(link: str) -> str:
-    """The file's name as its link stands in a web page; empty for links that sort or search the listing."""
+    """The name of a file from its link in a web page; empty for links that sort or search the listing."""
     link = html.unescape(link)
     return "" if "?" in link or "#" in link else unquote(link, errors="surrogateescape")
 
@@ -274,7 +277,7 @@ def _bytes(name: str) -> bytes:
 
 
 def _entered(real: str, starts: set[str]) -> bool:
-    """Whether a walk from one of `starts` came by this folder."""
+    """Whether a walk from one of `starts` has entered this folder."""
     while real not in starts:
         parent, name = os.path.split(real)
         if parent == real or not counts(name):

@@ -23,7 +23,7 @@ class Folder(Source):
 
     `labels` is empty (class folders: every file below one, however deep, belongs to it), "auto" (any tree; nothing is
     labelled here), or the place of a table of paths and labels. Raises `SourceError` where there is no such place,
-    where it is not labelled as told, or where there are not two classes at least, of two files each.
+    where it is not labelled that way, or where there are not at least two classes of two files each.
     """
 
     def __init__(self, place: str, labels: str = "", path_column: str = "path", label_column: str = "label") -> None:
@@ -40,7 +40,7 @@ class Folder(Source):
         if not self._names:
             raise SourceError(f"{printable(place)} holds no files")
         if labels != AUTO:
-            self._demand_classes()
+            self._check_classes()
         self._digest = self._fingerprint()
 
     @property
@@ -67,7 +67,7 @@ class Folder(Source):
                 f"{printable(self.spec)} holds {len(self._names)} files but no class folders; either put the images of"
                 " each class into a folder of its own, or name the labels with --labels FILE (CSV, TSV, JSON Lines or"
                 f" Parquet with a path and a label column), or try --labels {AUTO} (experimental: groups the images by"
-                " their looks)"
+                " appearance)"
             )
         self._reasons = ("not in a class folder",)
         self._label((name.partition("/")[0] if "/" in name else None for name in self._names), _by_bytes)
@@ -76,7 +76,7 @@ class Folder(Source):
     def _label_by_table(self, place: str, path_column: str, label_column: str) -> None:
         path, roots = local_path(place), self._files.roots
         spellings = [place] if path is None else [os.path.abspath(path), os.path.realpath(path)]
-        own = {below(spelling, roots) for spelling in spellings}  # the table is no picture
+        own = {below(spelling, roots) for spelling in spellings}  # the table is not a picture
         self._names = [name for name in self._names if name not in own]
         spelt = [name.replace("\\", "/") for name in self._names]  # as `below` has it
         table = read_labels(place, path_column, label_column, roots)
@@ -104,14 +104,12 @@ class Folder(Source):
             number[codes[text]] = label
         self._labels = number[met]
 
-    def _demand_classes(self) -> None:
+    def _check_classes(self) -> None:
         place = printable(self.spec)
         if not self.classes:
             raise SourceError(f"{place} has no labelled file: {self.entry(0).reason}")
         if len(self.classes) == 1:
-            raise SourceError(
-                f"{place} holds one class only ({self.classes[0]}); noise needs at least two to tell apart"
-            )
+            raise SourceError(f"{place} holds one class only ({self.classes[0]}); noise needs at least two")
         sizes = np.bincount(self._labels[self._labels >= 0], minlength=len(self.classes))
         small = [self.classes[label] for label in np.flatnonzero(sizes < 2)]
         if small:

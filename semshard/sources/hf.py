@@ -1,10 +1,10 @@
-"""Hugging Face datasets, streamed: of what lies on the hub, only the rows that are read are downloaded.
+"""Hugging Face datasets, streamed: only the rows that are read are downloaded from the hub.
 
     hf:PATH_OR_NAME[,split=NAME][,image=COLUMN][,label=COLUMN]
 
-A stream knows no "row 4711", and the surrogate's training asks for rows in any order. So one pass over the stream
-appends every encoded picture, as it is, to a temporary file without a name, which ends with the process (TMPDIR says
-where it lies); an array of offsets finds the picture again. Pixels are never decoded here.
+A stream has no random access, and the surrogate's training needs rows in any order. So one pass over the stream
+appends every encoded picture, as it is, to a temporary file without a name, which disappears with the process (TMPDIR
+says where it is); an array of offsets gives the place of each picture. Pixels are never decoded here.
 
 The library: https://huggingface.co/docs/datasets/stream. It is an extra: pip install 'semshard[hf]'.
 """
@@ -42,13 +42,13 @@ class HuggingFace(Source):
 
     `place`: a folder that `load_dataset` understands (images in class folders, Parquet, …), one that `save_to_disk`
     wrote, or a name on the hub. `image`: the only column of pictures, if not given. `label`: a column of ClassLabel,
-    integers or text. Raises `SourceError` where the library is missing, or says no.
+    integers or text. Raises `SourceError` where the library is missing, or fails.
     """
 
     def __init__(self, place: str, split: str = "", image: str = "", label: str = "") -> None:
-        said = {"split": split, "image": image, "label": label}
-        found = os.path.abspath(place) if os.path.isdir(place) else place
-        self._spec = f"hf:{found}" + "".join(f",{name}={value}" for name, value in said.items() if value)
+        options = {"split": split, "image": image, "label": label}
+        dataset = os.path.abspath(place) if os.path.isdir(place) else place
+        self._spec = f"hf:{dataset}" + "".join(f",{name}={value}" for name, value in options.items() if value)
         self._place, self._split = place, split or TRAIN
         self.folders = (os.path.abspath(place),) if os.path.isdir(place) else ()
         self._spool = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the source)
@@ -56,7 +56,7 @@ class HuggingFace(Source):
         self._ends = array("q")
         self._reasons: dict[int, str] = {}
         library = _library()
-        with _quietly(library), _told(self._spec):
+        with _without_bars(library), _as_source_errors(self._spec):
             rows = _open(library, place, split)
             self._index(library, rows, image, label)
         self._digest = digest_of(self.entry(number) for number in range(len(self)))
@@ -139,7 +139,7 @@ class HuggingFace(Source):
 
 
 def belongs(path: str, place: str) -> bool:
-    """Whether a picture's path is of the dataset: a stranger's table must not name the owner's other files."""
+    """Whether a picture's path is in the dataset: a downloaded table must not name other files of the owner."""
     *archives, last = path.split("::")
     if any(archive.split("://")[0] not in _ARCHIVES for archive in archives):
         return False
@@ -157,7 +157,7 @@ def _library() -> Any:
 
 
 def _open(library: Any, place: str, split: str) -> Any:
-    """The rows of a split: a Dataset that lies on disk, or a stream."""
+    """The rows of a split: a Dataset on disk, or a stream."""
     files = set(os.listdir(place)) if os.path.isdir(place) else set()
     if "dataset_dict.json" in files:
         saved = library.load_from_disk(os.path.abspath(place))
@@ -177,8 +177,8 @@ def _only_picture(library: Any, features: Mapping[str, Any], spec: str) -> str:
     pictures = [name for name, feature in features.items() if isinstance(feature, library.Image)]
     if len(pictures) == 1:
         return pictures[0]
-    found = f"several columns of pictures: {', '.join(pictures)}" if pictures else "no column of type Image"
-    raise SourceError(f"{spec} has {found}; choose with image=COLUMN, of: {', '.join(features)}")
+    columns = f"several columns of pictures: {', '.join(pictures)}" if pictures else "no column of type Image"
+    raise SourceError(f"{spec} has {columns}; choose with image=COLUMN, of: {', '.join(features)}")
 
 
 def _label(value: object, names: Sequence[str] | None) -> tuple[str, str]:
@@ -192,7 +192,7 @@ def _label(value: object, names: Sequence[str] | None) -> tuple[str, str]:
 
 
 @contextmanager
-def _quietly(library: Any) -> Iterator[None]:
+def _without_bars(library: Any) -> Iterator[None]:
     """Without the library's progress bars, as semshard has its own."""
     shown = not library.utils.are_progress_bars_disabled()
     library.disable_progress_bars()
@@ -204,7 +204,7 @@ def _quietly(library: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _told(spec: str) -> Iterator[None]:
+def _as_source_errors(spec: str) -> Iterator[None]:
     """Every error of the library as a `SourceError`."""
     try:
         yield

@@ -1,7 +1,7 @@
 """What is kept of a file besides its pixels, where the owner asks for it: the colour profile, EXIF and XMP.
 
-Nothing is kept that shows the clean picture or tells of the file that it was (thumbnail, maker's note, size), nothing
-that would turn the picture a second time, and no block that one of the published formats has no room for.
+Nothing is kept that shows the clean picture or describes the original file (thumbnail, maker's note, size), nothing
+that would rotate the picture a second time, and no block that is too large for one of the published formats.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 @dataclass(frozen=True)
 class Metadata:
-    """Each as the bytes that stand in a file; empty where there is none."""
+    """Each as its bytes in a file; empty where there is none."""
 
     icc: bytes = b""  # an ICC colour profile
     exif: bytes = b""  # a TIFF structure that starts with "Exif\0\0", its orientation set to upright
@@ -26,7 +26,7 @@ class Metadata:
 
 MOST_BYTES = {"ICC profile": 1 << 20, "EXIF": 65_000, "XMP": 65_000}  # a PNG's profile, a segment of a JPEG
 
-# Tags of IFD 0 that tell of the photograph. Others tell of the file that it was, or may hold the clean picture.
+# Tags of IFD 0 that describe the photograph. Others describe the original file, or may hold the clean picture.
 _KEPT_TAGS = frozenset((270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853)) | frozenset(
     (18246, 18249, 40091, 40092, 40093, 40094, 40095)  # ratings and what Windows writes
 )
@@ -34,14 +34,14 @@ _DROPPED_EXIF_TAGS = (0x927C, 0xA002, 0xA003)  # the maker's note, which may hol
 
 
 def metadata_of(image: Image.Image, icc: bytes, keep: str, notes: list[str]) -> Metadata:
-    """`icc` is the profile that the pixels are still in; EXIF and XMP are there if `keep` is "all"."""
+    """`icc` is the profile that the pixels are still in; EXIF and XMP are kept if `keep` is "all"."""
     if keep == "all":
         return Metadata(icc, _exif(image, notes), _xmp(image, notes))
     return Metadata(icc)
 
 
 def fits(what: str, block: bytes, notes: list[str]) -> bool:
-    """Whether every published format has room for that block; a note says where it has not."""
+    """Whether that block fits into every published format; a note says where it does not."""
     if len(block) <= MOST_BYTES[what]:
         return True
     notes.append(f"{what} of {len(block):,} bytes not kept: too large")
@@ -49,7 +49,7 @@ def fits(what: str, block: bytes, notes: list[str]) -> bool:
 
 
 def _exif(image: Image.Image, notes: list[str]) -> bytes:
-    """EXIF without what tells of the file that it was: thumbnail, maker's note, size; orientation upright."""
+    """EXIF without what describes the original file: thumbnail, maker's note, size; orientation upright."""
     try:
         exif = image.getexif()
         for tag in [tag for tag in exif if tag not in _KEPT_TAGS]:

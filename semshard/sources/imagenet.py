@@ -1,4 +1,4 @@
-"""ImageNet, ILSVRC 2012 (Russakovsky et al. 2015), in the layouts that it is found in, and its first hundred classes.
+"""ImageNet, ILSVRC 2012 (Russakovsky et al. 2015), in its usual layouts, and its first hundred classes.
 
     DIR/train/WNID/FILE           or DIR/ILSVRC/Data/CLS-LOC/train/WNID/FILE, as Kaggle packs it; or DIR/WNID/FILE
     DIR/val/WNID/FILE             or flat, DIR/val/ILSVRC2012_val_0000NNNN.JPEG, with one of these beside it:
@@ -6,8 +6,8 @@
     DIR/LOC_val_solution.csv      Kaggle's ground truth, and the words in LOC_synset_mapping.txt
 
 A label is the place of the WNID among all of them in sorted order, which is torchvision's order. Some files of the
-release are PNG or CMYK under the name .JPEG, and some have broken EXIF: nothing here looks at a picture or at the end
-of its name, it is the decoder that copes.
+release are PNG or CMYK under the name .JPEG, and some have broken EXIF: nothing here reads a picture or the end of its
+name, and the decoder accepts them all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -31,17 +31,17 @@ from .source import Entry, Source
 SPLITS = ("train", "val")
 ROOTS = ("", "ILSVRC/Data/CLS-LOC/", "Data/CLS-LOC/")  # where train/ and val/ may be
 DEVKIT = "ILSVRC2012_devkit_t12"
-KNOWN = {  # SHA-256 of the sorted WNIDs, a line each, of ImageNet and of its first hundred classes
+KNOWN = {  # SHA-256 of the sorted WNIDs, one per line, of ImageNet and of its first hundred classes
     1000: "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd",
     100: "e685f52fed1378fd4f7c3edbc80cf62403ad8fef69c03faef471d8a42c5289df",
 }
 _WNID = re.compile(r"n[0-9]{8}")
 _VALIDATION = re.compile(r"ILSVRC2012_val_([0-9]{8})\b")
-_ASTRAY = -1  # label of what lies where no image should
+_ASTRAY = -1  # label of a file in a place where no image should be
 _NOWHERE = "not at WNID/FILE, nor an image of the ground truth"
 _META, _TRUTH, _ARCHIVE = "meta.mat", "ILSVRC2012_validation_ground_truth.txt", f"{DEVKIT}.tar.gz"
 _SOLUTION, _MAPPING = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
-_TOLD = {_META, _TRUTH, _ARCHIVE, _SOLUTION, _MAPPING}
+_ANNOTATIONS = {_META, _TRUTH, _ARCHIVE, _SOLUTION, _MAPPING}
 
 
 class ImageNet(Source):
@@ -58,14 +58,14 @@ class ImageNet(Source):
         names = self._files.names()
         self.remarks = self._files.remarks
         self._root = self._find(names)
-        lore = _lore(self._files, names)
-        wnids = self._wnids(names, lore)
-        self.classes = tuple(_described(wnids, lore.words))[:first]
-        left_out = self._keep(names, lore, wnids[:first])
+        annotations = _read_annotations(self._files, names)
+        wnids = self._wnids(names, annotations)
+        self.classes = tuple(_described(wnids, annotations.words))[:first]
+        left_out = self._keep(names, annotations, wnids[:first])
         if first is None and left_out:
             self.remarks += (f"{left_out} images of classes that are not in train/ are left out",)
         if first and len(wnids) < first:
-            self.remarks += (f"only {len(wnids)} classes are there, not {first}",)
+            self.remarks += (f"there are only {len(wnids)} classes, not {first}",)
 
     @property
     def spec(self) -> str:
@@ -99,33 +99,33 @@ class ImageNet(Source):
             raise SourceError(f"{self._files.root} has no {here[0]}{self._split}/; it holds the other split only")
         if not _folders(names, ""):
             form = f"{self._kind}:DIR, with DIR/train/WNID/*.JPEG and DIR/val/, a WNID being like n01440764"
-            raise SourceError(f"{self._files.root} is no ImageNet folder; write {form}")
+            raise SourceError(f"{self._files.root} is not an ImageNet folder; write {form}")
         if self._split != "train":
             raise SourceError(f"{self._files.root} is itself a folder of WNIDs and has no splits; leave out split=")
         return ""
 
-    def _wnids(self, names: list[str], lore: Annotations) -> list[str]:
+    def _wnids(self, names: list[str], annotations: Annotations) -> list[str]:
         """All WNIDs there are, in the order of the labels: those of train, so that labels of both splits agree."""
         train = re.sub("val/$", "train/", self._root)
-        wnids = _folders(names, train) or lore.wnids or _folders(names, self._root)
+        wnids = _folders(names, train) or annotations.wnids or _folders(names, self._root)
         if wnids:
             return sorted(wnids)
         if any(name.startswith(self._root) and name.endswith(".tar") for name in names):
             what = f"holds tar files; unpack each into a folder named like it, {self._root}WNID/"
         elif self._split == "val":
-            what = f"is flat and its ground truth is not there; put {_ARCHIVE} or {_SOLUTION} beside it"
+            what = f"is flat and its ground truth is missing; put {_ARCHIVE} or {_SOLUTION} beside it"
         else:
             what = "has no folder that is named like a WNID, such as n01440764"
         raise SourceError(f"{self._files.root}: {self._root} {what}")
 
-    def _keep(self, names: list[str], lore: Annotations, wnids: list[str]) -> int:
+    def _keep(self, names: list[str], annotations: Annotations, wnids: list[str]) -> int:
         """Index what belongs to these classes or to no class at all; how many belong to other classes."""
         number = {wnid: label for label, wnid in enumerate(wnids)}
         self._names, labels, other = [], [], 0
         for name in names:
-            if not name.startswith(self._root) or _base(name) in _TOLD:
+            if not name.startswith(self._root) or _base(name) in _ANNOTATIONS:
                 continue
-            wnid = lore.wnid(name[len(self._root) :])
+            wnid = annotations.wnid(name[len(self._root) :])
             if wnid and wnid not in number:
                 other += 1
                 continue
@@ -139,7 +139,7 @@ class ImageNet(Source):
 
 @dataclass(frozen=True)
 class Annotations:
-    """What is told of the images by the tables beside them."""
+    """What the tables beside the images say of them."""
 
     words: dict[str, str] = field(default_factory=dict)  # WNID → "tench, Tinca tinca"
     truth: dict[int, str] = field(default_factory=dict)  # number of a validation image → WNID
@@ -157,17 +157,17 @@ class Annotations:
         return self.truth.get(int(numbered[1]), "") if numbered else ""
 
 
-def _lore(files: Files, names: list[str]) -> Annotations:
-    """From the devkit, else from its archive, else from Kaggle's tables; what is not there is not told."""
-    told = {base: name for name in names if (base := _base(name)) in _TOLD}
+def _read_annotations(files: Files, names: list[str]) -> Annotations:
+    """From the devkit, else from its archive, else from Kaggle's tables; empty where there is none."""
+    tables = {base: name for name in names if (base := _base(name)) in _ANNOTATIONS}
     try:
-        if _META in told:
-            return _devkit(files.read(told[_META]), files.read(told[_TRUTH]) if _TRUTH in told else b"")
-        if _ARCHIVE in told:
-            with files.open(told[_ARCHIVE]) as file, tarfile.open(fileobj=file, mode="r:gz") as tar:
+        if _META in tables:
+            return _devkit(files.read(tables[_META]), files.read(tables[_TRUTH]) if _TRUTH in tables else b"")
+        if _ARCHIVE in tables:
+            with files.open(tables[_ARCHIVE]) as file, tarfile.open(fileobj=file, mode="r:gz") as tar:
                 meta, truth = (tar.extractfile(f"{DEVKIT}/data/{base}") for base in (_META, _TRUTH))
                 return _devkit(meta.read() if meta else b"", truth.read() if truth else b"")
-        solution, mapping = (files.read(told[base]) if base in told else b"" for base in (_SOLUTION, _MAPPING))
+        solution, mapping = (files.read(tables[base]) if base in tables else b"" for base in (_SOLUTION, _MAPPING))
         return _kaggle(solution.decode(), mapping.decode())
     except (
         RejectedImage,
@@ -179,12 +179,12 @@ def _lore(files: Files, names: list[str]) -> Annotations:
         tarfile.TarError,
         csv.Error,
     ) as error:
-        where = ", ".join(sorted(told.values()))
+        where = ", ".join(sorted(tables.values()))
         raise SourceError(f"{files.root}: {where}: cannot be read: {error}; get it from the release again") from error
 
 
 def _devkit(meta: bytes, truth: bytes) -> Annotations:
-    """meta.mat, MATLAB's table of synsets; and the ILSVRC2012_ID of each validation image, a line each."""
+    """meta.mat, MATLAB's table of synsets; and the ILSVRC2012_ID of each validation image, one per line."""
     from scipy.io import loadmat  # type: ignore[import-untyped,unused-ignore]
 
     try:
@@ -201,7 +201,7 @@ def _devkit(meta: bytes, truth: bytes) -> Annotations:
 
 
 def _kaggle(solution: str, mapping: str) -> Annotations:
-    """Rows of an image and "WNID x y x y …", a box for each thing that is seen; lines of a WNID and its words."""
+    """Rows of an image and "WNID x y x y …", a box for each object; lines of a WNID and its words."""
     lines = (line.strip().partition(" ") for line in mapping.splitlines())
     words = {wnid: text for wnid, _, text in lines if _WNID.fullmatch(wnid)}
     truth = {}
@@ -211,9 +211,12 @@ def _kaggle(solution: str, mapping: str) -> Annotations:
     return Annotations(words, truth)
 
 
-def _described(wnids: list[str], words: dict[str, str]) -> list[str]:
-    """Class names: "WNID words", or the WNID alone where nobody tells the words."""
-    known = KNOWN.get(len(wnids))
+def _described(wnids: list[str], words: dict[str, str], published: Mapping[int, str] = KNOWN) -> list[str]:
+    """Class names: "WNID words", or the WNID alone where its words are unknown.
+
+    Without `words` those of torchvision are used, if these are the WNIDs whose SHA-256 was `published`.
+    """
+    known = published.get(len(wnids))
     if not words and known == hashlib.sha256("\n".join(wnids).encode()).hexdigest():
         from torchvision.models import ResNet18_Weights
 

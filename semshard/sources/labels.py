@@ -18,7 +18,7 @@ from .files import below, local_path, open_file, printable
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _SHOWN = 20  # columns in an error message
-Row = tuple[str, object, object]  # where it stands, path, label
+Row = tuple[str, object, object]  # line or row, path, label
 
 
 def read_labels(
@@ -71,7 +71,7 @@ def _rows(file: BinaryIO, place: str, path_column: str, label_column: str) -> Ge
 
 
 def _lines(file: BinaryIO) -> io.TextIOWrapper:
-    """Bytes that are no UTF-8 survive, as file names may hold them; a byte-order mark is dropped."""
+    """Bytes that are not UTF-8 survive, as file names may hold them; a byte-order mark is dropped."""
     return io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
 
 
@@ -91,7 +91,7 @@ def _table(lines: Iterable[str], place: str, path_column: str, label_column: str
 
 
 def _json_lines(lines: Iterable[str], place: str, path_column: str, label_column: str) -> Iterator[Row]:
-    columns: dict[str, None] = {}  # ordered, as they were met
+    columns: dict[str, None] = {}  # in the order of the file
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -144,7 +144,7 @@ def _text(label: object, where: str) -> str:
         return ""
     if isinstance(label, bool):
         return str(label).lower()
-    if isinstance(label, float) and label.is_integer():  # integers with gaps come as such from data frames
+    if isinstance(label, float) and label.is_integer():  # data frames give integers as floats where some are missing
         return str(int(label))
     if not isinstance(label, (str, int, float)):
         raise SourceError(f"{where}: a label is text or an integer, not {str(label)[:50]}")

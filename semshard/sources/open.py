@@ -17,7 +17,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What is place_options of a source besides its place."""
+    """What the caller says of a source besides its place."""
 
     labels: str = ""  # a file of labels for a folder, or "auto" for groups of images that look alike
     path_column: str = "path"
@@ -56,7 +56,7 @@ def _shapes(place: str, place_options: Mapping[str, str], options: SourceOptions
     from .shapes import Shapes
 
     if not re.fullmatch(r"[1-9][0-9]{0,8}", place):
-        raise SourceError(f"{place!r} is no number of shapes; write it like shapes:2000")
+        raise SourceError(f"{place!r} is not a number of shapes; write it like shapes:2000")
     return Shapes(int(place))
 
 
@@ -168,12 +168,12 @@ def open_source(spec: str | Path, options: SourceOptions | None = None) -> Sourc
     if options.margin and kind.name != "facescrub":
         raise SourceError(f"--margin is for facescrub:, not for {kind.form}")
     if options.labels in ("", AUTO) and (options.path_column, options.label_column) != ("path", "label"):
-        raise SourceError("--path-column and --label-column want --labels FILE")
+        raise SourceError("--path-column and --label-column need --labels FILE")
     return kind.open(place, place_options, options)
 
 
 def parse(spec: str) -> tuple[SourceKind, str, dict[str, str]]:
-    """Kind, place, and what was place_options behind the place as ,name=value."""
+    """Kind, place, and the options that follow the place as ,name=value."""
     name, colon, rest = spec.partition(":")
     kind = _BY_NAME.get(name) if colon and not rest.startswith("//") else None
     if kind is None:

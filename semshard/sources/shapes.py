@@ -133,7 +133,7 @@ def write_shapes(folder: Path, count: int, seed: int = 0) -> None:
 
 @dataclass(frozen=True)
 class Shapes(Source):
-    """`count` drawn pictures as a source; nothing lies on disk."""
+    """`count` drawn pictures as a source; nothing is on disk."""
 
     count: int
     seed: int = 0

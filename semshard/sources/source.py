@@ -18,17 +18,17 @@ class Entry:
     name: str  # unique within the source, relative, with forward slashes
     label: int | None  # index into the source's classes; None where it has none
     reason: str = ""  # why it cannot be used, where that is known without reading it
-    box: Box | None = None  # the part that is meant; None for all of it
+    box: Box | None = None  # the part that is used; None for all of it
 
 
 class Source(ABC):
     """Clean images by number, in an order that depends on their names only.
 
-    An index of names, at most 500 bytes an input; pictures are read when they are asked for, by several threads.
+    An index of names, at most 500 bytes per input; pictures are read when they are needed, by several threads.
     """
 
     classes: tuple[str, ...] = ()  # class names; a label is an index into them; empty where nothing is labelled
-    remarks: tuple[str, ...] = ()  # what the owner should be told of what was found, a sentence each
+    remarks: tuple[str, ...] = ()  # what the owner should know of the source, a sentence each
     folders: tuple[str, ...] = ()  # on this machine that it reads from
     fields: tuple[str, ...] = ()  # extensions of `carried`, of all samples together, sorted
 
@@ -52,7 +52,7 @@ class Source(ABC):
     def read(self, number: int) -> bytes | NDArray[np.uint8]:
         """The encoded picture file; or pixels (H, W, 3) RGB where the source holds no files.
 
-        Raises `RejectedImage` with the reason where it cannot be had.
+        Raises `RejectedImage` with the reason where it cannot be read.
         """
 
     @property

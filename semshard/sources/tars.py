@@ -1,4 +1,4 @@
-"""Tars: where they lie, and the samples in them, found by walking the headers once; no place in a tar is trusted.
+"""Tars: where they are, and the samples in them, read from the headers in one pass; no place in a tar is trusted.
 
 A tar is on this machine or of any kind that fsspec knows. Its contents are read by their place in it, by any thread.
 
@@ -20,7 +20,7 @@ from braceexpand import braceexpand
 
 from ..errors import RejectedImage, SourceError
 
-BLOCK = 4 << 20  # bytes at a time of a remote tar: a request costs more than what lies between two headers
+BLOCK = 4 << 20  # bytes per request to a remote tar: a request costs more than what is between two headers
 LARGEST_READ = 16 << 20  # bytes of a field, while indexing
 EXTENSION = re.compile(r"[a-z0-9._-]{1,70}")  # with a key before it, it fits a tar's header
 FIELD_TWICE = "one of its fields occurs twice"
@@ -36,7 +36,7 @@ class Tar:
 
     path: str
     system: Any = None  # an fsspec file system; None for a local file
-    name: str = ""  # the end of its path that tells it from the others
+    name: str = ""  # the end of its path, as long as is needed to be unique
 
     @property
     def folder(self) -> str:
@@ -48,7 +48,7 @@ class Tar:
         return open(self.path, "rb") if self.system is None else self.system.open(self.path, "rb", **options)
 
     def read(self, place: Place) -> bytes:
-        """Those bytes, for any thread. Raises `RejectedImage` where they cannot be had."""
+        """Those bytes, for any thread. Raises `RejectedImage` where they cannot be read."""
         offset, size = place
         try:
             if not size:
@@ -96,7 +96,7 @@ def expand(place: str) -> list[Tar]:
 
 def absolute(place: str) -> str:
     """A place that names the same tars from any folder. `expand` has to know it."""
-    here = re.sub(r"([\\{}])", r"\\\1", os.getcwd())  # braces in it are no ranges
+    here = re.sub(r"([\\{}])", r"\\\1", os.getcwd())  # braces in it are not ranges
 
     def fixed(part: str) -> str:
         known = re.compile("/|file:(//)?/(?!/)|(?!file:).*://")
@@ -115,13 +115,13 @@ def _locate(text: str) -> list[Tar]:
             raise SourceError(f"{path} is a folder; name the tars in it, like 'wds:{os.path.join(path, '*.tar')}'")
         if not re.search("[*?]", path) or os.path.exists(path):
             return [Tar(path)]
-        return [Tar(found) for found in sorted(glob.glob(path.replace("[", "[[]")))]
+        return [Tar(match) for match in sorted(glob.glob(path.replace("[", "[[]")))]
     import fsspec
 
     magic = "[*]" if text.startswith("http") else "[*?]"  # the query of a web address starts with a question mark
     try:
         system, path = fsspec.core.url_to_fs(text)
-        return [Tar(found, system) for found in (sorted(system.glob(path)) if re.search(magic, path) else [path])]
+        return [Tar(match, system) for match in (sorted(system.glob(path)) if re.search(magic, path) else [path])]
     except Exception as error:  # every remote library has errors of its own
         raise SourceError(f"{text} cannot be opened: {first_line(error)}") from None
 
@@ -144,8 +144,8 @@ def _members(tar: Tar, reads: set[str]) -> Iterator[tuple[tarfile.TarInfo, bytes
                 at = walk.offset
                 walk.members.clear()  # type: ignore[attr-defined]
                 file.seek(member.offset_data)
-                wanted = member.isreg() and split_name(member.name)[1] in reads
-                yield member, file.read(min(member.size, LARGEST_READ)) if wanted else None
+                is_read = member.isreg() and split_name(member.name)[1] in reads
+                yield member, file.read(min(member.size, LARGEST_READ)) if is_read else None
             file.seek(at)
             end = file.read(tarfile.BLOCKSIZE)
             if any(end) or len(end) < tarfile.BLOCKSIZE:
@@ -159,9 +159,9 @@ def _members(tar: Tar, reads: set[str]) -> Iterator[tuple[tarfile.TarInfo, bytes
 
 
 def samples(tar: Tar, reads: set[str], left_out: Counter[str]) -> Iterator[Sample]:
-    """The samples of a tar, in order, with the contents of the fields in `reads`, which may change on the way.
+    """The samples of a tar, in order, with the contents of the fields in `reads`, which may change between samples.
 
-    Files that are in none are counted in `left_out`: "loose" without a key, "unsafe" by kind or name. Raises
+    Files that are in no sample are counted in `left_out`: "loose" without a key, "unsafe" by kind or name. Raises
     `SourceError` where the tar is missing, broken or cut short.
     """
     sample = None
@@ -195,5 +195,5 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def first_line(error: BaseException) -> str:
-    """What another library has to say, in one line."""
+    """The first line of another library's error message."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

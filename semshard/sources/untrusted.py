@@ -1,7 +1,7 @@
-"""What is found out about a file of strangers without decoding it, so that no file stops a run or holds it up.
+"""What can be known of an untrusted file without decoding it, so that no file stops a run or delays it.
 
-Before: the work that its pixels would take, which must not grow faster than the file, and the number of its pictures.
-After: why it is no usable image, in one line. The bytes are walked here, because Pillow would decode to tell.
+Before decoding: the work that its pixels would take, which must not grow faster than the file, and the number of its
+pictures. After a failure: why it is not a usable image, in one line. The bytes are read here, as Pillow would decode.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from ..errors import RejectedImage
 
-Image.init()  # every decoder is there before threads ask for one
+Image.init()  # loads every decoder before threads need one
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # none of them runs a program
 MOST_SCANS = 100  # of a JPEG; a progressive one has about ten, and each takes the time of a whole picture
@@ -50,7 +50,7 @@ def _scans(data: bytes) -> int:
 
 
 def count_frames(image: ImageFile.ImageFile, data: bytes) -> int:
-    """Number of pictures in the file. Pillow's own count decodes a GIF's and compares every two pages of a TIFF."""
+    """Number of pictures in the file. Pillow's own count decodes those of a GIF and compares all pages of a TIFF."""
     if image.format == "GIF":
         return _gif_frames(data)
     if image.format == "TIFF":

@@ -31,13 +31,21 @@ from .tars import EXTENSION, FIELD_TWICE, UNSAFE, Sample, Tar, absolute, expand,
 PICTURES = ("png", "jpg", "jpeg", "webp", "ppm", "pgm", "bmp", "tiff", "tif", "gif")
 LONGEST_LABEL = 1000  # characters
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-_ABOUT = ("json", "semshard.json")  # where semshard writes of a sample, and what it writes at least:
+_ABOUT = ("json", "semshard.json")  # where semshard describes a sample, and the least that it writes:
 _ABOUT_KEYS = {"width", "height", "linf", "sha256"}
 _NO_IMAGE = "has no image field"
 _NO_LABEL = "has no label"
 _ODD_LABEL = "its label cannot be read"
 _KEY_TWICE = "its key occurs twice"
-_FAULTS = ("", _NO_IMAGE, _NO_LABEL, _ODD_LABEL, _KEY_TWICE, FIELD_TWICE, UNSAFE)  # a sample keeps the number of its
+_FAULTS = (
+    "",
+    _NO_IMAGE,
+    _NO_LABEL,
+    _ODD_LABEL,
+    _KEY_TWICE,
+    FIELD_TWICE,
+    UNSAFE,
+)  # a sample stores the number of its fault
 
 
 class WebDatasetShards(Source):
@@ -51,10 +59,8 @@ class WebDatasetShards(Source):
         self._images = _image_extensions(image)
         self._label_field, self._label_key = _label_option(label or "cls")
         self._tars = expand(place)
-        options_given = {"image": image, "label": label}
-        self._spec = f"wds:{absolute(place)}" + "".join(
-            f",{name}={value}" for name, value in options_given.items() if value
-        )
+        options = {"image": image, "label": label}
+        self._spec = f"wds:{absolute(place)}" + "".join(f",{name}={value}" for name, value in options.items() if value)
         self.folders = tuple(sorted({tar.folder for tar in self._tars if tar.folder}))
         self._manifests = {folder: _manifest_classes(folder) for folder in self.folders}
         self._keys, self._key_ends, self._faults = bytearray(), array("q"), array("B")
@@ -93,7 +99,7 @@ class WebDatasetShards(Source):
     def carried(self, number: int) -> dict[str, bytes]:
         """Extension in lower case → bytes: no picture, no label, no .json that semshard wrote.
 
-        A .json with the label in it is carried, as it has more to say. Raises `RejectedImage` as `read` does.
+        A .json with the label in it is carried, as it holds more than the label. Raises `RejectedImage` as `read` does.
         """
         tar, extensions, carried = self._tar(number), list(self._kinds), {}
         for i in range(self._field_ends[number - 1] if number else 0, self._field_ends[number]):
@@ -116,7 +122,7 @@ class WebDatasetShards(Source):
                 labels.append(texts.setdefault(text, len(texts)) if text else -1)
                 fresh = {n for n in sample.fields.keys() - fields if not self._is_ours(sample.contents.get(n), tar)}
                 fields |= fresh
-                reads -= fresh - {self._label_field}  # known to be carried: no need to look into more of them
+                reads -= fresh - {self._label_field}  # known to be carried: no need to read more of them
             self._ends.append(len(self))
         if not len(self):
             raise SourceError(f"{self._spec} holds no samples; a sample is files like 00017.png and 00017.cls in a tar")
@@ -133,7 +139,7 @@ class WebDatasetShards(Source):
         if not self._label_key:
             sample.fields.pop(self._label_field, None)
         fault = (_KEY_TWICE if twice else sample.fault) or ("" if picture else _NO_IMAGE) or unreadable
-        shown = _shown(sample.key)  # a key has no dot after its last slash: with one it is nobody else's
+        shown = _shown(sample.key)  # a key has no dot after its last slash, so one with a dot is unique
         self._keys += (f"{shown}.{place}" if twice or shown != sample.key else shown).encode()
         self._key_ends.append(len(self._keys))
         self._pictures.extend(picture or (0, 0))
@@ -175,7 +181,7 @@ def _label(data: bytes | None, key: str) -> tuple[str, str]:
 
 
 def label_text(value: object) -> str | None:
-    """An integer or a text as the text that tells classes apart; None for what is neither, or too long for a name."""
+    """An integer or a text as the text that names a class; None for what is neither, or too long for a name."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     text = str(value).strip().encode("utf-8", "backslashreplace").decode()
@@ -205,7 +211,7 @@ def _image_extensions(option: str) -> tuple[str, ...]:
     extensions = tuple(option.lower().split("+")) if option else PICTURES
     if all(map(EXTENSION.fullmatch, extensions)):
         return extensions
-    raise SourceError(f"image={option} is no list of extensions; write it like image=jpg+png")
+    raise SourceError(f"image={option} is not a list of extensions; write it like image=jpg+png")
 
 
 def _label_option(option: str) -> tuple[str, str]:
@@ -213,11 +219,11 @@ def _label_option(option: str) -> tuple[str, str]:
     extension, _, name = option.partition(":")
     if EXTENSION.fullmatch(extension.lower()) and (name if extension.lower() == "json" else option == extension):
         return extension.lower(), name
-    raise SourceError(f"label={option} is no field; write label=cls, label=txt or label=json:NAME")
+    raise SourceError(f"label={option} is not a valid field; write label=cls, label=txt or label=json:NAME")
 
 
 def _manifest_classes(folder: str) -> tuple[str, ...]:
-    """The classes in the manifest of semshard that lies in a folder; empty where there is none."""
+    """The classes in semshard's manifest in a folder; empty where there is none."""
     try:
         with open(os.path.join(folder, "manifest.json"), "rb") as file:
             manifest = json.load(file)
@@ -230,7 +236,7 @@ def _manifest_classes(folder: str) -> tuple[str, ...]:
 def _remarks(carried: Sequence[str], left_out: Counter[str]) -> Iterator[str]:
     if carried:
         shown = ", ".join(carried[:20]) + (f" and {len(carried) - 20} more" if len(carried) > 20 else "")
-        yield f"other fields are carried over as they are: {shown}; look whether they show the picture"
+        yield f"other fields are copied as they are: {shown}; check whether they show the picture"
     if count := left_out["unsafe"]:
         what = "are links, devices, sparse or have an unsafe or too long a name"
         yield f"{count} files in tars {what}: they are left out"

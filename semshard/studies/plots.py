@@ -17,15 +17,15 @@ Line = tuple[str, Sequence[float], float | None]  # name, a value for each x, th
 
 
 def lines_png(title: str, x_name: str, x: Sequence[Any], lines: Sequence[Line], chance: float) -> bytes:
-    """Test accuracy in % against a setting: joined where the setting is a number, points side by side where not."""
+    """Test accuracy in % against a setting: joined by a line where the setting is a number, points otherwise."""
     figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     numbers = all(isinstance(value, int | float) for value in x)
     places = list(x) if numbers else list(range(len(x)))
     for number, (name, values, clean) in enumerate(lines):
         colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
-        aside = 0.0 if numbers else (number - (len(lines) - 1) / 2) * 0.12
-        shifted = [place + aside for place in places]
+        offset = 0.0 if numbers else (number - (len(lines) - 1) / 2) * 0.12
+        shifted = [place + offset for place in places]
         axes.plot(shifted, [100 * v for v in values], marker, ls="-" if numbers else "", color=colour, label=name)
         if clean is not None:
             axes.axhline(100 * clean, ls=":", lw=1.2, color=colour)
@@ -33,7 +33,7 @@ def lines_png(title: str, x_name: str, x: Sequence[Any], lines: Sequence[Line], 
     if not numbers:
         axes.set_xticks(places, [str(value) for value in x])
     axes.set_ylim(0, None)
-    _dress(axes, title, x_name, "test accuracy on clean images, %")
+    _label_axes(axes, title, x_name, "test accuracy on clean images, %")
     axes.legend(title="victim (dotted: trained on clean images)", fontsize=8, title_fontsize=8, frameon=False)
     return _png(figure)
 
@@ -49,7 +49,7 @@ def scatter_png(panels: Sequence[tuple[str, Sequence[float], float | None]], y: 
             axes.annotate(label, (at, height), (4, 4), textcoords="offset points", fontsize=7, color=_INK)
         axes.margins(0.14)
         head = title if not number else ""
-        _dress(axes, head, name, "protection F = 1 − accuracy" if not number else "")
+        _label_axes(axes, head, name, "protection F = 1 − accuracy" if not number else "")
         if r is not None:
             axes.text(
                 0.03, 0.03, f"Pearson r = {r:+.2f}".replace("-", "−"), transform=axes.transAxes, fontsize=10, color=_INK
@@ -57,7 +57,7 @@ def scatter_png(panels: Sequence[tuple[str, Sequence[float], float | None]], y: 
     return _png(figure)
 
 
-def _dress(axes: Axes, title: str, x_name: str, y_name: str) -> None:
+def _label_axes(axes: Axes, title: str, x_name: str, y_name: str) -> None:
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=_INK)
     axes.set_xlabel(x_name)
     axes.set_ylabel(y_name)
@@ -67,8 +67,8 @@ def _dress(axes: Axes, title: str, x_name: str, y_name: str) -> None:
 
 def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format="png", metadata=_NOTHING)
+    figure.savefig(file, format="png", metadata=_METADATA)
     return file.getvalue()
 
 
-_NOTHING: Mapping[str, str | None] = {"Software": None}
+_METADATA: Mapping[str, str | None] = {"Software": None}

@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .._version import __version__
 from ..atomic import atomic_write, write_json
-from ..engine import Runtime, choose_preset, make_runtime
-from ..engine.weights import load_tensors
+from ..engine import Runtime, choose_preset, load_tensors, make_runtime
 from ..errors import LedgerError, SettingError
 from ..noise import InnerPerturbation, new_surrogate
-from ..noise.robustness import of_noise, of_surrogate
+from ..noise.robustness import AdversarialLoss, SurrogateRobustness, noise_robustness
 from ..noise.views import make_view
 from ..progress import Event, Progress, remarks, silent
 from ..settings import ProtectConfig, VerifyConfig, format_radius, from_json, to_json, verify_config
 from ..shards import Ledger, Shards, ledger_path, open_shards
-from ..verification.dataset import VictimDataset, load_split, the_originals
-from ..verification.trainer import ResultCache, VictimTrainer, one_attacker
-from ..victims import VictimData
+from ..verification.cache import ResultCache
+from ..verification.dataset import load_dataset, required_originals
+from ..verification.trainer import VictimTrainer, one_attacker
+from ..victims import LabelledImages, VictimData
 
 NAMED = {
     "surrogate": r"$\mathcal{R}_\theta$, robustness of the surrogate (Eq. 8)",
@@ -74,89 +75,101 @@ def robustness(
     or more of them, how these go together (Figure 3).
 
     `settings` are fields of `VerifyConfig` with one radius `rho_a`: that of δᵃ in both definitions, and of the victim.
-    For R_θ the surrogate is fixed and noise is made anew, for R_δᵘ the noise is fixed and a network, the victim, is
-    trained anew; losses are means over `images` training images. Finished points are kept in `out`.
+    For R_θ the surrogate is fixed and new noise is crafted, for R_δᵘ the noise is fixed and a new network, the
+    victim, is trained; losses are means over `images` training images. Finished points are kept in `out`.
 
     Raises `LedgerError` where originals or surrogate are missing, `ShardError`, `SourceError`, `SettingError`.
     """
     if images < 1 or not shards:
-        raise SettingError("robustness wants at least one folder of shards and one image")
-    opened = [open_shards(folder) for folder in shards]
-    size = opened[0].size
+        raise SettingError("robustness needs at least one folder of shards and one image")
+    opened, out = [open_shards(folder) for folder in shards], Path(out)
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
-    preset = choose_preset(preset, runtime)
-    config = verify_config(preset, size, runtime.precision, settings)
+    config = verify_config(choose_preset(preset, runtime), opened[0].size, runtime.precision, settings)
     one_attacker(config, "robustness")
     if len(config.rho_a) != 1:
         raise SettingError("robustness takes one radius; give --rho-a once")
-    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    kept = ResultCache(out / "points.json")
+    study = _Study(runtime, config, images, ResultCache(out / "points.json", "points"), progress)
     points = []
     for number, each in enumerate(opened):
         progress(Event("points", number, len(opened), "points"))
-        points.append(_point(each, runtime, config, images, kept, progress))
+        points.append(study.point(each))
     progress(Event("points", len(opened), len(opened), "points"))
-    correlation = {name: _pearson(points, name) for name in NAMED}
+    correlation = {name: pearson(points, name) for name in NAMED}
     result = RobustnessResult(points, correlation, format_radius(config.rho_a[0]), images, to_json(config), str(out))
     _write(result)
     return result
 
 
-def _point(
-    shards: Shards, runtime: Runtime, config: VerifyConfig, images: int, kept: ResultCache, progress: Progress
-) -> RobustnessPoint:
-    ledger = Ledger(ledger_path(shards.directory))
-    run = ledger.run()
-    if not run:
-        raise LedgerError(f"the ledger {ledger.path} is gone; it holds the surrogate that robustness is measured of")
-    made = from_json(ProtectConfig, run["settings"])
-    split = load_split(shards, the_originals(shards, None), config, progress)
-    name, rho = shards.directory.absolute().name, config.rho_a[0]
+@dataclass(frozen=True)
+class _Study:
+    """How every point is measured."""
 
-    def measured() -> dict[str, Any]:
-        of_network = None
-        if made.has_surrogate:
-            progress(Event("points", message=f"{name}: robustness of the surrogate"))
-            of_network = _surrogate(shards, ledger, runtime, made, config, split, images)
-        return {"surrogate": of_network, **_noise(name, examiner, material, images)}
+    runtime: Runtime
+    config: VerifyConfig
+    images: int
+    cache: ResultCache
+    progress: Progress
 
-    examiner, material = VictimTrainer(runtime, config, len(shards.classes), progress), split.material("protected")
-    key = examiner.key(material, examiner.plain(rho), config.seed, images, run["fingerprint"])
-    return RobustnessPoint(name, made.method, made.steps, **kept.get(key, measured))
+    @property
+    def adversary(self) -> InnerPerturbation:
+        """δᵃ of both definitions."""
+        rho_a = self.config.rho_a[0]
+        return InnerPerturbation(rho_a, rho_a * self.config.step_share, self.config.steps_a)
+
+    def point(self, shards: Shards) -> RobustnessPoint:
+        """The point of finished shards; measured where the cache does not have it."""
+        ledger = Ledger(ledger_path(shards.directory))
+        run = ledger.run()
+        if not run:
+            raise LedgerError(f"the ledger {ledger.path} is gone; it holds the surrogate to be measured")
+        protection = from_json(ProtectConfig, run["settings"])
+        dataset = load_dataset(shards, required_originals(shards, None), self.config, self.progress)
+        trainer = VictimTrainer(self.runtime, self.config, len(shards.classes), self.progress)
+        protected, name = dataset.data("protected"), shards.directory.absolute().name
+
+        def measure() -> dict[str, Any]:
+            surrogate: float | None = None
+            if protection.has_surrogate:
+                self.progress(Event("points", message=f"{name}: robustness of the surrogate"))
+                model = new_surrogate(protection, len(shards.classes), shards.size, self.runtime)
+                model.load_state_dict(load_tensors(ledger.surrogate)[0])
+                surrogate = self._of_surrogate(model, protection, shards, dataset.data("clean").train)
+            return {"surrogate": surrogate, **self._of_noise(name, trainer, protected)}
+
+        attacker = trainer.plain(self.config.rho_a[0])
+        key = trainer.key(protected, attacker, self.config.seed, self.images, run["fingerprint"])
+        return RobustnessPoint(name, protection.method, protection.steps, **self.cache.get(key, measure))
+
+    def _of_surrogate(
+        self, model: nn.Module, protection: ProtectConfig, shards: Shards, clean: LabelledImages
+    ) -> float:
+        """Definition 1: the surrogate is fixed, new noise is crafted, against δᵃ of the victims' radius."""
+        delta = self.adversary
+        against = replace(protection, method="cell", rho_a=delta.rho, alpha_a=delta.alpha, steps_a=delta.steps)
+        sample = clean[: self.images]
+        view = make_view(protection, shards.size)[0].on(sample.sizes)
+        network = self.runtime.folded(model)
+        measure = SurrogateRobustness(self.runtime, network, view, against, self.config.seed)
+        return measure(sample.images, sample.labels)
+
+    def _of_noise(self, name: str, trainer: VictimTrainer, protected: VictimData) -> dict[str, float]:
+        """Definition 2 and F: the noise of the shards is fixed, a new network is trained, which is the victim."""
+        rho_a, seed = self.config.rho_a[0], self.config.seed
+        phase = f"{name}: victim, {format_radius(rho_a)}"
+        victim, _ = trainer.train(phase, protected, trainer.plain(rho_a), seed)
+        sample = protected.train[: self.images]
+        view, _ = make_view(self.config, (sample.images.shape[2], sample.images.shape[3]))
+        network = self.runtime.folded(victim.model)
+        loss = AdversarialLoss(self.runtime, network, view, self.adversary, 1, seed)
+        noise = noise_robustness(loss, sample.images, sample.labels)
+        return {"noise": noise, "protection": 1 - victim.final}
 
 
-def _surrogate(
-    shards: Shards,
-    ledger: Ledger,
-    runtime: Runtime,
-    made: ProtectConfig,
-    config: VerifyConfig,
-    split: VictimDataset,
-    images: int,
-) -> float:
-    """Definition 1: the network of the ledger, noise made anew, δᵃ of the victims' radius."""
-    model = new_surrogate(made, len(shards.classes), shards.size, runtime)
-    model.load_state_dict(load_tensors(ledger.surrogate)[0])
-    rho = config.rho_a[0]
-    against = replace(made, method="cell", rho_a=rho, alpha_a=rho * config.step_share, steps_a=config.steps_a)
-    lesson = split.material("clean").train[:images]
-    view = make_view(made, shards.size)[0].on(lesson.sizes)
-    return of_surrogate(runtime, model, lesson.images, lesson.labels, view, against, config.seed)
-
-
-def _noise(name: str, examiner: VictimTrainer, material: VictimData, images: int) -> dict[str, float]:
-    """Definition 2 and F: the noise of the shards, a network trained anew, which is the victim."""
-    config, rho = examiner.config, examiner.config.rho_a[0]
-    phase = f"{name}: victim, {format_radius(rho)}"
-    victim, _ = examiner.train(phase, material, examiner.plain(rho), config.seed)
-    few, within = material.train[:images], InnerPerturbation(rho, rho * config.step_share, config.steps_a)
-    view, _ = make_view(config, (few.images.shape[2], few.images.shape[3]))
-    found = of_noise(examiner.runtime, victim.model, few.images, few.labels, view, within, 1, config.seed)
-    return {"noise": found, "protection": 1 - victim.final}
-
-
-def _pearson(points: Sequence[RobustnessPoint], name: str) -> float | None:
+def pearson(points: Sequence[RobustnessPoint], name: str) -> float | None:
+    """Pearson's r of protection with a robustness, `surrogate` or `noise`, over the points that have it; None below
+    three points, or where one of both does not vary.
+    """
     pairs = [(getattr(p, name), p.protection) for p in points if getattr(p, name) is not None]
     if len(pairs) < 3 or any(len(set(values)) == 1 for values in zip(*pairs, strict=True)):
         return None
@@ -167,12 +180,12 @@ def _write(result: RobustnessResult) -> None:
     from .plots import scatter_png
 
     out = Path(result.out)
-    about = {
+    content = {
         "schema_version": 1,
         "tool": {"name": "semshard", "version": __version__, "torch": torch.__version__},
         **{name: value for name, value in result.to_json().items() if name != "out"},
     }
-    write_json(out / "robustness.json", about)
+    write_json(out / "robustness.json", content)
     names = [f"{point.method}, {point.steps}" for point in result.points]
     panels = []
     for name, title in NAMED.items():

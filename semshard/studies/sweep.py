@@ -1,4 +1,4 @@
-"""The story of sweep: a setting's values → surrogates, as few as will do → shards each → victims → table and plot."""
+"""The story of sweep: a setting's values → surrogates, as few as possible → shards each → victims → table and plot."""
 
 from __future__ import annotations
 
@@ -8,24 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_write, write_json
-from ..engine import Runtime, choose_preset, make_runtime
+from ..engine import Runtime, choose_preset
 from ..errors import SettingError
-from ..progress import Progress, remarks, silent, with_prefix
-from ..protection.protect import protect
-from ..protection.request import TRAINED_WITH, Request, begin_config
-from ..protection.scan import limit_rejects, scan_source
-from ..protection.surrogate import train_to
-from ..settings import PICTURES, ProtectConfig, VerifyConfig, coerce, fingerprint, format_radius, to_json, verify_config
+from ..progress import Progress, silent, with_prefix
+from ..protection.request import Request
+from ..protection.surrogate import SurrogateFiles
+from ..settings import (
+    FIXED_IN_SWEEP,
+    SHAPES_SURROGATE,
+    ProtectConfig,
+    VerifyConfig,
+    coerce,
+    fingerprint,
+    format_radius,
+    to_json,
+    verify_config,
+)
 from ..shards import open_shards
-from ..sources import Collection, SourceOptions, check_classes, open_source
-from ..verification.dataset import load_split, the_originals
-from ..verification.trainer import ResultCache, VictimTrainer, one_attacker
-
-_FIXED = ("preset", "precision", *PICTURES)  # the collection and the victims are made with them
+from ..sources import SourceOptions
+from ..verification.cache import ResultCache
+from ..verification.dataset import load_dataset, required_originals
+from ..verification.trainer import VictimTrainer, one_attacker
+from .shared_scan import SharedScan
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepPoint:
     """A victim: the swept value (None for clean images), its radius, its figures. Shares in [0, 1]."""
 
     value: Any
@@ -38,11 +46,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What came of each value of a setting."""
+    """The accuracy of victims for each value of a setting."""
 
     setting: str
     values: list[Any]
-    cells: list[Cell]
+    cells: list[SweepPoint]
     surrogates: int  # trained; a run contains the shorter ones
     samples: dict[str, int]  # train, test
     chance: float
@@ -52,6 +60,41 @@ class SweepResult:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """The arguments of a sweep; `protection` holds everything but the swept setting."""
+
+    protection: Request
+    setting: str
+    values: Sequence[Any]
+    victim: Mapping[str, Any]
+
+    def each(self) -> list[Request]:
+        """The protection for each value. Raises `SettingError` where there is none, or where the sweep is impossible.
+
+        `draws` sets the draws of the final noise, too, unless `final_draws` is given.
+        """
+        if self.setting in FIXED_IN_SWEEP:
+            raise SettingError(f"{self.setting} cannot be swept: all protections of a sweep share it")
+        coerced = [coerce(ProtectConfig, {self.setting: value}) for value in self.values]
+        if not coerced:
+            raise SettingError(f"no values of {self.setting} are given")
+        fixed = self.protection.settings
+        if self.setting == "draws" and "final_draws" not in fixed:
+            coerced = [{**value, "final_draws": value["draws"]} for value in coerced]
+        return [replace(self.protection, settings={**fixed, **value}) for value in coerced]
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """The protection for one value."""
+
+    request: Request
+    config: ProtectConfig
+    shown: Any  # the value as JSON has it
+    folder: Path
 
 
 def sweep(
@@ -72,132 +115,129 @@ def sweep(
     """Protect the images at `source` once for each of the `values` of a `setting` of `ProtectConfig`, train victims
     (settings of `VerifyConfig` in `victim`) on each and on the clean originals, and write a table and a plot.
 
-    Values that leave the training of the surrogate as it is share one, and a training of M steps holds those of fewer
-    (Figure 5, Table 6). `draws` sets the draws of the final noise, too, unless `final_draws` is given. What was
-    finished is kept in `out`. Clean pixels and ledgers lie there: keep it private. Raises as `protect` and `verify`.
+    Values that do not change the training of the surrogate share one, and a training of M steps contains those of
+    fewer (Figure 5, Table 6). `draws` sets the draws of the final noise, too, unless `final_draws` is given. Finished
+    work is kept in `out`, together with clean pixels and ledgers: keep it private. Raises as `protect` and `verify`.
     """
-    out = Path(out)
-    if setting in _FIXED:
-        raise SettingError(f"{setting} cannot be swept: the whole sweep has one")
-    known = {name: value for name, value in settings.items() if name != setting}
-    several = [_with(known, setting, value) for value in values]
-    if not several:
-        raise SettingError(f"no values of {setting} are given")
-    runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
-    preset = choose_preset(preset, runtime)
-    options = options or SourceOptions()
-    first = Request(preset, None, False, max_rejects, known, options, progress)
-    collection = scan_source(open_source(source, options), first, runtime)
-    limit_rejects(len(collection.rejects), len(collection.source), max_rejects, "")
-    check_classes(collection)
-    requests = [replace(first, settings=given, progress=silent) for given in several]
-    configs = [begin_config(request, collection.size, runtime) for request in requests]
-    recipe = verify_config(preset, collection.size, runtime.precision, victim or {})
+    protection = Request(
+        source, preset, max_rejects=max_rejects, device=device, checkpoint_seconds=checkpoint_seconds,
+        options=options or SourceOptions(), progress=progress,
+        settings={name: value for name, value in settings.items() if name != setting},
+    )  # fmt: skip
+    return run_sweep(SweepRequest(protection, setting, values, victim or {}), Path(out))
+
+
+def run_sweep(request: SweepRequest, out: Path, scan: SharedScan | None = None) -> SweepResult:
+    """`sweep`, with a `scan` that others share, of the same source with the same picture settings."""
+    request.each()  # raises before the long scan
+    runtime = request.protection.runtime()
+    preset = choose_preset(request.protection.preset, runtime)
+    request = replace(request, protection=replace(request.protection, preset=preset))
+    scan = scan or SharedScan(request.protection, runtime)
+    variants = _variants(request, scan, out)
+    recipe = verify_config(preset, scan.collection.size, runtime.precision, request.victim)
     one_attacker(recipe, "sweep")
 
     out.mkdir(parents=True, exist_ok=True)
     out.chmod(0o700)
-    surrogates, trained = _surrogates(runtime, collection, configs, out, checkpoint_seconds, progress)
-    names = [str(to_json(config)[setting]).replace("/", "_") for config in configs]
-    folders = [out / f"{setting}={name}" for name in names]
-    for config, folder, given in zip(configs, folders, several, strict=True):
-        surrogate = surrogates.get(_key(config))
-        protect(
-            source, folder, preset=preset, surrogate=surrogate, max_rejects=max_rejects, device=device,
-            checkpoint_seconds=checkpoint_seconds, options=options,
-            progress=with_prefix(folder.name, progress), **given,
-        )  # fmt: skip
-    shown = [to_json(config)[setting] for config in configs]
-    cells, samples, classes = _cells(folders, shown, runtime, recipe, ResultCache(out / "victims.json"), progress)
+    surrogates, trainings = _train_surrogates(variants, scan, out)
+    for variant in variants:
+        surrogate = surrogates.get(_training_key(variant.config))
+        progress = with_prefix(variant.folder.name, request.protection.progress)
+        scan.protect(replace(variant.request, surrogate=surrogate, progress=progress), variant.folder)
+    points, samples = _train_victims(variants, runtime, recipe, out, request.protection.progress)
     result = SweepResult(
-        setting, shown, cells, trained, samples, 1 / classes, to_json(configs[0]), to_json(recipe), str(out)
-    )
+        request.setting, [variant.shown for variant in variants], points, trainings, samples,
+        1 / len(scan.collection.classes), to_json(variants[0].config), to_json(recipe), str(out),
+    )  # fmt: skip
     _write(result, recipe)
     return result
 
 
-def _with(known: Mapping[str, Any], setting: str, value: Any) -> dict[str, Any]:
-    given = {**known, **coerce(ProtectConfig, {setting: value})}
-    return given if setting != "draws" or "final_draws" in known else given | {"final_draws": value}
+def _variants(request: SweepRequest, scan: SharedScan, out: Path) -> list[_Variant]:
+    """The protection for each value, in full."""
+    variants = []
+    for protection in request.each():
+        config = scan.config(protection)
+        shown = to_json(config)[request.setting]
+        folder = out / f"{request.setting}={str(shown).replace('/', '_')}"
+        variants.append(_Variant(protection, config, shown, folder))
+    return variants
 
 
-def _key(config: ProtectConfig) -> str:
-    """What a surrogate depends on."""
+def _training_key(config: ProtectConfig) -> str:
+    """A fingerprint of everything that a surrogate depends on."""
     settings = to_json(config)
-    return fingerprint({name: settings[name] for name in (*TRAINED_WITH, "seed", "precision", "resolution", "rho_u")})
+    return fingerprint({name: settings[name] for name in SHAPES_SURROGATE})
 
 
-def _surrogates(
-    runtime: Runtime,
-    collection: Collection,
-    configs: Sequence[ProtectConfig],
-    out: Path,
-    checkpoint_seconds: float,
-    progress: Progress,
-) -> tuple[dict[str, Path], int]:
-    """A surrogate for every config that needs one, by its key; and how many trainings it takes to have them all."""
-    runs: dict[str, list[ProtectConfig]] = {}
-    for config in configs:
+def _train_surrogates(variants: Sequence[_Variant], scan: SharedScan, out: Path) -> tuple[dict[str, Path], int]:
+    """A surrogate for every variant that needs one, by its key; and how many trainings it takes to have them all."""
+    trainings: dict[str, list[_Variant]] = {}
+    for variant in variants:
+        config = variant.config
         if config.has_surrogate:
-            alone = config.warm_up or config.round_every  # a warm-up and the last cut depend on how long all takes
+            alone = config.warm_up or config.round_every  # a warm-up and the last rounding depend on the whole length
             shared = config if alone else replace(config, steps=1)
-            runs.setdefault(_key(shared), []).append(config)
+            trainings.setdefault(_training_key(shared), []).append(variant)
     paths: dict[str, Path] = {}
-    for run in runs.values():
-        longest = max(run, key=lambda config: config.steps)
-        here = {config.steps: out / f"surrogate-{_key(config)[:12]}.safetensors" for config in run}
-        if not all(path.exists() for path in here.values()):
-            last = here[longest.steps]
-            told = with_prefix(f"surrogate of {longest.steps} steps", progress)
-            checkpoint = last.with_suffix(".checkpoint")
-            train_to(runtime, collection, longest, last, checkpoint, checkpoint_seconds, told, keep=here)
-        paths |= {_key(config): here[config.steps] for config in run}
-    return paths, len(runs)
+    for training in trainings.values():
+        keys = {variant.config.steps: _training_key(variant.config) for variant in training}
+        keep = {steps: out / f"surrogate-{key[:12]}.safetensors" for steps, key in keys.items()}
+        if not all(path.exists() for path in keep.values()):
+            _train_once(max(training, key=lambda variant: variant.config.steps), keep, scan)
+        paths |= {key: keep[steps] for steps, key in keys.items()}
+    return paths, len(trainings)
 
 
-def _cells(
-    folders: Sequence[Path],
-    values: Sequence[Any],
-    runtime: Runtime,
-    config: VerifyConfig,
-    kept: ResultCache,
-    progress: Progress,
-) -> tuple[list[Cell], dict[str, int], int]:
-    """Victims on the clean images, and on those of each value, for every radius; the split and the classes."""
-    cells: dict[tuple[str, str, str], Cell] = {}
-    samples, classes = {"train": 0, "test": 0}, 0
-    for folder, value in zip(folders, values, strict=True):
-        shards = open_shards(folder)
-        classes = len(shards.classes)
-        split = load_split(shards, the_originals(shards, None), config, with_prefix(folder.name, progress))
-        samples = {"train": int(split.train.sum()), "test": int(split.test.sum())}
-        examiner = VictimTrainer(runtime, config, classes, progress, folder=kept.path.parent)
-        for name, of, kind in (("clean", None, "clean"), (folder.name, value, "protected")):
-            material = split.material(kind)
-            for rho in config.rho_a:
-                text, attacker = format_radius(rho), examiner.plain(rho)
-                figures = examiner.figures(kept, f"victim on {name}, {text}", material, attacker)
-                cells.setdefault((name, material.digest, text), Cell(of, text, **figures))
-    return list(cells.values()), samples, classes
+def _train_once(longest: _Variant, keep: Mapping[int, Path], scan: SharedScan) -> None:
+    """One training, which passes through the shorter ones: the surrogate after each of the steps in `keep`."""
+    request, steps = longest.request, longest.config.steps
+    files = SurrogateFiles(keep[steps], keep[steps].with_suffix(".checkpoint"), request.checkpoint_seconds, keep)
+    scan.train(longest.config, files, with_prefix(f"surrogate of {steps} steps", request.progress))
 
 
-def _write(result: SweepResult, config: VerifyConfig) -> None:
+def _train_victims(
+    variants: Sequence[_Variant], runtime: Runtime, recipe: VerifyConfig, out: Path, progress: Progress
+) -> tuple[list[SweepPoint], dict[str, int]]:
+    """Victims on the clean images, and on those of each variant, for every radius; and how many samples they had."""
+    points: dict[tuple[str, str, str], SweepPoint] = {}
+    samples = {"train": 0, "test": 0}
+    cache = ResultCache(out / "victims.json")
+    for variant in variants:
+        name, shards = variant.folder.name, open_shards(variant.folder)
+        dataset = load_dataset(shards, required_originals(shards, None), recipe, with_prefix(name, progress))
+        samples = {"train": int(dataset.train.sum()), "test": int(dataset.test.sum())}
+        trainer = VictimTrainer(runtime, recipe, len(shards.classes), progress, folder=out, cache=cache)
+        for trained_on, value, kind in (("clean", None, "clean"), (name, variant.shown, "protected")):
+            data = dataset.data(kind)
+            for rho_a in recipe.rho_a:
+                radius = format_radius(rho_a)
+                phase = f"victim on {trained_on}, {radius}"
+                reached = trainer.outcome(phase, data, trainer.plain(rho_a), recipe.seed)
+                point = SweepPoint(value, radius, reached.final, reached.best, reached.train, reached.seconds)
+                points.setdefault((trained_on, data.digest, radius), point)
+    return list(points.values()), samples
+
+
+def _write(result: SweepResult, recipe: VerifyConfig) -> None:
+    """The table as JSON, and the plot."""
     from .plots import lines_png
 
     out = Path(result.out)
     write_json(out / "sweep.json", {"schema_version": 1, **{k: v for k, v in result.to_json().items() if k != "out"}})
     lines = []
-    for rho in map(format_radius, config.rho_a):
-        of = {str(cell.value): cell.final for cell in result.cells if cell.rho_a == rho}
-        name = f"ρₐ = {rho}" if rho != "0/255" else "standard training"
-        lines.append((name, [of[str(value)] for value in result.values], of.get("None")))
-    x = [_number(value) for value in result.values]
+    for radius in map(format_radius, recipe.rho_a):
+        final = {str(point.value): point.final for point in result.cells if point.rho_a == radius}
+        name = f"ρₐ = {radius}" if radius != "0/255" else "standard training"
+        lines.append((name, [final[str(value)] for value in result.values], final.get("None")))
+    x = [_plotted(value) for value in result.values]
     title = f"{result.settings['method'] if result.setting != 'method' else 'all methods'}, {result.setting}"
     with atomic_write(out / "sweep.png") as file:
         file.write(lines_png(title, result.setting, x, lines, result.chance))
 
 
-def _number(value: Any) -> Any:
+def _plotted(value: Any) -> Any:
     """Radii in grey levels; other values as they are."""
     head, slash, tail = str(value).partition("/")
     return float(head) if slash and tail == "255" else value

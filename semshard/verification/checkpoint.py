@@ -1,4 +1,4 @@
-"""A victim's unfinished training on disk."""
+"""The unfinished training of a victim, on disk."""
 
 from __future__ import annotations
 
@@ -6,56 +6,57 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..engine.checkpoint import Checkpoint
-from ..engine.weights import bfloat16_where_exact, load_tensors, save_tensors
+from ..engine import Checkpoint, bfloat16_where_exact, load_tensors, save_tensors
 from ..errors import LedgerError
 from ..victims import Point, TrainingState, ValidationPoint
 
-_LOOKS = ("published", "clean")
+_FORMS = ("published", "clean")  # of the validation images
 
 
 @dataclass
 class VictimCheckpoint:
-    """The file in which the training with fingerprint `key` waits to go on."""
+    """The file from which the training with fingerprint `key` can be resumed."""
 
     path: Path
     key: str
-    before: float = 0.0  # seconds that the training took in earlier calls
+    earlier_seconds: float = 0.0  # that the training took in earlier calls
     _start: float = field(default_factory=time.monotonic)
 
     def load(self) -> TrainingState:
-        """Where the training stands; at its beginning where nothing is kept of it, or by another program."""
+        """The state to resume from; a new one where the file is missing, broken or of another training."""
         try:
             tensors, about = load_tensors(self.path)
         except LedgerError:
             return TrainingState()
         if about.get("key") != self.key:
             return TrainingState()
-        self.before = about["seconds"]
-        looks = [
-            ValidationPoint(step, test, *(tensors.pop(f"look.{number}.{name}") for name in _LOOKS))
-            for number, (step, test) in enumerate(about["looks"])
+        self.earlier_seconds = about["seconds"]
+        validation_points = [
+            ValidationPoint(step, test, *(tensors.pop(f"validation.{number}.{form}") for form in _FORMS))
+            for number, (step, test) in enumerate(about["validation"])
         ]
         curve = tuple(Point(**point) for point in about["curve"])
-        return TrainingState(Checkpoint(about["step"], tensors), curve, tuple(looks))
+        return TrainingState(Checkpoint(about["step"], tensors), curve, tuple(validation_points))
 
     @property
     def seconds(self) -> float:
-        """What the training took up to now."""
-        return self.before + time.monotonic() - self._start
+        """What the training took up to now, in all calls."""
+        return self.earlier_seconds + time.monotonic() - self._start
 
-    def save(self, found: TrainingState) -> None:
-        """Keep where the training stands."""
-        seen = {
-            f"look.{number}.{name}": getattr(look, name) for number, look in enumerate(found.looks) for name in _LOOKS
+    def save(self, state: TrainingState) -> None:
+        """Write the state of the training."""
+        validation = {
+            f"validation.{number}.{form}": getattr(point, form)
+            for number, point in enumerate(state.validation_points)
+            for form in _FORMS
         }
         about = {
-            "key": self.key, "step": found.checkpoint.step, "seconds": round(self.seconds, 1),
-            "curve": [asdict(point) for point in found.curve],
-            "looks": [(look.step, look.test) for look in found.looks],
+            "key": self.key, "step": state.checkpoint.step, "seconds": round(self.seconds, 1),
+            "curve": [asdict(point) for point in state.curve],
+            "validation": [(point.step, point.test) for point in state.validation_points],
         }  # fmt: skip
-        save_tensors(self.path, bfloat16_where_exact(found.checkpoint.tensors) | seen, about)
+        save_tensors(self.path, bfloat16_where_exact(state.checkpoint.tensors) | validation, about)
 
     def finished(self) -> None:
-        """Nothing of it waits any more."""
+        """Delete the file: the training is complete."""
         self.path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""The samples of an examination: some to train victims on, others, clean, to test them, in every form that is tried.
+"""The samples that victims are trained on, and others, clean, that they are tested on, in every form that is tried.
 
-Photographs are kept squashed to a square of two views a side; what an attacker does to pictures is done to them at
-their own resolution first.
+Photographs are kept squashed to a square, two views wide. The filter of a countermeasure is applied to them before
+that, at their own resolution.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ class Photos:
     shards: Shards
     originals: Originals
     numbers: NDArray[np.int64]  # of the samples in the shards
-    budget: int
+    budget: int  # grey levels
     seed: int
-    side: int  # that they are squashed to
+    side: int  # pixels a side of a squashed photograph
 
-    def forms(self, kinds: list[str], rows: NDArray[np.int64], filter: Filter | None) -> Pixels:
-        """Squashed photographs (n, side, side, 3): of each of `rows` the form that `kinds` says, through `filter`."""
+    def squashed(self, kinds: list[str], rows: NDArray[np.int64], filter: Filter | None) -> Pixels:
+        """Photographs (n, side, side, 3): each of `rows` in its kind of `kinds`, through `filter`, then squashed."""
 
-        def one(work: tuple[str, int]) -> Pixels:
-            pixels = self.one(*work)
+        def prepare(photo: tuple[str, int]) -> Pixels:
+            pixels = self.pixels(*photo)
             return squash(filter(pixels) if filter else pixels, self.side)
 
-        return np.stack(list(ordered_map(one, zip(kinds, rows.tolist(), strict=True))))
+        return np.stack(list(ordered_map(prepare, zip(kinds, rows.tolist(), strict=True))))
 
-    def one(self, kind: str, row: int) -> Pixels:
-        """A photograph as it was, as it was published, or with random noise. Raises `RejectedImage`."""
+    def pixels(self, kind: str, row: int) -> Pixels:
+        """A photograph, clean, protected, or with random noise (control). Raises `RejectedImage`."""
         sample = self.shards[int(self.numbers[row])]
         if kind == "protected":
             return sample.image
@@ -70,75 +70,73 @@ class Photos:
 
 @dataclass(frozen=True)
 class VictimDataset:
-    """The chosen samples: keys, labels, pixels uint8 (N, H, W, 3), and which are for what."""
+    """The chosen samples: keys, labels, pixels uint8 (N, H, W, 3), and which are for training and for testing."""
 
     keys: list[str]
     labels: NDArray[np.int64]
     clean: Pixels
     protected: Pixels
     train: Mask
-    test: Mask  # held out; a twin of a training image is in neither
+    test: Mask  # held out; a held-out copy of a training image is in neither
     budget: int  # grey levels
     seed: int
-    sizes: NDArray[np.int64] | None = None  # (N, 2), heights and widths of squashed photographs by themselves
+    sizes: NDArray[np.int64] | None = None  # (N, 2), heights and widths of photographs before they were squashed
     photos: Photos | None = None
 
     def pairs(self, most: int) -> Iterator[tuple[Pixels, Pixels]]:
-        """Originals and published images, as they are on disk."""
+        """Originals and published images at their own resolution, at most `most` pairs."""
         for row in range(min(most, len(self.keys))):
             if self.photos:
-                yield self.photos.one("clean", row), self.photos.one("protected", row)
+                yield self.photos.pixels("clean", row), self.photos.pixels("protected", row)
             else:
                 yield self.clean[row], self.protected[row]
 
-    def exam(self) -> LabelledImages:
-        """The clean images that no victim sees in any form."""
-        return self._labelled("clean", self.test)
+    def data(self, kind: str, countermeasure: str = "none", fraction: float = 1.0, rest: bool = False) -> VictimData:
+        """What a victim trains on, and what it is tested on, both through the countermeasure's filter.
 
-    def material(
-        self, kind: str, countermeasure: str = "none", fraction: float = 1.0, rest: bool = False
-    ) -> VictimData:
-        """What a victim learns from, and what it is tested on, both through the countermeasure's filter.
-
-        `kind` is clean, protected, or control: the originals with noise that is as large as the budget allows and
-        means nothing. Only a `fraction` of the training images is of that kind, the others are clean; with `rest`
-        only those others are there.
+        `kind` is clean, protected, or control: the originals with random noise that is as large as the budget allows.
+        Only a `fraction` of the training images is of that kind, the others are clean; with `rest` only those others
+        are in the data. Raises `ShardError` where too few images are left.
         """
         chosen = self._drawn("fraction", fraction)
         train = self.train & ~chosen if rest else self.train
         held_back = self._drawn("validation", VALIDATION if countermeasure == "early-stop" else 0)
         if not (train & ~held_back).any():
             raise ShardError(
-                f"{self.train.sum()} training images are too few: none is left unprotected of {fraction:.4g}"
+                f"{self.train.sum()} training images are too few: with a protected fraction of {fraction:.4g} none is "
+                "left unprotected"
             )
         if countermeasure == "early-stop" and not (train & held_back).any():
             raise ShardError(f"{train.sum()} training images are too few to hold some back for early stopping")
         filter = BY_NAME[countermeasure].filter
-        lesson = self._labelled(kind, train & ~held_back, chosen, filter)
-        exam = self._labelled("clean", self.test, filter=filter)
+        trained_on = self._labelled(kind, train & ~held_back, chosen, filter)
+        test = self._labelled("clean", self.test, filter=filter)
         validation = None
         if countermeasure == "early-stop":
-            back = train & held_back
-            validation = self._labelled(kind, back, chosen), self._labelled("clean", back)
-        return VictimData(lesson, exam, validation)
+            held_back &= train
+            validation = self._labelled(kind, held_back, chosen), self._labelled("clean", held_back)
+        return VictimData(trained_on, test, validation)
 
     def _drawn(self, purpose: str, share: float) -> Mask:
-        """Whether each sample is in a share of them, by a hash of its key."""
+        """Which samples are in a random share of them: drawn by a hash of the key, the same every time."""
         return np.array([_share(f"{purpose}/{key}") < share for key in self.keys], bool)
 
     def _labelled(
         self, kind: str, mask: Mask, chosen: Mask | None = None, filter: Filter | None = None
     ) -> LabelledImages:
-        """The samples of `mask`: of that kind where `chosen`, otherwise clean."""
+        """The samples of `mask`: of that kind where `chosen`, clean elsewhere."""
         chosen = np.ones(len(mask), bool) if chosen is None else chosen
         labels = torch.from_numpy(self.labels[mask])
         sizes = None if self.sizes is None else torch.from_numpy(self.sizes[mask])
         if self.photos and (filter or kind == "control"):
             rows = np.flatnonzero(mask)
-            pixels, filter = self.photos.forms([kind if chosen[row] else "clean" for row in rows], rows, filter), None
+            pixels, filter = (
+                self.photos.squashed([kind if chosen[row] else "clean" for row in rows], rows, filter),
+                None,
+            )
         else:
-            of = {"clean": self.clean, "protected": self.protected}.get(kind)
-            pixels = (self._control if of is None else of)[mask]
+            known = {"clean": self.clean, "protected": self.protected}.get(kind)
+            pixels = (self._control if known is None else known)[mask]
             if not chosen[mask].all():
                 pixels = np.where(chosen[mask][:, None, None, None], pixels, self.clean[mask])
         planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
@@ -150,15 +148,15 @@ class VictimDataset:
 
 
 def control(clean: Pixels, budget: int, seed: int) -> Pixels:
-    """The originals with noise that is as large as the budget allows and means nothing: uniform in ±budget."""
+    """The originals with random noise that is as large as the budget allows: uniform in ±budget."""
     random = np.random.Generator(np.random.PCG64([seed, 0xC0]))
     noise = random.integers(-budget, budget, clean.shape, np.int16, endpoint=True)
     noisy: Pixels = np.clip(clean + noise, 0, 255).astype(np.uint8)
     return noisy
 
 
-def the_originals(shards: Shards, clean: str | Path | None) -> Originals:
-    """The originals of `shards`. Raises `LedgerError` where they cannot be had."""
+def required_originals(shards: Shards, clean: str | Path | None) -> Originals:
+    """The originals of `shards`. Raises `LedgerError` where they are missing."""
     originals = find_originals(shards, clean)
     if originals is None:
         raise LedgerError(
@@ -180,22 +178,26 @@ class _Pair:
     digest: bytes  # of the original's pixels
 
 
-def load_split(shards: Shards, originals: Originals, config: VerifyConfig, progress: Progress) -> VictimDataset:
-    """Samples chosen and held out by hashes of their keys. Raises `ShardError` where they are too few."""
-    wanted = config.max_samples / len(shards) if config.max_samples else 1
-    numbers = [number for number, key in enumerate(shards.keys()) if _share(key) < wanted]
+def load_dataset(shards: Shards, originals: Originals, config: VerifyConfig, progress: Progress) -> VictimDataset:
+    """The samples of `shards` beside their originals; a hash of its key decides whether a sample is used and held out.
+
+    Raises `ShardError` where they are too few.
+    """
+    share = config.max_samples / len(shards) if config.max_samples else 1
+    chosen = [number for number, key in enumerate(shards.keys()) if _share(key) < share]
     side = _side(shards, config)
-    pairs, there, missing = list[_Pair](), list[int](), dict[str, str]()
-    for number, found in zip(numbers, _pairs(shards, originals, numbers, side), strict=True):
-        if isinstance(found, _Pair):
-            pairs.append(found)
-            there.append(number)
+    pairs, numbers, missing = list[_Pair](), list[int](), dict[str, str]()
+    for number, pair in zip(chosen, _pairs(shards, originals, chosen, side), strict=True):
+        if isinstance(pair, _Pair):
+            pairs.append(pair)
+            numbers.append(number)
         else:
-            missing[found[0]] = found[1]
+            key, reason = pair
+            missing[key] = reason
     progress(Event("load", len(shards), len(shards), "samples"))
     if missing:
         key, reason = next(iter(missing.items()))
-        left_out = f"{len(missing)} of {len(numbers)} samples are left out: their originals cannot be had"
+        left_out = f"{len(missing)} of {len(chosen)} samples are left out: their originals are missing"
         progress(Event("load", message=f"{left_out} ({key}: {reason})"))
     keys = [pair.key for pair in pairs]
     held_out = np.array([_share(f"holdout/{key}") < config.holdout for key in keys], bool)
@@ -206,7 +208,7 @@ def load_split(shards: Shards, originals: Originals, config: VerifyConfig, progr
             f"{len(keys)} samples are too few to hold out {config.holdout:.0%} for testing; "
             "protect more, or set --holdout"
         )
-    photos = Photos(shards, originals, np.array(there), shards.budget, config.seed, side) if side else None
+    photos = Photos(shards, originals, np.array(numbers), shards.budget, config.seed, side) if side else None
     return VictimDataset(
         keys,
         np.array([pair.label for pair in pairs], np.int64),
@@ -223,57 +225,57 @@ def load_split(shards: Shards, originals: Originals, config: VerifyConfig, progr
 
 def check_test(source: Source, classes: Sequence[str]) -> None:
     """Raises `SettingError` where a source of test images has other classes than these."""
-    strange = sorted({*source.classes} - {*classes})
-    if strange or not source.classes:
+    unknown = sorted({*source.classes} - {*classes})
+    if unknown or not source.classes:
         raise SettingError(
-            f"{source.spec} has other classes than the training images: {', '.join(strange[:5]) or 'none'}"
+            f"{source.spec} has other classes than the training images: {', '.join(unknown[:5]) or 'none'}"
         )
 
 
-def with_test(split: VictimDataset, shards: Shards, source: Source, progress: Progress) -> VictimDataset:
-    """All samples of `split` to train on, and the images of a source to test on, except twins of training images.
+def with_test(dataset: VictimDataset, shards: Shards, source: Source, progress: Progress) -> VictimDataset:
+    """All samples of `dataset` to train on, and the images of a source to test on, except copies of training images.
 
-    `check_test` has passed. Raises `SettingError` where their size is another, or none is left.
+    `check_test` has passed. Raises `SettingError` where they have another size, or none is left.
     """
     settings = shards.manifest["settings"]
     collection = scan(source, decoding_of(settings), settings["resolution"])
     if collection.size != shards.size:
         raise SettingError(f"{source.spec} cannot test these shards: its images have another size, or several")
     pixels, numbers, _ = collection.stack(collection.usable)
-    known = {hashlib.sha256(image.tobytes()).digest() for image in split.clean}
+    known = {hashlib.sha256(image.tobytes()).digest() for image in dataset.clean}
     fresh = np.array([hashlib.sha256(image.tobytes()).digest() not in known for image in pixels], bool)
-    twins = int((~fresh).sum())
-    if twins:
-        progress(Event("load", message=f"{twins:,} test images have the pixels of a training image: left out"))
-    if twins == len(pixels):
+    copies = int((~fresh).sum())
+    if copies:
+        progress(Event("load", message=f"{copies:,} test images have the pixels of a training image: left out"))
+    if copies == len(pixels):
         raise SettingError(f"{source.spec} holds no image that is not trained on, too")
     pixels, numbers = pixels[fresh], numbers[fresh]
-    of_theirs = np.array([shards.classes.index(name) for name in source.classes], np.int64)
-    train = np.arange(len(split.keys) + len(pixels)) < len(split.keys)
+    label_of = np.array([shards.classes.index(name) for name in source.classes], np.int64)
+    train = np.arange(len(dataset.keys) + len(pixels)) < len(dataset.keys)
     return replace(
-        split,
-        keys=split.keys + [f"test/{source.entry(int(number)).name}" for number in numbers],
-        labels=np.concatenate([split.labels, of_theirs[collection.labels[numbers]]]),
-        clean=np.concatenate([split.clean, pixels]),
-        protected=np.concatenate([split.protected, pixels]),
+        dataset,
+        keys=dataset.keys + [f"test/{source.entry(int(number)).name}" for number in numbers],
+        labels=np.concatenate([dataset.labels, label_of[collection.labels[numbers]]]),
+        clean=np.concatenate([dataset.clean, pixels]),
+        protected=np.concatenate([dataset.protected, pixels]),
         train=train,
         test=~train,
     )
 
 
 def _side(shards: Shards, config: VerifyConfig) -> int:
-    """Pixels a side that photographs are squashed to; 0 for images of one size."""
+    """Pixels a side of a squashed photograph; 0 for images of one size, which stay as they are."""
     if shards.size is not None:
         return 0
     if config.views != "resized-crop":
-        raise SettingError("photographs of their own sizes want --views resized-crop")
+        raise SettingError("photographs of different sizes need --views resized-crop")
     return SQUASHED * config.crop
 
 
 def _pairs(shards: Shards, originals: Originals, numbers: list[int], side: int) -> Iterator[_Pair | tuple[str, str]]:
-    """Each sample with its original; key and reason where the original cannot be had."""
+    """Each sample with its original; its key and the reason where the original is missing."""
 
-    def one(number: int) -> _Pair | tuple[str, str]:
+    def load(number: int) -> _Pair | tuple[str, str]:
         sample = shards[number]
         try:
             clean = originals.pixels(sample.key)
@@ -283,8 +285,8 @@ def _pairs(shards: Shards, originals: Originals, numbers: list[int], side: int) 
         size, digest = (clean.shape[0], clean.shape[1]), hashlib.sha256(clean.tobytes()).digest()
         return _Pair(sample.key, sample.label, small, protected, size, digest)
 
-    shards.keys()  # the index is made before threads ask for it
-    return ordered_map(one, numbers)
+    shards.keys()  # builds the index before threads use it
+    return ordered_map(load, numbers)
 
 
 def _share(text: str) -> float:

@@ -1,7 +1,7 @@
 """The figures of the report: accuracy curves and histograms as SVG, images as PNG, the shades of the heat map.
 
-No text of the user's reaches matplotlib: names stand in the page, so a `$` or a letter that a font lacks cannot break a
-figure. Equal input gives equal bytes.
+No text of the user reaches matplotlib: names are part of the page, so a `$` or a letter that a font lacks cannot break
+a figure. Equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Series:
-    """How a kind of training data is named and drawn: told apart by dashes and markers too, for grey printing."""
+    """How a kind of training data is named and drawn; dashes and markers differ too, for printing in grey."""
 
     name: str
     colour: str
@@ -84,9 +84,9 @@ def _line(axes: Axes, series: Series, x: Sequence[int], y: Sequence[float]) -> N
 
 
 def histogram_svg(values: Sequence[float], unit: str, *, whole: bool, bound: float | None) -> bytes:
-    """How `values` (finite, at least one) spread, in `unit`, with their median; none can exceed `bound`.
+    """A histogram of `values` (finite, at least one), in `unit`, with their median; none can exceed `bound`.
 
-    `whole` values get a bar each, others 30 bars.
+    `whole` values get one bar each, others 30 bars.
     """
     edges = _edges(values, whole, bound)
     counts = np.histogram(values, edges)[0]
@@ -144,7 +144,7 @@ def shade(share: float) -> str:
 
 
 def amplified(clean: NDArray[np.uint8], protected: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
-    """The noise, `times` as large, around middle grey: uint8 (H, W, 3)."""
+    """The noise, multiplied by `times`, around middle grey: uint8 (H, W, 3)."""
     noise = protected.astype(np.int32) - clean
     shown: NDArray[np.uint8] = np.clip(128 + noise * times, 0, 255).astype(np.uint8)
     return shown
@@ -160,5 +160,5 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def data_url(data: bytes, kind: str) -> str:
-    """An image of that `kind` (png, svg+xml) to stand in the page itself."""
+    """An image of that `kind` (png, svg+xml) as a URL that contains it."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

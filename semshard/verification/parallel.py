@@ -1,6 +1,6 @@
 """Several victims at once, each in a process of its own with its share of the cores.
 
-The networks of `quick` are so small that two victims on one core each are done before one after the other on both.
+The networks of `quick` are so small that two victims, each on one core, finish sooner than one after the other on two.
 """
 
 from __future__ import annotations
@@ -14,53 +14,61 @@ import torch
 from ..engine import Runtime
 from ..progress import Event, silent
 from .dataset import VictimDataset
-from .grid import Cell, cells, trained
-from .trainer import ResultCache, VictimTrainer
+from .grid import VictimTask, tasks
+from .results import VictimOutcome
+from .trainer import VictimTrainer
 
 
 @dataclass(frozen=True)
 class _Work:
-    """All that a process needs; it travels there once."""
+    """All that a process needs; it is sent there once."""
 
-    split: VictimDataset
-    examiner: VictimTrainer
+    dataset: VictimDataset
+    trainer: VictimTrainer
     threads: int
 
 
 _work: _Work | None = None  # of a process that trains
 
 
-def train_in_parallel(split: VictimDataset, examiner: VictimTrainer, kept: ResultCache, jobs: int) -> None:
-    """Train what `kept` lacks of the grid, `jobs` victims at once, fewer where memory does not hold as many."""
-    wanted: dict[str, Cell] = {}
-    for (attacker, data, seed), material in cells(split, examiner.config):
-        key = examiner.key(material, attacker, seed)
-        if key not in kept:
-            wanted.setdefault(key, (attacker, data, seed))
-    jobs = min(jobs, len(wanted), _fit(split, examiner))
+def train_in_parallel(dataset: VictimDataset, trainer: VictimTrainer, jobs: int) -> None:
+    """Fill the trainer's cache with the missing victims of the grid, `jobs` at once, fewer where memory holds fewer.
+
+    Without a cache nothing is done: there is nowhere to put their outcomes.
+    """
+    cache = trainer.cache
+    if cache is None:
+        return
+    missing: dict[str, VictimTask] = {}
+    for task, data in tasks(dataset, trainer.config):
+        key = trainer.key(data, task.attacker, task.seed)
+        if key not in cache:
+            missing.setdefault(key, task)
+    jobs = min(jobs, len(missing), _fit(dataset, trainer))
     if jobs < 2:
         return
-    runtime = Runtime(examiner.runtime.device, examiner.runtime.precision, fold=examiner.runtime.fold)
-    work = _Work(split, replace(examiner, runtime=runtime, progress=silent), torch.get_num_threads() // jobs)
+    runtime = Runtime(trainer.runtime.device, trainer.runtime.precision, draws_together=trainer.runtime.draws_together)
+    there = replace(trainer, runtime=runtime, progress=silent, cache=None)  # one process writes the cache: this one
+    work = _Work(dataset, there, torch.get_num_threads() // jobs)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, _begin, (work,)) as pool:
-        futures = {pool.submit(_train, cell): key for key, cell in wanted.items()}
-        examiner.progress(Event("victims", 0, len(futures), "victims"))
+        futures = {pool.submit(_train, task): key for key, task in missing.items()}
+        trainer.progress(Event("victims", 0, len(futures), "victims"))
         try:
             for number, future in enumerate(as_completed(futures), 1):
-                kept.get(futures[future], future.result)
-                examiner.progress(Event("victims", number, len(futures), "victims"))
+                cache.put(futures[future], future.result().to_json())
+                trainer.progress(Event("victims", number, len(futures), "victims"))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _fit(split: VictimDataset, examiner: VictimTrainer) -> int:
-    """How many processes the memory holds: each has the split, and at times as much again."""
-    size = split.clean.nbytes + split.protected.nbytes
+def _fit(dataset: VictimDataset, trainer: VictimTrainer) -> int:
+    """How many processes the memory holds: each has the dataset, and at times as much again."""
+    size = dataset.clean.nbytes + dataset.protected.nbytes
     most = max(1, Runtime(torch.device("cpu"), "float32").memory() // (4 * size))
     if most == 1:
-        examiner.progress(Event("victims", message="memory holds one victim's images only: one is trained at a time"))
+        trainer.progress(Event("victims", message="memory holds one victim's images only: one is trained at a time"))
     return most
 
 
@@ -70,12 +78,12 @@ def _begin(work: _Work) -> None:
     torch.set_num_threads(max(1, work.threads))
 
 
-def _train(cell: Cell) -> dict[str, object]:
+def _train(task: VictimTask) -> VictimOutcome:
     assert _work
-    wanted, (attacker, data, seed) = _work.examiner.config, cell
+    attacker, kind, seed = task
     config = replace(
-        wanted, victim=(attacker.network,), rho_a=(attacker.rho_a,), countermeasure=(attacker.countermeasure,),
-        start=(attacker.start,), protected_fraction=(attacker.fraction,),
+        _work.trainer.config, victim=(attacker.network,), rho_a=(attacker.rho_a,),
+        countermeasure=(attacker.countermeasure,), start=(attacker.start,), protected_fraction=(attacker.fraction,),
     )  # fmt: skip
-    material = next(material for of, material in cells(_work.split, config) if of == cell)
-    return trained(_work.examiner, f"{data}: {attacker.name}", material, attacker, seed)
+    data = next(data for each, data in tasks(_work.dataset, config) if each == task)
+    return _work.trainer.outcome(f"{kind}: {attacker.name}", data, attacker, seed)

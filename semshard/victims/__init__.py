@@ -1,22 +1,34 @@
-"""Victims: networks trained on protected images by somebody who really tries, and what came of it."""
+"""Victims: networks that somebody trains on protected images, with real effort, and how well they do."""
 
 from .attacker import Attacker, attackers
-from .countermeasures import BY_NAME, Countermeasure, Filter, apply
-from .stopping import ValidationPoint
-from .training import TRAIN_SAMPLE, LabelledImages, Point, TrainingState, Victim, VictimData, train_victim
+from .countermeasures import BY_NAME, Filter, apply
+from .stopping import Stop, ValidationPoint
+from .training import (
+    TRAIN_SAMPLE,
+    LabelledImages,
+    Point,
+    Supervision,
+    TrainingState,
+    Victim,
+    VictimData,
+    VictimRecipe,
+    train_victim,
+)
 
 __all__ = [
-    "TRAIN_SAMPLE",
     "BY_NAME",
+    "TRAIN_SAMPLE",
     "Attacker",
-    "Countermeasure",
-    "LabelledImages",
-    "ValidationPoint",
-    "VictimData",
-    "Point",
-    "TrainingState",
-    "Victim",
     "Filter",
+    "LabelledImages",
+    "Point",
+    "Stop",
+    "Supervision",
+    "TrainingState",
+    "ValidationPoint",
+    "Victim",
+    "VictimData",
+    "VictimRecipe",
     "apply",
     "attackers",
     "train_victim",

@@ -1,4 +1,4 @@
-"""Who trains on the shards: a network, where its weights start, an adversary, a countermeasure."""
+"""An attacker, who trains on the shards: a network, its first weights, an adversary, a countermeasure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STARTS = {"probe": "linear probe of given weights", "full": "fine-tuned from gi
 
 @dataclass(frozen=True)
 class Attacker:
-    """A way to train on a collection of which `fraction` is protected. `rho_a` is in [0, 1], 0 standard training."""
+    """A way to train on a collection of which `fraction` is protected; `rho_a` in [0, 1], 0 for standard training."""
 
     network: str
     rho_a: float
@@ -25,7 +25,7 @@ class Attacker:
 
     @property
     def name(self) -> str:
-        """In words that tell it from every other attacker."""
+        """Words that are different for every attacker."""
         parts = [self.network]
         if self.start != "scratch":
             parts.append(_STARTS[self.start])
@@ -44,7 +44,7 @@ class Attacker:
 
 
 def attackers(config: VerifyConfig) -> Iterator[Attacker]:
-    """Every attacker of the grid that a config spans."""
+    """Every attacker of a config: all combinations of its lists."""
     axes = config.victim, config.start, config.countermeasure, config.protected_fraction, config.rho_a
     for network, start, countermeasure, fraction, rho_a in itertools.product(*axes):
         yield Attacker(network, rho_a, countermeasure, start, fraction)

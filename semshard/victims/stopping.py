@@ -1,6 +1,6 @@
-"""Early stopping (the paper's Table 5): a training is looked at from time to time, and read as every rule would have.
+"""Early stopping (the paper's Table 5): a training is validated from time to time, and every rule picks its stop.
 
-One training serves all rules, because stopping changes nothing before the stop.
+One training serves all rules, because a rule changes nothing before it stops.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ValidationPoint:
-    """A victim after `step` steps: test accuracy, and which validation images it names rightly, bool (V,), as they
-    were published and as they were before.
+    """A victim after `step` steps: test accuracy, and which validation images it classifies correctly, bool (V,): the
+    published ones, and their clean originals.
     """
 
     step: int
@@ -30,7 +30,7 @@ class ValidationPoint:
 
 @dataclass(frozen=True)
 class Stop:
-    """What a rule would have kept: the network after `step` steps, with its test accuracy."""
+    """What a rule keeps: the network after `step` steps, with its test accuracy."""
 
     patience: int
     clean_share: float
@@ -38,19 +38,19 @@ class Stop:
     test: float
 
 
-def stops(looks: Sequence[ValidationPoint], patience: Sequence[int], clean_share: Sequence[float]) -> list[Stop]:
+def stops(points: Sequence[ValidationPoint], patience: Sequence[int], clean_share: Sequence[float]) -> list[Stop]:
     """For every patience, in steps, and share of clean validation images: the network with the best validation accuracy
-    when none better had come for that long.
+    at the first time that it has not improved for that long.
     """
-    return [_stop(looks, steps, share) for share in clean_share for steps in patience] if looks else []
+    return [_stop(points, steps, share) for share in clean_share for steps in patience] if points else []
 
 
-def _stop(looks: Sequence[ValidationPoint], patience: int, clean_share: float) -> Stop:
-    kept, best = looks[0], -1.0
-    for look in looks:
-        reached = look.validation(clean_share)
-        if reached > best:
-            kept, best = look, reached
-        elif look.step - kept.step >= patience:
+def _stop(points: Sequence[ValidationPoint], patience: int, clean_share: float) -> Stop:
+    best, best_accuracy = points[0], -1.0
+    for point in points:
+        accuracy = point.validation(clean_share)
+        if accuracy > best_accuracy:
+            best, best_accuracy = point, accuracy
+        elif point.step - best.step >= patience:
             break
-    return Stop(patience, clean_share, kept.step, kept.test)
+    return Stop(patience, clean_share, best.step, best.test)

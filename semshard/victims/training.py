@@ -1,24 +1,34 @@
-"""Training a victim, adversarially or not, and testing it on clean images (Eq. 2; REFERENCE settings of the paper)."""
+"""Training a victim, adversarially or not, and testing it on clean images (Eq. 2; the settings of the paper)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..engine import Runtime, batch_numbers, deterministic, parameter_step, set_learning_rate, sgd
-from ..engine.checkpoint import Checkpoint, restore, round_state, snapshot
+from ..engine import (
+    NEVER,
+    Autosave,
+    Checkpoint,
+    Deadline,
+    FoldedNetwork,
+    Runtime,
+    TrainableNetwork,
+    TrainingLoop,
+    batch_numbers,
+    sgd,
+)
 from ..models import Weights, build, build_from, head
-from ..noise import InnerPerturbation, adversary
+from ..noise import InnerPerturbation
 from ..noise.views import View, make_view
 from ..settings import VerifyConfig
 from .attacker import Attacker
-from .countermeasures import BY_NAME, Countermeasure
+from .countermeasures import BY_NAME
 from .stopping import Stop, ValidationPoint, stops
 
 TRAIN_SAMPLE = 2000  # training images that the training accuracy is taken on
@@ -77,20 +87,50 @@ class Point:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a victim's training stands, and what was seen on the way."""
+    """The state of a victim's training, and what was measured on the way."""
 
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     curve: tuple[Point, ...] = ()
-    looks: tuple[ValidationPoint, ...] = ()
+    validation_points: tuple[ValidationPoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class VictimRecipe:
+    """All that decides a victim besides its data and the device.
+
+    Draws, batches and initial weights depend on `seed` alone, so that victims of one seed differ in their data only.
+    """
+
+    attacker: Attacker
+    config: VerifyConfig
+    classes: int
+    seed: int
+    weights: Weights | None = None  # that it starts from, unless it starts from scratch
+
+
+def _ignore(done: int, loss: Tensor, point: Point | None) -> None:
+    """Nobody watches the training."""
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """What accompanies a victim's training: the report of its steps, where it is saved, when it must stop."""
+
+    label: str = "the victim"
+    begin: TrainingState = field(default_factory=TrainingState)
+    report: Callable[[int, Tensor, Point | None], None] = _ignore  # steps done, loss, accuracies where they were taken
+    save: Callable[[TrainingState], None] | None = None
+    every: float = 60.0  # seconds between two saves
+    deadline: Deadline = NEVER
 
 
 @dataclass(frozen=True)
 class Victim:
-    """A trained victim and the way it went."""
+    """A trained victim and the course of its training."""
 
     model: nn.Module
     curve: list[Point]
-    right: Tensor  # bool (test images,): which of them it names rightly after the last step
+    correct: Tensor  # bool (test images,): which of them it classifies correctly after the last step
     stops: list[Stop] = field(default_factory=list)
 
     @property
@@ -110,63 +150,80 @@ class Victim:
 
 
 def train_victim(
-    runtime: Runtime,
-    material: VictimData,
-    classes: int,
-    config: VerifyConfig,
-    attacker: Attacker,
-    seed: int,
-    weights: Weights | None = None,
-    advance: Callable[[int, Tensor, Point | None, Callable[[], TrainingState]], None] = lambda *where: None,
-    begin: TrainingState | None = None,
+    runtime: Runtime, data: VictimData, recipe: VictimRecipe, supervision: Supervision | None = None
 ) -> Victim:
-    """Train a fresh victim as `attacker` does, following its accuracy on the test images.
+    """Train a victim as its attacker does, following its accuracy on the test images.
 
-    Draws, batches and initial weights depend on `seed` alone, so that victims differ in their data only. The pictures
-    have been through the attacker's filter already. `advance(steps done, loss, point or None, standing)` follows every
-    step; `standing()` is what to `begin` from to come to the same victim, bit for bit on the same machine.
-    Raises `SettingError` where `weights` do not fit the network.
+    The pictures have been through the attacker's filter already. Raises `SettingError` where the weights of the recipe
+    do not fit the network, and `TimeIsUp`, saved, where the deadline comes first.
     """
-    train = material.train
-    view, seen_size = make_view(config, (train.images.shape[2], train.images.shape[3]))
-    model = runtime.place(_start(attacker, classes, seen_size, seed, weights))
-    optimiser = sgd(model, config, config.lr if attacker.start == "scratch" else config.tune_lr)
-    step_of = _Step(runtime, model, optimiser, view, attacker, config, classes)
-    sample = train[:TRAIN_SAMPLE]
-    due = {round(config.steps * k / config.evaluations) for k in range(1, config.evaluations + 1)}
-    begin = begin or TrainingState()
-    restore(model, optimiser, begin.checkpoint)
-    curve, looks = list(begin.curve), list(begin.looks)
-    right = torch.zeros(0)
-
-    def standing(done: int) -> TrainingState:
-        return TrainingState(snapshot(model, optimiser, done), tuple(curve), tuple(looks))
-
-    with deterministic():
-        for step in range(begin.checkpoint.step, config.steps):
-            set_learning_rate(optimiser, config, step)
-            numbers = batch_numbers(len(train.labels), config.batch, seed, step)
-            batch = train[numbers.to(train.labels.device, non_blocking=True)].to(runtime.device)
-            loss = step_of(batch, runtime.generator(seed, "victim", step))
-            round_state(model, optimiser, config, step + 1)
-            point = None
-            if step + 1 in due:
-                right = correct_predictions(runtime, model, material.test, view)
-                share = float(right.float().mean())
-                point = Point(step + 1, share, float(correct_predictions(runtime, model, sample, view).float().mean()))
-                curve.append(point)
-                if material.validation:
-                    published, clean = (correct_predictions(runtime, model, each, view) for each in material.validation)
-                    looks.append(ValidationPoint(step + 1, share, published, clean))
-            advance(step + 1, loss, point, partial(standing, step + 1))
-    return Victim(model, curve, right, stops(looks, config.patience, config.clean_share))
+    return _VictimTraining(runtime, data, recipe, supervision or Supervision()).run()
 
 
-def _start(attacker: Attacker, classes: int, size: tuple[int, int], seed: int, weights: Weights | None) -> nn.Module:
+class _VictimTraining:
+    """A training under way: its network, its steps, and what was measured."""
+
+    def __init__(self, runtime: Runtime, data: VictimData, recipe: VictimRecipe, supervision: Supervision) -> None:
+        self.runtime, self.data, self.recipe, self.supervision = runtime, data, recipe, supervision
+        config, images = recipe.config, data.train.images
+        self.view, size = make_view(config, (images.shape[2], images.shape[3]))
+        model = runtime.place(_initial_model(recipe, size))
+        lr = config.lr if recipe.attacker.start == "scratch" else config.tune_lr
+        self.network = TrainableNetwork(runtime, model, sgd(model, config, lr))
+        self.step = VictimStep(self.network, self.view, recipe)
+        self.curve, self.validation_points = list(supervision.begin.curve), list(supervision.begin.validation_points)
+        self.correct = torch.zeros(0)
+        self._due = {round(config.steps * k / config.evaluations) for k in range(1, config.evaluations + 1)}
+
+    def run(self) -> Victim:
+        config, save = self.recipe.config, self.supervision.save
+
+        def save_state(checkpoint: Checkpoint) -> None:
+            assert save
+            save(TrainingState(checkpoint, tuple(self.curve), tuple(self.validation_points)))
+
+        label, every, deadline = self.supervision.label, self.supervision.every, self.supervision.deadline
+        autosave = Autosave(label, save_state, every, deadline) if save else None
+        loop = TrainingLoop(self.network, config, self._batches, self._train_on, self._after, autosave)
+        loop.run(self.supervision.begin.checkpoint)
+        rules = stops(self.validation_points, config.patience, config.clean_share)
+        return Victim(self.network.model, self.curve, self.correct, rules)
+
+    def _batches(self, steps: range) -> Iterator[LabelledImages]:
+        train, config, device = self.data.train, self.recipe.config, self.runtime.device
+        for step in steps:
+            numbers = batch_numbers(len(train.labels), config.batch, self.recipe.seed, step)
+            yield train[numbers.to(train.labels.device, non_blocking=True)].to(device)
+
+    def _train_on(self, step: int, batch: LabelledImages) -> Tensor:
+        return self.step(batch, self.runtime.generator(self.recipe.seed, "victim", step))
+
+    def _after(self, done: int, loss: Tensor) -> None:
+        point = self._measure(done) if done in self._due else None
+        self.supervision.report(done, loss, point)
+
+    def _measure(self, done: int) -> Point:
+        """Accuracies after `done` steps; what early stopping sees of them, too."""
+        data, network = self.data, self.network.folded
+        self.correct = correct_predictions(network, data.test, self.view, self.runtime.device)
+        test = float(self.correct.float().mean())
+        sample = correct_predictions(network, data.train[:TRAIN_SAMPLE], self.view, self.runtime.device)
+        point = Point(done, test, float(sample.float().mean()))
+        self.curve.append(point)
+        if data.validation:
+            published, clean = (
+                correct_predictions(network, images, self.view, self.runtime.device) for images in data.validation
+            )
+            self.validation_points.append(ValidationPoint(done, test, published, clean))
+        return point
+
+
+def _initial_model(recipe: VictimRecipe, size: tuple[int, int]) -> nn.Module:
     """The network before its first step, in the mode that it trains in."""
-    if attacker.start == "scratch" or weights is None:
+    attacker, classes, seed = recipe.attacker, recipe.classes, recipe.seed
+    if attacker.start == "scratch" or recipe.weights is None:
         return build(attacker.network, classes, size, seed).train()
-    model = build_from(weights, attacker.network, classes, size, seed)
+    model = build_from(recipe.weights, attacker.network, classes, size, seed)
     if attacker.start == "full":
         return model.train()
     model.requires_grad_(False)
@@ -175,46 +232,38 @@ def _start(attacker: Attacker, classes: int, size: tuple[int, int], seed: int, w
 
 
 @dataclass(frozen=True)
-class _Step:
+class VictimStep:
     """A training step of an attacker: view, augmentation, adversary, parameters."""
 
-    runtime: Runtime
-    model: nn.Module
-    optimiser: torch.optim.Optimizer
+    network: TrainableNetwork
     view: View
-    attacker: Attacker
-    config: VerifyConfig
-    classes: int
+    recipe: VictimRecipe
 
     def __call__(self, batch: LabelledImages, generator: torch.Generator) -> Tensor:
         """The loss, detached, on the device."""
         images, labels = batch.images.float() / 255, batch.labels
         view = self.view.on(batch.sizes)
         seen = view.apply(images, view.draw(images, generator))
-        if self._countermeasure.augment:
-            shares = F.one_hot(labels, self.classes).float()
-            seen, labels = self._countermeasure.augment(seen, shares, generator, self._losses)
-        rho = self.attacker.rho_a
-        within = InnerPerturbation(rho, rho * self.config.step_share, self.config.steps_a)
-        delta = adversary(self.runtime, self.model, seen, labels, within, generator)
-        return parameter_step(self.runtime, self.model, self.optimiser, seen + delta, labels)
-
-    @property
-    def _countermeasure(self) -> Countermeasure:
-        return BY_NAME[self.attacker.countermeasure]
+        countermeasure = BY_NAME[self.recipe.attacker.countermeasure]
+        if countermeasure.augment:
+            shares = F.one_hot(labels, self.recipe.classes).float()
+            seen, labels = countermeasure.augment(seen, shares, generator, self._losses)
+        rho, config = self.recipe.attacker.rho_a, self.recipe.config
+        perturbation = InnerPerturbation(rho, rho * config.step_share, config.steps_a)
+        delta = perturbation.perturb(self.network.folded, seen, labels, generator)
+        return self.network.step(seen + delta, labels)
 
     @torch.no_grad()
     def _losses(self, images: Tensor, shares: Tensor) -> Tensor:
-        return F.cross_entropy(self.runtime.frozen(self.model)(images), shares, reduction="none")
+        return F.cross_entropy(self.network.folded(images), shares, reduction="none")
 
 
 @torch.no_grad()
-def correct_predictions(runtime: Runtime, model: nn.Module, data: LabelledImages, view: View) -> Tensor:
-    """Which of `data` the model names rightly, through the view's centre: bool (N,) on the CPU."""
-    right = []
-    logits = runtime.frozen(model)
+def correct_predictions(network: FoldedNetwork, data: LabelledImages, view: View, device: torch.device) -> Tensor:
+    """Which images of `data` the network classifies correctly, through the view's centre: bool (N,) on the CPU."""
+    correct = []
     for at in range(0, len(data.labels), TEST_BATCH):
-        part = data[at : at + TEST_BATCH].to(runtime.device)
-        images, of_them = part.images.float() / 255, view.on(part.sizes)
-        right.append(logits(of_them.apply(images, of_them.centre(images))).argmax(1) == part.labels)
-    return torch.cat(right).cpu()
+        part = data[at : at + TEST_BATCH].to(device)
+        images, centred = part.images.float() / 255, view.on(part.sizes)
+        correct.append(network(centred.apply(images, centred.centre(images))).argmax(1) == part.labels)
+    return torch.cat(correct).cpu()

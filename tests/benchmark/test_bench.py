@@ -13,12 +13,12 @@ from semshard.benchmark.data_path import peak_memory, pictures, pipeline, write_
 from semshard.engine import Runtime
 from semshard.measuring.ceilings import convolutions, forward_flop, matrix_product
 from semshard.models import build
-from semshard.noise import craft
+from semshard.noise import NoiseCrafter
 from semshard.noise.views import make_view
 from semshard.settings import protect_config
 from tests import reference
-from tests.cli.test_cli import semshard as command
-from tests.engine.test_runtime import used
+from tests.support.command import semshard as command
+from tests.support.networks import used
 
 CPU = Runtime(torch.device("cpu"), "float32")
 TINY = {"network": "small", "batch": 8, "steps_u": 1, "steps_a": 1, "final_steps": 1, "final_draws": 2}
@@ -37,7 +37,7 @@ def test_ceilings_are_rates_and_leave_the_network_in_its_mode():
 
 def test_the_plain_gradient_has_the_signs_of_ours():
     model, x, y = used("small", torch.float32), torch.rand(6, 3, 32, 32), torch.arange(6) % 5
-    ours = CPU.frozen(model).gradient(x, y)
+    ours = CPU.folded(model).gradient(x, y)
     theirs = plain.input_gradient(copy.deepcopy(model).eval(), x, y)
     assert (ours.sign() == theirs.sign()).double().mean() >= 0.999
 
@@ -61,7 +61,7 @@ def test_plain_noise_lowers_the_loss_as_ours_does():
     model, x, y = used("small", torch.float32), torch.rand(8, 3, 32, 32), torch.arange(8) % 5
     torch.manual_seed(0)
     theirs = plain.craft(copy.deepcopy(model), x, y, config)
-    ours = craft(CPU, model, x, y, make_view(config, (32, 32))[0], config, CPU.generator(0))
+    ours = NoiseCrafter(CPU.folded(model), make_view(config, (32, 32))[0], config)(x, y, CPU.generator(0))
 
     def loss(images):
         return float(nn.functional.cross_entropy(copy.deepcopy(model).eval()(images), y).detach())

@@ -1,4 +1,4 @@
-"""Trainings that stop and go on: exactly as if they had not, and at cuts in few bytes."""
+"""Trainings that stop and continue: exactly as if they had not, and in few bytes where their state is rounded."""
 
 import math
 import time
@@ -8,13 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semshard.engine import make_runtime, sgd
+from semshard.engine import Deadline, make_runtime, sgd
 from semshard.engine.checkpoint import MOMENTUM_BITS, WEIGHT_BITS, Checkpoint, restore, round_state, rounded, snapshot
-from semshard.engine.deadline import Deadline
 from semshard.engine.weights import bfloat16_where_exact, load_tensors, save_tensors
 from semshard.errors import TimeIsUp
 from semshard.settings import protect_config, verify_config
-from semshard.victims import Attacker, LabelledImages, VictimData, train_victim
+from semshard.victims import Attacker, LabelledImages, Supervision, VictimData, VictimRecipe, train_victim
+from tests.support.devices import DEVICES
 
 finite = st.floats(width=32, min_value=-(2.0**99), max_value=2.0**99, allow_subnormal=False)
 
@@ -48,27 +48,27 @@ def some_training(**given):
     return config, model, optimiser
 
 
-@pytest.mark.parametrize(("done", "is_cut"), [(1, False), (2, True), (3, False), (4, True), (5, True)])
-def test_a_cut_rounds_what_is_large_every_so_many_steps_and_at_the_end(done, is_cut):
+@pytest.mark.parametrize(("done", "is_rounded"), [(1, False), (2, True), (3, False), (4, True), (5, True)])
+def test_weights_and_momentum_are_rounded_every_so_many_steps_and_at_the_end(done, is_rounded):
     config, model, optimiser = some_training()
     before = snapshot(model, optimiser, done).tensors
     round_state(model, optimiser, config, done)
     after = snapshot(model, optimiser, done).tensors
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == ({"model.0.weight", "momentum.0"} if is_cut else set())
-    if is_cut:
+    assert changed == ({"model.0.weight", "momentum.0"} if is_rounded else set())
+    if is_rounded:
         assert torch.equal(after["model.0.weight"], rounded(before["model.0.weight"], WEIGHT_BITS))
         assert torch.equal(after["momentum.0"], rounded(before["momentum.0"], MOMENTUM_BITS))
 
 
-def test_without_cuts_nothing_is_rounded():
+def test_without_the_setting_nothing_is_rounded():
     config, model, optimiser = some_training(round_every=0)
     before = snapshot(model, optimiser, 4).tensors
     round_state(model, optimiser, config, 4)
     assert all(torch.equal(before[name], value) for name, value in snapshot(model, optimiser, 4).tensors.items())
 
 
-def test_a_training_that_was_cut_is_kept_in_few_bytes_and_comes_back_whole(tmp_path):
+def test_a_rounded_state_is_saved_in_few_bytes_and_comes_back_whole(tmp_path):
     config, model, optimiser = some_training()
     round_state(model, optimiser, config, 2)
     here = snapshot(model, optimiser, 2)
@@ -98,17 +98,11 @@ def pictures(count, seed):
     return LabelledImages(images, torch.arange(count) % 3)
 
 
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")),
-]
-
-
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("countermeasure", "rho_a", "round_every"), [("none", 2 / 255, 0), ("none", 0.0, 2), ("early-stop", 0.0, 2)]
 )
-def test_a_victim_that_stops_and_goes_on_is_the_one_that_did_not(countermeasure, rho_a, round_every, device):
+def test_a_victim_that_stops_and_continues_is_the_one_that_did_not(countermeasure, rho_a, round_every, device):
     runtime = make_runtime(device)
     config = verify_config(
         "quick", (32, 32), runtime.precision,
@@ -116,19 +110,19 @@ def test_a_victim_that_stops_and_goes_on_is_the_one_that_did_not(countermeasure,
          "patience": 2},
     )  # fmt: skip
     validation = (pictures(6, 2), pictures(6, 3)) if countermeasure == "early-stop" else None
-    material = VictimData(pictures(20, 0), pictures(10, 1), validation)
-    recipe = runtime, material, 3, config, Attacker("small", rho_a, countermeasure), 0, None
-    found = []
-    whole = train_victim(*recipe, lambda step, loss, point, standing: found.append(standing()))
-    assert [each.checkpoint.step for each in found] == [1, 2, 3, 4, 5]
-    for begin in found[:-1]:
-        again = train_victim(*recipe, lambda *where: None, begin)
+    data = VictimData(pictures(20, 0), pictures(10, 1), validation)
+    recipe = VictimRecipe(Attacker("small", rho_a, countermeasure), config, 3, 0)
+    states = []
+    whole = train_victim(runtime, data, recipe, Supervision(save=states.append, every=0))
+    assert [state.checkpoint.step for state in states] == [1, 2, 3, 4]
+    for begin in states:
+        again = train_victim(runtime, data, recipe, Supervision(begin=begin))
         assert all(
             torch.equal(a, b)
             for a, b in zip(whole.model.state_dict().values(), again.model.state_dict().values(), strict=True)
         )
         assert (again.curve, again.stops) == (whole.curve, whole.stops)
-        assert torch.equal(again.right, whole.right)
+        assert torch.equal(again.correct, whole.correct)
 
 
 # --- the deadline -------------------------------------------------------------------------------------------------

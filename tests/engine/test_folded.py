@@ -1,4 +1,4 @@
-"""Frozen networks: fused, parted and captured passes are the plain pass."""
+"""Folded networks: fused, parted and captured passes are the plain pass, with the weights of the last refresh."""
 
 import copy
 
@@ -8,25 +8,26 @@ import torch.nn.functional as F
 from torch import fx, nn
 from torch.func import functional_call
 
-from semshard.engine import Frozen, Runtime, make_runtime, parameter_step, sgd
-from semshard.engine.folded import _rest, folded_weights
-from semshard.engine.fused import available
+from semshard.engine import FoldedNetwork, Runtime, TrainableNetwork, make_runtime, sgd
+from semshard.engine.folded import fold_graph, folded_weights
+from semshard.engine.fused import available, fuse
 from semshard.errors import RunError
 from semshard.models import build
 from semshard.settings import protect_config
-from tests.engine.test_runtime import CPU, SHALLOW, used
+from tests.support.networks import CPU, SHALLOW, used
 
 with_fused = pytest.mark.skipif(not available(), reason="this build of torch has no oneDNN convolutions")
 
 
 def fused(model, tiled):
     """The network with its batch norms folded and its convolutions fused, in float32."""
-    rest = _rest(model, with_fused=True)
-    weights = folded_weights(model, rest.pairs, None)
-    for name, conv in rest.fused.items():
+    graph, pairs = fold_graph(model)
+    convolutions = fuse(graph)
+    weights = folded_weights(model, pairs, None)
+    for name, conv in convolutions.items():
         conv.load(weights.pop(f"{name}.weight"), weights.pop(f"{name}.bias", None))
         conv._tiled = tiled  # what a CPU with matrix tiles does
-    return lambda images: functional_call(rest.graph, weights, (images,))
+    return lambda images: functional_call(graph, weights, (images,))
 
 
 class Mixed(nn.Module):
@@ -71,12 +72,12 @@ def test_fused_convolutions_change_neither_scores_nor_gradients(name, n, tiled):
 
 @with_fused
 def test_additions_and_relus_of_resnet_go_into_its_convolutions():
-    frozen = Runtime(torch.device("cpu"), "bfloat16").frozen(build("resnet18", 10, (32, 32), 0))
-    assert len(frozen._rest.fused) == 20
-    assert sum(conv.relu for conv in frozen._rest.fused.values()) == 17
-    kinds = {type(module) for module in frozen._rest.graph.modules()}
+    network = Runtime(torch.device("cpu"), "bfloat16").folded(build("resnet18", 10, (32, 32), 0))
+    assert len(network._fused) == 20
+    assert sum(conv.relu for conv in network._fused.values()) == 17
+    kinds = {type(module) for module in network._graph.modules()}
     assert not kinds & {nn.ReLU, nn.BatchNorm2d, nn.Conv2d}
-    assert "add" not in frozen._rest.graph.code
+    assert "add" not in network._graph.code
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -84,7 +85,7 @@ def test_additions_and_relus_of_resnet_go_into_its_convolutions():
 def test_the_gradient_is_that_of_the_summed_cross_entropy(name, precision):
     runtime, model = Runtime(CPU.device, precision), used(name, torch.float32)
     x, y = torch.rand(9, 3, 32, 32), torch.arange(9) % 5
-    ours = runtime.frozen(model).gradient(x, y)
+    ours = runtime.folded(model).gradient(x, y)
     exact = copy.deepcopy(model).double().eval()
     wide = x.double().requires_grad_()
     theirs = torch.autograd.grad(F.cross_entropy(exact(wide), y, reduction="sum"), wide)[0]
@@ -96,11 +97,11 @@ def test_the_gradient_is_that_of_the_summed_cross_entropy(name, precision):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_gradient_does_not_depend_on_how_a_batch_is_parted(precision):
-    frozen = Runtime(CPU.device, precision).frozen(used("resnet18", torch.float32))
+    network = Runtime(CPU.device, precision).folded(used("resnet18", torch.float32))
     x, y = torch.rand(10, 3, 32, 32), torch.arange(10) % 5
-    whole = frozen.gradient(x, y)
-    frozen._rest.most = 3
-    parted = frozen.gradient(x, y)
+    whole = network.gradient(x, y)
+    network._most = 3
+    parted = network.gradient(x, y)
     assert (whole - parted).norm() < (1e-5 if precision == "float32" else 0.02) * whole.norm()
 
 
@@ -133,62 +134,64 @@ class Net(nn.Module):
 
 
 def test_short_memory_halves_the_batch_says_so_once_and_changes_nothing():
-    said = []
-    frozen = Frozen(Net(), "float32", said.append)
+    remarks = []
+    network = FoldedNetwork(Net(), "float32", remarks.append)
     x, y = torch.rand(11, 3, 8, 8), torch.arange(11) % 5
-    whole = torch.cat([frozen.gradient(a, b) for a, b in zip(x.split(1), y.split(1), strict=True)])
-    assert not said
-    assert torch.allclose(frozen.gradient(x, y), whole, atol=1e-6)
-    assert [sentence.rsplit(" images", 1)[0].rsplit(" ", 1)[1] for sentence in said] == ["6", "3"]
-    frozen.gradient(x, y)
-    assert len(said) == 2
+    whole = torch.cat([network.gradient(a, b) for a, b in zip(x.split(1), y.split(1), strict=True)])
+    assert not remarks
+    assert torch.allclose(network.gradient(x, y), whole, atol=1e-6)
+    assert [sentence.rsplit(" images", 1)[0].rsplit(" ", 1)[1] for sentence in remarks] == ["6", "3"]
+    network.gradient(x, y)
+    assert len(remarks) == 2
 
 
 def test_a_training_step_that_the_memory_does_not_hold_is_an_error_that_says_what_to_do():
     model = Net()
-    optimiser = sgd(model, protect_config("quick", (32, 32), "float32", {}))
+    network = TrainableNetwork(CPU, model, sgd(model, protect_config("quick", (32, 32), "float32", {})))
     with pytest.raises(RunError, match="does not hold a step of 4 images; lower --batch"):
-        parameter_step(CPU, model, optimiser, torch.rand(4, 3, 8, 8), torch.arange(4))
-    assert parameter_step(CPU, model, optimiser, torch.rand(3, 3, 8, 8), torch.arange(3)) > 0
+        network.step(torch.rand(4, 3, 8, 8), torch.arange(4))
+    assert network.step(torch.rand(3, 3, 8, 8), torch.arange(3)) > 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", SHALLOW)
 def test_captured_passes_are_plain_passes_and_follow_the_weights(name, precision):
-    runtime, said = make_runtime("cuda", precision), []
+    runtime, remarks = make_runtime("cuda", precision), []
     model = runtime.place(used(name, torch.float32))
     x, y = torch.rand(9, 3, 32, 32, device="cuda"), torch.arange(9, device="cuda") % 5
+    network = FoldedNetwork(model, precision, remarks.append)
     for _ in range(3):
-        frozen = Frozen(model, precision, said.append)
-        ours, plain = frozen.gradient(x, y), frozen._plain_gradient(x, y)
+        network.refresh()
+        ours, plain = network.gradient(x, y), network._plain_gradient(x, y)
         assert (ours - plain).norm() <= 1e-3 * plain.norm()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += 0.01 * torch.randn_like(parameter)
-    assert not said, "the capture failed"
-    assert len(frozen._rest.captured) == 1
+    assert not remarks, "the capture failed"
+    assert len(network._captured) == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
 @pytest.mark.parametrize("name", SHALLOW)
 def test_captured_parameter_steps_are_plain_steps(name):
     config = protect_config("quick", (32, 32), "float32", {})
-    said, states = [], []
+    remarks, states = [], []
     for capture in (True, False):
-        runtime = Runtime(torch.device("cuda"), "float32", said.append)
+        runtime = Runtime(torch.device("cuda"), "float32", remarks.append)
         model = runtime.place(used(name, torch.float32)).train()
         optimiser = sgd(model, config)
+        network = TrainableNetwork(runtime, model, optimiser)
         for step in range(4):
             generator = torch.Generator().manual_seed(step)
             x, y = torch.rand(16, 3, 32, 32, generator=generator).cuda(), torch.arange(16).cuda() % 5
             if capture:
-                parameter_step(runtime, model, optimiser, x, y)
+                network.step(x, y)
             else:
                 optimiser.zero_grad()
                 F.cross_entropy(runtime.logits(model, x), y).backward()
                 optimiser.step()
         states.append(model.state_dict())
-    assert not said, "the capture failed"
+    assert not remarks, "the capture failed"
     for key, value in states[0].items():
         torch.testing.assert_close(value, states[1][key], rtol=1e-3, atol=1e-4)

@@ -5,57 +5,64 @@ import copy
 import pytest
 import torch
 
-from semshard.engine import Runtime, choose_preset, make_runtime
+from semshard.engine import Runtime, TrainableNetwork, choose_preset, make_runtime, sgd
 from semshard.errors import SettingError
 from semshard.models import build
-
-CPU = Runtime(torch.device("cpu"), "float32")
-SHALLOW = ("resnet18", "small")  # networks whose rounding errors stay small; the others are in tests/models
-
-
-def used(name, dtype, size=(32, 32)):
-    """A network whose batch norm statistics and affine weights are all different from their start."""
-    model = build(name, 5, size, seed=1).to(dtype)
-    generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            for tensor in (module.weight, module.bias, module.running_mean):
-                tensor.data.add_(torch.randn(tensor.shape, generator=generator, dtype=dtype) * 0.1)
-            module.running_var.mul_(torch.rand(module.running_var.shape, generator=generator, dtype=dtype) + 0.5)
-    return model
+from semshard.settings import protect_config
+from tests.support.networks import CPU, SHALLOW, used
 
 
 @pytest.mark.parametrize("name", SHALLOW)
 @pytest.mark.parametrize("size", [(32, 32), (80, 72)])
-def test_a_frozen_network_is_the_network_in_evaluation_mode(name, size):
+def test_a_folded_network_is_the_network_in_evaluation_mode(name, size):
     model = used(name, torch.float64, size)
     x = torch.rand(3, 3, *size, dtype=torch.float64, requires_grad=True)
     expected = copy.deepcopy(model).eval()(x)
-    found = CPU.frozen(model)(x)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+    scores = CPU.folded(model)(x)
+    torch.testing.assert_close(scores, expected, rtol=1e-9, atol=1e-10)
     g = torch.randn_like(expected)
-    ours, theirs = (torch.autograd.grad(y, x, g)[0] for y in (found, expected))
+    ours, theirs = (torch.autograd.grad(y, x, g)[0] for y in (scores, expected))
     torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
 
 
-def test_a_frozen_network_follows_the_weights_of_the_moment_it_was_frozen_at():
+def test_a_folded_network_has_the_weights_of_its_last_refresh():
     model = used("small", torch.float32)
     x = torch.rand(2, 3, 32, 32)
-    frozen = CPU.frozen(model)
-    before = frozen(x)
+    network = CPU.folded(model)
+    before = network(x)
     with torch.no_grad():
         model.get_parameter("net.head.weight").zero_()
-    assert torch.equal(frozen(x), before)
-    assert torch.allclose(CPU.frozen(model)(x), model.get_parameter("net.head.bias").expand(2, 5))
-    with pytest.raises(RuntimeError, match="frozen again"):
-        frozen(x)
+    assert torch.equal(network(x), before)
+    another = CPU.folded(model)
+    assert torch.allclose(another(x), model.get_parameter("net.head.bias").expand(2, 5))
+    assert torch.equal(network(x), before), "another folded form of the model does not change this one"
+    network.refresh()
+    assert torch.equal(network(x), another(x))
+
+
+def test_a_network_in_training_folds_anew_after_every_step_and_only_then():
+    model = used("small", torch.float32)
+    x, y = torch.rand(4, 3, 32, 32), torch.arange(4)
+    network = TrainableNetwork(CPU, model, sgd(model, protect_config("quick", (32, 32), "float32", {})))
+    first = network.folded
+    before = first(x)
+    assert network.folded is first
+    network.step(x, y)
+    assert torch.equal(first(x), before), "a pass of the same step still sees the weights that it began with"
+    assert network.folded is first
+    assert torch.equal(first(x), CPU.folded(model)(x))
+    assert not torch.equal(first(x), before)
+    start = network.snapshot(1)
+    network.step(x, y)
+    network.restore(start)
+    assert torch.equal(network.folded(x), CPU.folded(model)(x))
 
 
 @pytest.mark.parametrize("name", SHALLOW)
 def test_bfloat16_comes_near_float32(name):
     model = used(name, torch.float32)
     x = torch.rand(8, 3, 32, 32)
-    narrow, wide = Runtime(CPU.device, "bfloat16").frozen(model)(x), CPU.frozen(model)(x)
+    narrow, wide = Runtime(CPU.device, "bfloat16").folded(model)(x), CPU.folded(model)(x)
     assert narrow.dtype == torch.float32
     assert (wide - narrow).norm() / wide.norm() < 0.05
 
@@ -85,16 +92,16 @@ def test_a_device_that_is_not_there_is_an_error():
         make_runtime("abacus")
 
 
-def test_the_choice_and_its_reason_are_said():
-    said = []
-    runtime = make_runtime("cpu", remark=said.append)
-    (sentence,) = said
+def test_the_choice_and_its_reason_are_shown():
+    sentences = []
+    runtime = make_runtime("cpu", remark=sentences.append)
+    (sentence,) = sentences
     assert f"dtype: {runtime.precision} because" in sentence
-    make_runtime("cpu", "float32", said.append)
-    assert "as asked" in said[1]
-    said = []
+    make_runtime("cpu", "float32", sentences.append)
+    assert "as asked" in sentences[1]
+    sentences = []
     for device, preset in (("cpu", "quick"), ("cuda", "paper")):
-        assert choose_preset("auto", Runtime(torch.device(device), "float32", said.append)) == preset
-    assert [sentence.split(" (")[0] for sentence in said] == ["preset: quick", "preset: paper"]
-    assert choose_preset("paper", Runtime(torch.device("cpu"), "float32", said.append)) == "paper"
-    assert len(said) == 2
+        assert choose_preset("auto", Runtime(torch.device(device), "float32", sentences.append)) == preset
+    assert [sentence.split(" (")[0] for sentence in sentences] == ["preset: quick", "preset: paper"]
+    assert choose_preset("paper", Runtime(torch.device("cpu"), "float32", sentences.append)) == "paper"
+    assert len(sentences) == 2

@@ -17,7 +17,7 @@ from semshard.grouping import group_images
 from semshard.grouping.groups import MANY, by_size, cluster, filled
 from semshard.grouping.views import draw_view, recolour
 from semshard.models import build
-from tests.conftest import real
+from tests.support.runs import real
 
 CPU = Runtime(torch.device("cpu"), "float32")
 FEW = 4  # steps
@@ -35,10 +35,10 @@ def stripes(count, side=32, seed=0):
     return torch.from_numpy(images), family
 
 
-def accuracy(truth, found):
+def accuracy(truth, groups):
     """The share of images whose group is matched with their class, in the best matching."""
-    table = np.zeros((found.max() + 1, truth.max() + 1))
-    np.add.at(table, (found, truth), 1)
+    table = np.zeros((groups.max() + 1, truth.max() + 1))
+    np.add.at(table, (groups, truth), 1)
     return table[linear_sum_assignment(table, maximize=True)].sum() / len(truth)
 
 
@@ -105,10 +105,10 @@ def test_groups_that_are_too_small_are_filled_by_those_that_can_spare(numbers):
 @given(st.lists(st.integers(0, 9), min_size=1))
 def test_groups_are_numbered_by_size_and_then_by_their_first_image(numbers):
     labels = np.unique(numbers, return_inverse=True)[1]
-    found = by_size(labels)
-    order = [(-(found == k).sum(), np.flatnonzero(found == k)[0]) for k in range(found.max() + 1)]
+    groups = by_size(labels)
+    order = [(-(groups == k).sum(), np.flatnonzero(groups == k)[0]) for k in range(groups.max() + 1)]
     assert order == sorted(order)
-    assert len(set(zip(labels.tolist(), found.tolist(), strict=True))) == len(set(numbers)), "the groups are the same"
+    assert len(set(zip(labels.tolist(), groups.tolist(), strict=True))) == len(set(numbers)), "the groups are the same"
 
 
 def test_many_images_are_clustered_in_batches():
@@ -120,7 +120,7 @@ def test_many_images_are_clustered_in_batches():
 
 
 @pytest.mark.parametrize(
-    ("count", "groups", "words"), [(10, 1, "tells nothing apart"), (10, 0, "apart"), (9, 5, "9 images are too few")]
+    ("count", "groups", "words"), [(10, 1, "too few; give at least 2"), (10, 0, "too few"), (9, 5, "are too few")]
 )
 def test_impossible_numbers_of_groups_are_errors(count, groups, words):
     with pytest.raises(SettingError, match=words):
@@ -128,12 +128,12 @@ def test_impossible_numbers_of_groups_are_errors(count, groups, words):
 
 
 def test_progress_counts_images_up_to_the_last():
-    told = []
-    group_images(CPU, stripes(30)[0], 2, seed=0, steps=FEW, progress=told.append)
-    assert {event.phase for event in told} == {"groups"}
-    assert [event.done for event in told] == sorted(event.done for event in told)
-    assert told[-1].done == told[-1].total
-    assert sum(event.done == event.total for event in told) == 1
+    events = []
+    group_images(CPU, stripes(30)[0], 2, seed=0, steps=FEW, progress=events.append)
+    assert {event.phase for event in events} == {"groups"}
+    assert [event.done for event in events] == sorted(event.done for event in events)
+    assert events[-1].done == events[-1].total
+    assert sum(event.done == event.total for event in events) == 1
 
 
 def test_a_view_that_changes_no_colour_changes_nothing():
@@ -156,9 +156,9 @@ def test_views_stay_within_the_range_of_pixels():
 def test_without_weights_in_the_cache_it_is_said_where_they_belong(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    said = []
-    group_images(make_runtime("cpu", "float32", said.append), stripes(10)[0], 2, seed=0, steps=1)
-    assert "not in torchvision's cache" in said[-1]
+    sentences = []
+    group_images(make_runtime("cpu", "float32", sentences.append), stripes(10)[0], 2, seed=0, steps=1)
+    assert "not in torchvision's cache" in sentences[-1]
 
 
 def test_weights_in_the_cache_are_used(tmp_path, monkeypatch):
@@ -172,11 +172,11 @@ def test_weights_in_the_cache_are_used(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     monkeypatch.setattr(ResNet18_Weights.IMAGENET1K_V1.value, "url", f"x/resnet18-{digest}.pth", raising=False)
-    images, told = stripes(8)[0], []
-    groups = group_images(CPU, images, 2, seed=0, progress=told.append)
+    images, events = stripes(8)[0], []
+    groups = group_images(CPU, images, 2, seed=0, progress=events.append)
     assert groups.features == "ResNet18_Weights.IMAGENET1K_V1 of torchvision's cache"
     assert np.array_equal(group_images(CPU, images, 2, seed=0).labels, groups.labels)
-    assert (told[-1].done, told[-1].total) == (8, 8)
+    assert (events[-1].done, events[-1].total) == (8, 8)
 
 
 @pytest.mark.slow
@@ -187,6 +187,6 @@ def test_groups_of_cifar10_say_more_about_its_classes_than_colours_do(monkeypatc
     files = sorted((real("cifar10") / "test").glob("*/*.jpg"))[::5]
     pixels = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files]).transpose(0, 3, 1, 2)
     truth = np.unique([file.parent.name for file in files], return_inverse=True)[1]
-    found = group_images(make_runtime("cpu"), torch.from_numpy(pixels.copy()), 10, seed=0).labels
-    assert normalized_mutual_info_score(truth, found) > 0.18
-    assert accuracy(truth, found) > 0.28
+    labels = group_images(make_runtime("cpu"), torch.from_numpy(pixels.copy()), 10, seed=0).labels
+    assert normalized_mutual_info_score(truth, labels) > 0.18
+    assert accuracy(truth, labels) > 0.28

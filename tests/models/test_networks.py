@@ -13,7 +13,7 @@ from semshard.engine import Runtime
 from semshard.errors import SettingError
 from semshard.models import build, build_from, head, read_weights
 from semshard.settings import NETWORKS
-from tests.engine.test_runtime import CPU, used
+from tests.support.networks import CPU, used
 
 # torchvision's model pages (1,000 classes, 224 pixels), and Zagoruyko and Komodakis 2016, Table 4 (WRN-34-10 as in
 # the code of Rice et al. 2020, 10 classes).
@@ -62,7 +62,7 @@ def test_convolutional_networks_take_any_size(name, size):
 
 
 def test_a_transformer_says_which_sizes_it_takes():
-    with pytest.raises(SettingError, match="vit takes square images whose side is a multiple of 8; 33 × 47 is none"):
+    with pytest.raises(SettingError, match="vit takes square images whose side is a multiple of 8; 33 × 47 is not"):
         build("vit", 7, (47, 33), 0)
 
 
@@ -79,7 +79,7 @@ def test_gradients_of_deep_networks_are_those_of_the_plain_network(name):
     exact = copy.deepcopy(model).double().eval()
     theirs = torch.autograd.grad(F.cross_entropy(exact(wide), y, reduction="sum"), wide)[0]
     for precision, share, error in (("float32", 0.998, 0.01), ("bfloat16", 0.85, 0.45)):
-        ours = Runtime(CPU.device, precision).frozen(model).gradient(x, y)
+        ours = Runtime(CPU.device, precision).folded(model).gradient(x, y)
         assert (ours.sign() == theirs.sign()).double().mean() > share
         assert (ours - theirs).norm() < error * theirs.norm()
 
@@ -89,33 +89,33 @@ def test_weights_from_a_file_are_in_the_network_and_its_head_is_new(name, tmp_pa
     model = build(name, 4, (32, 32), 3)
     save_file({n: t.contiguous() for n, t in model.state_dict().items()}, tmp_path / "w.safetensors")
     weights = read_weights(str(tmp_path / "w.safetensors"))
-    found = build_from(weights, name, 9, (32, 32), 5)
+    finetuned = build_from(weights, name, 9, (32, 32), 5)
     new = head(model.net)[0]
     for key, value in model.net.state_dict().items():
         if not key.startswith(new + "."):
-            assert torch.equal(found.net.state_dict()[key], value)
-    assert head(found)[1].out_features == 9
+            assert torch.equal(finetuned.net.state_dict()[key], value)
+    assert head(finetuned)[1].out_features == 9
     x = torch.rand(2, 3, 32, 32)
-    for layer in (head(model)[1], head(found)[1]):  # what a head sees is the same: pixels are centred as before
+    for layer in (head(model)[1], head(finetuned)[1]):  # what a head sees is the same: pixels are centred as before
         torch.nn.init.constant_(layer.weight, 0.01)
         torch.nn.init.zeros_(layer.bias)
-    assert torch.allclose(model.eval()(x)[:, 0], found.eval()(x)[:, 0], atol=1e-5)
+    assert torch.allclose(model.eval()(x)[:, 0], finetuned.eval()(x)[:, 0], atol=1e-5)
 
 
 def test_a_file_may_say_how_its_pixels_are_normalised(tmp_path):
     state = build("small", 4, (32, 32), 3).state_dict()
-    plain, told = tmp_path / "plain.safetensors", tmp_path / "told.safetensors"
+    plain, described = tmp_path / "plain.safetensors", tmp_path / "described.safetensors"
     save_file(state, plain)
-    save_file(state, told, {"mean": "[0.5, 0.4, 0.3]", "std": "[0.2, 0.25, 0.5]"})
-    a, b = read_weights(str(plain)), read_weights(str(told))
+    save_file(state, described, {"mean": "[0.5, 0.4, 0.3]", "std": "[0.2, 0.25, 0.5]"})
+    a, b = read_weights(str(plain)), read_weights(str(described))
     assert (b.mean, b.std) == ((0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
     assert a.digest != b.digest, "the same tensors behind other pixels are another start"
-    found, x = build_from(b, "small", 4, (32, 32), 0).eval(), torch.rand(1, 3, 32, 32)
+    finetuned, x = build_from(b, "small", 4, (32, 32), 0).eval(), torch.rand(1, 3, 32, 32)
     seen = (x - torch.tensor(b.mean).view(1, 3, 1, 1)) / torch.tensor(b.std).view(1, 3, 1, 1)
-    torch.testing.assert_close(found(x), found.net(seen))
-    save_file(state, told, {"mean": "0.5"})
-    with pytest.raises(SettingError, match="no safetensors file with weights"):
-        read_weights(str(told))
+    torch.testing.assert_close(finetuned(x), finetuned.net(seen))
+    save_file(state, described, {"mean": "0.5"})
+    with pytest.raises(SettingError, match="not a safetensors file with weights"):
+        read_weights(str(described))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -130,9 +130,9 @@ def test_no_network_draws_while_it_trains(name, side):
 
 def test_weights_with_the_stem_for_photographs_bring_it_along(tmp_path):
     save_file(build("resnet18", 4, (224, 224), 3).state_dict(), tmp_path / "w.safetensors")
-    found = build_from(read_weights(str(tmp_path / "w.safetensors")), "resnet18", 10, (32, 32), 0)
-    assert found.net.conv1.kernel_size == (7, 7)
-    assert found(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    finetuned = build_from(read_weights(str(tmp_path / "w.safetensors")), "resnet18", 10, (32, 32), 0)
+    assert finetuned.net.conv1.kernel_size == (7, 7)
+    assert finetuned(torch.rand(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_weights_that_do_not_fit_are_refused_with_the_tensor_at_fault(tmp_path):
@@ -143,9 +143,9 @@ def test_weights_that_do_not_fit_are_refused_with_the_tensor_at_fault(tmp_path):
     with pytest.raises(SettingError, match=r"stem\.weight is .* the network's is"):
         build_from(weights, "small", 4, (80, 80), 0)
     (tmp_path / "no.safetensors").write_bytes(b"hello")
-    with pytest.raises(SettingError, match="is no safetensors file"):
+    with pytest.raises(SettingError, match="is not a safetensors file"):
         read_weights(str(tmp_path / "no.safetensors"))
-    with pytest.raises(SettingError, match="is no safetensors file"):
+    with pytest.raises(SettingError, match="is not a safetensors file"):
         read_weights(str(tmp_path / "nowhere.safetensors"))
 
 
@@ -155,12 +155,12 @@ def test_torchvisions_weights_come_from_its_cache_only_and_are_checked(tmp_path,
     name = "ResNet18_Weights.IMAGENET1K_V1"
     with pytest.raises(SettingError, match="not in torchvision's cache; semshard downloads nothing"):
         read_weights(name)
-    with pytest.raises(SettingError, match="torchvision knows no weights"):
+    with pytest.raises(SettingError, match="torchvision has no weights"):
         read_weights("ResNet19_Weights.IMAGENET1K_V1")
     path = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
     path.parent.mkdir(parents=True)
     torch.save(build("resnet18", 1000, (224, 224), 0).net.state_dict(), path)
-    with pytest.raises(SettingError, match="not what its name says"):
+    with pytest.raises(SettingError, match="not the file that its name says"):
         read_weights(name)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     from torchvision.models import ResNet18_Weights
@@ -174,7 +174,7 @@ def test_torchvisions_weights_come_from_its_cache_only_and_are_checked(tmp_path,
     x = torch.rand(2, 3, 32, 32)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (weights.mean, weights.std))
     torch.testing.assert_close(model(x), model.net((x - mean) / std), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(CPU.frozen(model)(x), model(x), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(CPU.folded(model)(x), model(x), rtol=1e-3, atol=1e-4)
 
 
 def test_densenets_saved_under_old_names_fit(tmp_path, monkeypatch):

@@ -11,8 +11,7 @@ from PIL import Image
 
 from semshard import SettingError
 from semshard.engine import make_runtime
-from semshard.noise import new_surrogate
-from semshard.noise.craft import craft
+from semshard.noise import NoiseCrafter, new_surrogate
 from semshard.noise.photos import PhotoNoise
 from semshard.noise.views import CropFlip, Families, ResizedCrop, families_of, make_view, noise_view
 from semshard.settings import FAMILIES, GEOMETRY, NAMES, format_radius, normal, parse_view, protect_config
@@ -29,8 +28,8 @@ def generator(seed=0):
 
 
 def family(name):
-    ((found, _),) = families_of((f"{name}=1",)).members
-    return found
+    ((family, _),) = families_of((f"{name}=1",)).members
+    return family
 
 
 def pictures(shape, seed=0):
@@ -182,11 +181,11 @@ def test_a_family_maps_its_share_of_a_batch_rounded_up_or_down(count, share, see
 def test_every_picture_is_drawn_with_the_probability(share):
     x = pictures((3, 3, 2, 2))
     view, stream, times = Families(((family("grey"), share),)), generator(), 4000
-    found = torch.zeros(3)
+    counts = torch.zeros(3)
     for _ in range(times):
         seen = view.apply(x, view.draw(x, stream))
-        found += (seen[:, 0] == seen[:, 1]).flatten(1).all(1)
-    assert ((found / times - share).abs() < 5 * (share * (1 - share) / times) ** 0.5).all()
+        counts += (seen[:, 0] == seen[:, 1]).flatten(1).all(1)
+    assert ((counts / times - share).abs() < 5 * (share * (1 - share) / times) ** 0.5).all()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -254,14 +253,14 @@ def test_photographs_keep_their_crop():
 @pytest.mark.parametrize(
     ("given", "word"),
     [
-        ({"views": "gray"}, "'gray' is unknown; choose of: paper, hardened, crop-flip"),
+        ({"views": "gray"}, "'gray' is unknown; choose from: paper, hardened, crop-flip"),
         ({"views": "grey=0"}, r"lies in \(0, 1\]"),
         ({"views": "grey=1.5"}, r"lies in \(0, 1\]"),
         ({"views": "grey=nan"}, r"lies in \(0, 1\]"),
         ({"views": "grey=half"}, r"lies in \(0, 1\]"),
         ({"views": "crop-flip=0.5"}, "takes no probability"),
         ({"views": "crop-flip,resized-crop", "crop": 16}, "choose one of crop-flip and resized-crop"),
-        ({"views": "grey,grey=0.2"}, "grey stands there twice"),
+        ({"views": "grey,grey=0.2"}, "grey is listed twice"),
         ({"views": "paper,grey"}, "'paper' is unknown"),
         ({"views": "same"}, "'same' is unknown"),
         ({"views": ""}, "is unknown"),
@@ -323,7 +322,7 @@ def test_noise_for_grey_views_is_for_grey_pictures():
         config = views_of(views=views, rho_a="2/255", steps_u=10, draws=2)
         model = new_surrogate(config, 4, (32, 32), CPU).eval().requires_grad_(False)
         view, _ = make_view(config, (32, 32))
-        delta = craft(CPU, model, x, labels, view, config, generator())
+        delta = NoiseCrafter(CPU.folded(model), view, config)(x, labels, generator())
         seen, _ = family("grey").apply(x + delta, None)
         losses[views] = float(torch.nn.functional.cross_entropy(model(seen), labels))
     before = float(torch.nn.functional.cross_entropy(model(grey), labels))
@@ -336,7 +335,7 @@ def test_photographs_are_crafted_through_the_families():
     made = {}
     for views in ("paper", "grey=1", "jpeg,jitter,resize"):
         config = views_of(None, views=views, crop=24, final_steps=6, final_alpha="4/255", final_draws=2)
-        noise = PhotoNoise(CPU, new_surrogate(config, 4, None, CPU).eval(), config.final())
+        noise = PhotoNoise(CPU, CPU.folded(new_surrogate(config, 4, None, CPU)), config.final())
         made[views] = [
             each.astype(int) - photo
             for each, photo in zip(noise(photos, torch.tensor([0, 1]), "x"), photos, strict=True)

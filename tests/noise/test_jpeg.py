@@ -13,6 +13,7 @@ from PIL import Image, features
 
 from semshard.errors import SettingError
 from semshard.noise.views.jpeg import Jpeg, _matrix, quantisation_tables
+from tests.support.devices import DEVICES
 
 SUBSAMPLINGS = ("4:4:4", "4:2:0")
 SLOPES = ("cubic", "straight")
@@ -55,10 +56,6 @@ def through_opencv(image, quality, subsampling):
     return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")),
-]
 LIBRARIES = [
     pytest.param(through_opencv, id="opencv"),
     pytest.param(
@@ -76,8 +73,8 @@ def test_in_float64_every_pixel_is_that_of_libjpeg(library, subsampling, size):
     for kind in ("noisy", "smooth"):
         image = picture(kind, *size)
         for quality in QUALITIES:
-            found = pixels(Jpeg(quality, subsampling).apply(tensor(image))[0])
-            np.testing.assert_allclose(found, library(image, quality, subsampling), rtol=0, atol=1e-9)
+            decoded = pixels(Jpeg(quality, subsampling).apply(tensor(image))[0])
+            np.testing.assert_allclose(decoded, library(image, quality, subsampling), rtol=0, atol=1e-9)
 
 
 @settings(max_examples=60)
@@ -91,8 +88,8 @@ def test_in_float64_every_pixel_is_that_of_libjpeg(library, subsampling, size):
 )
 def test_any_picture_of_any_size_at_any_quality_decodes_as_by_libjpeg(height, width, quality, subsampling, kind, seed):
     image = picture(kind, height, width, seed)
-    found = pixels(Jpeg(quality, subsampling).apply(tensor(image))[0])
-    np.testing.assert_allclose(found, through_opencv(image, quality, subsampling), rtol=0, atol=1e-9)
+    decoded = pixels(Jpeg(quality, subsampling).apply(tensor(image))[0])
+    np.testing.assert_allclose(decoded, through_opencv(image, quality, subsampling), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
@@ -101,8 +98,8 @@ def test_in_float32_hardly_a_pixel_differs_from_libjpeg(subsampling, quality):
     differences = []
     for kind in ("noisy", "smooth"):
         image = picture(kind, 250, 339)
-        found = pixels(Jpeg(quality, subsampling).apply(tensor(image, torch.float32))[0])
-        differences.append((found - through_opencv(image, quality, subsampling)).ravel())
+        decoded = pixels(Jpeg(quality, subsampling).apply(tensor(image, torch.float32))[0])
+        differences.append((decoded - through_opencv(image, quality, subsampling)).ravel())
     difference = np.concatenate(differences)
     assert np.abs(difference).mean() < 1e-3
     assert (np.abs(difference) < 0.5).mean() > 0.9995
@@ -114,8 +111,8 @@ def test_whole_colours_at_the_corners_of_the_cube_decode_as_by_libjpeg():
     cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(12, 18, 3)
     image = cube.repeat(8, 0).repeat(8, 1)
     for dtype in (torch.float32, torch.float64):
-        found = pixels(Jpeg(100, "4:4:4").apply(tensor(image, dtype))[0])
-        np.testing.assert_allclose(found, through_opencv(image, 100, "4:4:4"), rtol=0, atol=1e-3)
+        decoded = pixels(Jpeg(100, "4:4:4").apply(tensor(image, dtype))[0])
+        np.testing.assert_allclose(decoded, through_opencv(image, 100, "4:4:4"), rtol=0, atol=1e-3)
 
 
 def test_quantisation_tables_are_those_in_the_files_that_pillow_writes():

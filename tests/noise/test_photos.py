@@ -38,7 +38,7 @@ def photos(sizes=SIZES, seed=0):
 
 def noise_of(**given):
     of = config(**given)
-    return PhotoNoise(RUNTIME, new_surrogate(of, 4, None, RUNTIME).eval(), of.final())
+    return PhotoNoise(RUNTIME, RUNTIME.folded(new_surrogate(of, 4, None, RUNTIME)), of.final())
 
 
 LABELS = torch.arange(len(SIZES)) % 4
@@ -61,9 +61,8 @@ def test_the_noise_depends_on_place_and_seed_alone():
     assert not any(map(np.array_equal, first, seeded))
 
 
-def test_photographs_that_do_not_fit_together_are_crafted_in_parts(monkeypatch):
-    monkeypatch.setattr("semshard.noise.photos.PART_CELLS", {"cpu": 5000})
-    noise = noise_of()
+def test_photographs_that_do_not_fit_together_are_crafted_in_parts():
+    noise = replace(noise_of(), part_cells=5000)
     assert len(list(noise._parts(photos()))) > 3
     assert [number for part in noise._parts(photos()) for number in part] == list(range(len(SIZES)))
     for clean, protected in zip(photos(), noise(photos(), LABELS, "x"), strict=True):
@@ -74,7 +73,7 @@ def test_the_noise_lowers_the_loss_that_the_network_has_on_random_views():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = torch.nn.Conv2d(3, 8, 5), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8 * 20 * 20, 4)
-    noise = replace(noise_of(final_steps=8), model=torch.nn.Sequential(*layers).eval())
+    noise = replace(noise_of(final_steps=8), network=RUNTIME.folded(torch.nn.Sequential(*layers)))
     clean = [np.clip(photo // 2 + 64, 0, 255).astype(np.uint8) for photo in photos([(90, 120)] * 8)]
     labels = torch.arange(8) % 4
     random = np.random.default_rng(3)
@@ -87,7 +86,7 @@ def test_the_noise_lowers_the_loss_that_the_network_has_on_random_views():
         with torch.no_grad():
             for _ in range(20):
                 seen = view.apply(stack, view.draw(stack, generator))
-                total += float(F.cross_entropy(RUNTIME.logits(noise.model, seen), labels)) / 20
+                total += float(F.cross_entropy(noise.network(seen), labels)) / 20
         losses.append(total)
     assert losses[0] - losses[2] > 20 * abs(losses[0] - losses[1]), "as large a noise without a meaning does nothing"
 
@@ -97,21 +96,22 @@ def test_the_gradient_at_the_cells_is_that_of_autograd():
     noise = noise_of(method="cell", noise_step="none", model_step="pgd")
     groups, x = noise._arrange(photos(), noise.config, "x")
     labels = torch.cat([LABELS[group.numbers] for group in groups])
-    frozen = RUNTIME.frozen(noise.model)
-    found = noise._gradient(frozen, groups, x, labels, 1, torch.Generator().manual_seed(0))
+    gradient = noise._gradient(groups, x, labels, 1, torch.Generator().manual_seed(0))
     x = x.clone().requires_grad_()
     loss = torch.zeros(())
-    for group, wanted in zip(groups, labels.split([len(group.numbers) for group in groups]), strict=True):
+    for group, group_labels in zip(groups, labels.split([len(group.numbers) for group in groups]), strict=True):
         each = group.boxes.shape[1] // noise.config.steps_u
         for number in range(each, 2 * each):
-            for picture, box, label in zip(group.of(x), group.boxes[:, number].long().tolist(), wanted, strict=True):
+            for picture, box, label in zip(
+                group.of(x), group.boxes[:, number].long().tolist(), group_labels, strict=True
+            ):
                 top, left, height, width, flip = box
                 crop = picture[None, :, top : top + height, left : left + width]
                 seen = F.interpolate(crop, (24, 24), mode="bilinear", antialias=True)
-                loss = loss + F.cross_entropy(frozen(seen.flip(3) if flip else seen), label[None])
+                loss = loss + F.cross_entropy(noise.network(seen.flip(3) if flip else seen), label[None])
     (expected,) = torch.autograd.grad(loss, x)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
-    agree = (found.sign() == expected.sign()).float().mean()
+    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5)
+    agree = (gradient.sign() == expected.sign()).float().mean()
     assert agree > 0.999
 
 
@@ -119,7 +119,7 @@ def test_pixels_that_no_crop_covered_keep_what_they_had():
     noise = noise_of(method="cell", noise_step="none", model_step="pgd")
     groups, x = noise._arrange(photos([(60, 80)]), noise.config, "x")
     groups[0].boxes[:] = torch.tensor([10.0, 20.0, 30.0, 40.0, 0.0])
-    gradient = noise._gradient(RUNTIME.frozen(noise.model), groups, x, torch.zeros(1).long(), 0, torch.Generator())
+    gradient = noise._gradient(groups, x, torch.zeros(1).long(), 0, torch.Generator())
     outside = groups[0].of(gradient).clone()
     outside[:, :, 10:40, 20:60] = 0
     assert not outside.any()
@@ -190,13 +190,12 @@ def test_cells_are_means_and_their_noise_is_added_to_every_pixel_of_them(cell, s
     assert np.array_equal(add_cells(photo, noise, cell), expected.clip(0, 255))
 
 
-def test_bands_meet_without_a_seam(monkeypatch):
+def test_bands_meet_without_a_seam():
     photo = photos([(120, 50)])[0]
     noise = np.random.default_rng(0).integers(-8, 9, (3, 40, 17)).astype(np.int8)
     whole = add_cells(photo, noise, 3)
-    monkeypatch.setattr("semshard.noise.photos.BAND_PIXELS", 600)
     assert photo.size < BAND_PIXELS
-    assert np.array_equal(add_cells(photo, noise, 3), whole)
+    assert np.array_equal(add_cells(photo, noise, 3, band_pixels=600), whole)
 
 
 def test_grey_photographs_keep_three_equal_channels_when_asked():
@@ -231,8 +230,8 @@ def test_a_crop_of_a_squashed_image_shows_what_one_of_the_image_shows(size):
     on = view.on(torch.tensor([size]))
     for seed in range(8):
         params = (each.draw(x, torch.Generator().manual_seed(seed)) for each, x in ((view, native), (on, squashed)))
-        there, here = view.apply(native, next(params)), on.apply(squashed, next(params))
-        assert (there - here).abs().mean() < 0.02
+        native_view, squashed_view = view.apply(native, next(params)), on.apply(squashed, next(params))
+        assert (native_view - squashed_view).abs().mean() < 0.02
     assert (view.apply(native, view.centre(native)) - on.apply(squashed, on.centre(squashed))).abs().mean() < 0.02
 
 
@@ -264,7 +263,7 @@ def test_a_box_of_whole_pixels_is_resampled_as_torch_does():
     )
 
 
-def test_views_that_want_one_size_say_so():
+def test_views_that_need_one_size_say_so():
     from semshard import SettingError
 
     with pytest.raises(SettingError, match="--resolution N"):
@@ -279,16 +278,16 @@ import numpy as np, torch
 from semshard.engine import make_runtime
 from semshard.noise import new_surrogate
 from semshard.noise.photos import PhotoNoise
-from semshard.presets import protect_config
+from semshard.settings import protect_config
 config = protect_config("quick", None, "float32", {"crop": 32, "final_steps": 2, "final_draws": 1})
 runtime = make_runtime("cpu", "float32")
-noise = PhotoNoise(runtime, new_surrogate(config, 2, None, runtime).eval(), config.final())
+noise = PhotoNoise(runtime, runtime.folded(new_surrogate(config, 2, None, runtime)), config.final())
 noise([np.zeros((64, 64, 3), np.uint8)], torch.zeros(1).long(), "x")
 photo = np.full((10_000, 10_000, 3), 100, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-(found,) = noise([photo], torch.zeros(1).long(), "x")
-most = int(np.abs(found[::97, ::89].astype(int) - 100).max())
-changed = float((found[5::101, 7::103] != 100).mean())
+(protected,) = noise([photo], torch.zeros(1).long(), "x")
+most = int(np.abs(protected[::97, ::89].astype(int) - 100).max())
+changed = float((protected[5::101, 7::103] != 100).mean())
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"grown": (after - before) * 1024, "bytes": photo.nbytes, "most": most, "changed": changed}))
 """
@@ -297,20 +296,20 @@ print(json.dumps({"grown": (after - before) * 1024, "bytes": photo.nbytes, "most
 @pytest.mark.slow
 def test_a_hundred_megapixels_are_crafted_in_little_more_memory_than_the_result_takes():
     done = subprocess.run([sys.executable, "-c", _LARGE], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    assert found["grown"] < 1.5 * found["bytes"]
-    assert found["most"] == 8
-    assert found["changed"] > 0.9
+    measured = json.loads(done.stdout)
+    assert measured["grown"] < 1.5 * measured["bytes"]
+    assert measured["most"] == 8
+    assert measured["changed"] > 0.9
 
 
 def test_a_strip_of_pixels_neither_takes_for_ever_nor_much_memory():
-    """A stranger's file of a few kilobytes: its crops are taken a few at a time, no more than 32 times the usual."""
+    """An untrusted file of a few kilobytes: its crops are taken a few at a time, no more than 32 times the usual."""
     assert draw_factor(8, 1_000_000) == 32
     (strip,) = photos([(8, 20_000)])
     start = time.process_time()
-    (found,) = noise_of(final_steps=1, final_draws=1)([strip], LABELS[:1], "x")
+    (protected,) = noise_of(final_steps=1, final_draws=1)([strip], LABELS[:1], "x")
     assert time.process_time() - start < 30
-    assert np.abs(found.astype(int) - strip).max() == 8
+    assert np.abs(protected.astype(int) - strip).max() == 8
 
 
 def test_a_panorama_is_crafted_on_cells_too():

@@ -7,11 +7,10 @@ import statistics
 import pytest
 import torch
 
-from semshard.engine import Runtime, sgd
+from semshard.engine import Runtime
 from semshard.models import build
-from semshard.noise import InnerPerturbation, add, adversary, craft, inner, surrogate_step, to_levels
+from semshard.noise import InnerPerturbation, NoiseCrafter, SurrogateTraining, add, inner_perturbation, to_levels
 from semshard.noise.ball import uniform
-from semshard.noise.craft import expected_gradient
 from semshard.noise.views import CropFlip, make_view, noise_view
 from semshard.settings import protect_config
 from tests import reference
@@ -73,7 +72,7 @@ def drawn_like_craft(x, config, generator):
         for _ in range(config.draws):
             still = config.noise_views == ("none",)
             views[-1].append([(0, 0, False)] * len(x) if still else offsets(x, generator))
-            drawn[-1].append(inner(config.noise_step, config).start(x, generator).double())
+            drawn[-1].append(inner_perturbation(config.noise_step, config).start(x, generator).double())
     return start, views, drawn
 
 
@@ -90,10 +89,15 @@ def offsets(x, generator):
     return list(zip(dy.tolist(), dx.tolist(), flip.tolist(), strict=True))
 
 
+def crafted(runtime, model, x, y, config, generator):
+    view = noise_view(CropFlip(PAD), config)
+    return NoiseCrafter(runtime.folded(model), view, config)(x, y, generator)
+
+
 def both_noises(dtype, config=CONFIG):
     x, y = batch(dtype)
     model = network(dtype)
-    ours = craft(CPU, model, x, y, noise_view(CropFlip(PAD), config), config, CPU.generator(5))
+    ours = crafted(CPU, model, x, y, config, CPU.generator(5))
     start, views, drawn = drawn_like_craft(x, config, CPU.generator(5))
     theirs = reference.craft(
         copy.deepcopy(model).double(),
@@ -130,13 +134,13 @@ def test_one_expected_gradient_is_that_of_the_reference(kind):
     model = network(torch.float64).eval()
     delta = uniform(x, 0.01, CPU.generator(8))
     g = CPU.generator(9)
-    draws = [(offsets(x, g), inner(kind, config).start(x, g)) for _ in range(config.draws)]
+    draws = [(offsets(x, g), inner_perturbation(kind, config).start(x, g)) for _ in range(config.draws)]
     pairs = map(list, zip(*draws, strict=True))
     theirs = reference.noise_gradient(model, x, y, delta, *pairs, PAD, kind, **within(config))
-    view, frozen = CropFlip(PAD), CPU.frozen(model)
-    for fold in range(1, config.draws + 1):
-        runtime = dataclasses.replace(CPU, fold=fold)
-        ours = expected_gradient(runtime, frozen, x + delta, y, view, config, CPU.generator(9))
+    folded = CPU.folded(model)
+    for together in range(1, config.draws + 1):
+        crafter = NoiseCrafter(folded, CropFlip(PAD), config, together)
+        ours = crafter.expected_gradient(x + delta, y, CPU.generator(9))
         scale = theirs.norm() / ours.norm()  # the reference takes means
         torch.testing.assert_close(ours * scale, theirs, rtol=1e-9, atol=1e-15)
     assert theirs.abs().max() > 1e-6
@@ -147,7 +151,7 @@ def test_the_adversary_is_that_of_the_reference(dtype):
     x, y = batch(dtype)
     model = network(dtype)
     rho, alpha = 4 / 255, 0.8 / 255
-    ours = adversary(CPU, model, x, y, InnerPerturbation(rho, alpha, 5), CPU.generator(2))
+    ours = InnerPerturbation(rho, alpha, 5).perturb(CPU.folded(model), x, y, CPU.generator(2))
     start = uniform(x, rho, CPU.generator(2))
     theirs = reference.adversary(
         copy.deepcopy(model).double(), x.double(), y, start.double(), rho_a=rho, alpha_a=alpha, steps=5
@@ -158,7 +162,7 @@ def test_the_adversary_is_that_of_the_reference(dtype):
 
 @pytest.mark.parametrize("cell", CELLS, ids="-".join)
 def test_a_step_of_algorithm_1_changes_the_weights_as_the_reference_does(cell):
-    """With the noise that `craft` gives, which is held against the reference above.
+    """With the noise that `NoiseCrafter` gives, which is held against the reference above.
 
     In one of three trainings a ReLU may stand so near to zero that float32 and float64 see it on different sides.
     """
@@ -175,18 +179,18 @@ def two_steps(config):
     ours = network(torch.float32)
     theirs = copy.deepcopy(ours).double()
     view, _ = make_view(config, (32, 32))
-    optimiser, momenta = sgd(ours, config), {}
+    training, momenta = SurrogateTraining.of(CPU, ours, view, config), {}
     for step in range(2):
         g = CPU.generator(config.seed, "surrogate", step)
-        found_u = craft(CPU, ours, images / 255, y, noise_view(view, config), config, g)
-        surrogate_step(CPU, ours, optimiser, images, y, view, config, step)
+        delta_u = crafted(CPU, ours, images / 255, y, config, g)
+        training.step(step, images, y)
 
         g = CPU.generator(config.seed, "surrogate", step)
         drawn_like_craft(x, config, g)
-        noisy = torch.clamp(images + reference.rounded(found_u.double(), config.rho_u), 0, 255) / 255
+        noisy = torch.clamp(images + reference.rounded(delta_u.double(), config.rho_u), 0, 255) / 255
         places = offsets(x, g)
         seen = torch.stack([reference.view(noisy[n], *places[n], PAD) for n in range(len(x))])
-        start = inner(config.model_step, config).start(seen.float(), g).double()
+        start = inner_perturbation(config.model_step, config).start(seen.float(), g).double()
         delta = reference.inner_perturbation(config.model_step, theirs.eval(), seen, y, start, **within(config))
         options = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay}
         reference.model_step(theirs, torch.clamp(seen + delta, 0, 1), y, momenta, **options)
@@ -200,8 +204,8 @@ def two_steps(config):
 def test_bfloat16_agrees_with_float32_on_most_signs():
     x, y = batch(torch.float32)
     model = network(torch.float32)
-    wide = craft(CPU, model, x, y, CropFlip(PAD), CONFIG, CPU.generator(5))
-    narrow = craft(Runtime(CPU.device, "bfloat16"), model, x, y, CropFlip(PAD), CONFIG, CPU.generator(5))
+    wide = crafted(CPU, model, x, y, CONFIG, CPU.generator(5))
+    narrow = crafted(Runtime(CPU.device, "bfloat16"), model, x, y, CONFIG, CPU.generator(5))
     assert ((wide - narrow).abs() < 1e-5).double().mean() > 0.5
 
 

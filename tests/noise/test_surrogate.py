@@ -1,4 +1,4 @@
-"""Training the surrogate: it goes on after a stop as if there had been none, and leaves nothing changed behind."""
+"""Training the surrogate: it continues after a stop as if there had been none, and leaves nothing changed behind."""
 
 from dataclasses import replace
 from functools import partial
@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from semshard.engine import batch_numbers, learning_rate, make_runtime
 from semshard.engine.checkpoint import Checkpoint
 from semshard.engine.weights import bfloat16_where_exact, load_tensors, save_tensors
-from semshard.noise import InnerPerturbation, adversary, craft, new_surrogate, train_surrogate
+from semshard.noise import InnerPerturbation, NoiseCrafter, SurrogateTraining, new_surrogate
 from semshard.noise.surrogate import shuffle_labels
 from semshard.noise.views import make_view
 from semshard.settings import protect_config
-from tests.engine.test_checkpoint import DEVICES
+from tests.support.devices import DEVICES
 
 RUNTIME = make_runtime("cpu")
 CONFIG = protect_config(
@@ -33,10 +33,13 @@ class Pictures:
         return self.images[numbers], numbers % 3, None
 
 
-def trained_on(runtime, config=CONFIG, **options):
+def trained_on(runtime, config=CONFIG, states=None, **options):
+    """The weights after a training; `states`, a list, receives a checkpoint after every step."""
     model = new_surrogate(config, 3, (32, 32), runtime)
-    view, _ = make_view(config, (32, 32))
-    return train_surrogate(runtime, model, Pictures(), view, config, **options).state_dict()
+    training = SurrogateTraining.of(runtime, model, make_view(config, (32, 32))[0], config)
+    if states is not None:
+        options["after_step"] = lambda done, loss: states.append(training.network.snapshot(done))
+    return training.run(Pictures(), **options).state_dict()
 
 
 trained = partial(trained_on, RUNTIME)
@@ -50,7 +53,7 @@ def same(a, b):
 def test_a_resumed_training_ends_in_the_same_weights(stop, tmp_path):
     """From memory and from a file, which does not know how a tensor lay in memory."""
     saved = []
-    trained(until=stop, after_step=lambda done, loss, snapshot: saved.append(snapshot()))
+    trained(until=stop, states=saved)
     assert saved[-1].step == stop
     assert same(trained(), trained(begin=saved[-1]))
     save_tensors(tmp_path / "checkpoint", saved[-1].tensors, {})
@@ -59,13 +62,13 @@ def test_a_resumed_training_ends_in_the_same_weights(stop, tmp_path):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("stop", [2, 4])
-def test_a_training_with_cuts_is_carried_in_few_bytes_and_ends_in_the_same_weights(stop, device, tmp_path):
+def test_a_rounded_training_is_saved_in_few_bytes_and_ends_in_the_same_weights(stop, device, tmp_path):
     runtime = make_runtime(device)
     trained = partial(trained_on, runtime)
     config, saved = replace(CONFIG, round_every=2, precision=runtime.precision), []
     whole = trained(config)
-    assert not same(whole, trained()), "cuts are a setting, since they change the weights"
-    trained(config, until=stop, after_step=lambda done, loss, snapshot: saved.append(snapshot()))
+    assert not same(whole, trained()), "rounding is a setting, since it changes the weights"
+    trained(config, until=stop, states=saved)
     save_tensors(tmp_path / "short", bfloat16_where_exact(saved[-1].tensors), {})
     save_tensors(tmp_path / "long", saved[-1].tensors, {})
     assert (tmp_path / "short").stat().st_size < 0.6 * (tmp_path / "long").stat().st_size
@@ -96,8 +99,9 @@ def test_crafting_and_attacking_leave_the_model_as_it_was(training):
     flags = [parameter.requires_grad for parameter in model.parameters()]
     x, y = Pictures.images[:4].float() / 255, torch.arange(4) % 3
     view, _ = make_view(CONFIG, (32, 32))
-    craft(RUNTIME, model, x, y, view, CONFIG, RUNTIME.generator(0))
-    adversary(RUNTIME, model, x, y, InnerPerturbation(0.02, 0.01, 2), RUNTIME.generator(0))
+    network = RUNTIME.folded(model)
+    NoiseCrafter(network, view, CONFIG)(x, y, RUNTIME.generator(0))
+    InnerPerturbation(0.02, 0.01, 2).perturb(network, x, y, RUNTIME.generator(0))
     assert [module.training for module in model.modules()] == modes
     assert [parameter.requires_grad for parameter in model.parameters()] == flags
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -123,7 +127,7 @@ def test_the_learning_rate_drops_to_a_tenth():
 def test_an_adversary_without_radius_does_nothing():
     x = Pictures.images[:2].float() / 255
     model = new_surrogate(CONFIG, 3, (32, 32), RUNTIME)
-    zero = adversary(RUNTIME, model, x, torch.zeros(2, dtype=int), InnerPerturbation(0, 0, 9), torch.Generator())
+    zero = InnerPerturbation(0, 0, 9).perturb(RUNTIME.folded(model), x, torch.zeros(2, dtype=int), torch.Generator())
     assert not zero.any()
 
 

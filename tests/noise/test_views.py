@@ -66,8 +66,8 @@ def test_resampling_weights_are_those_of_pillow(size, side, start, length):
     box = (start, start, start + length, start + length)
     expected = np.asarray(Image.fromarray(image).crop(box).resize((side, side), Image.Resampling.BILINEAR), float)
     w = weights(torch.tensor([float(start)]), torch.tensor([float(length)]), size, side)[0].double().numpy()
-    found = w @ image.astype(float) @ w.T
-    assert np.abs(found - expected).max() <= 1.01  # Pillow rounds twice
+    resized = w @ image.astype(float) @ w.T
+    assert np.abs(resized - expected).max() <= 1.01  # Pillow rounds twice
     assert np.allclose(w.sum(1), 1)
 
 

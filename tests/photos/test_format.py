@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from semshard.shards import open_shards
-from tests.inspection.test_audit import rewrite
 from tests.support.corpus import oriented, saved
 from tests.support.photo_runs import (
     changed,
@@ -24,6 +23,7 @@ from tests.support.photo_runs import (
     sources_of,
     write_photos,
 )
+from tests.support.tars import rewrite
 
 
 @pytest.fixture(scope="module")
@@ -53,23 +53,23 @@ def outputs(natural):
 
 def differences(out, written, extension="png"):
     """Largest change of each image, by key; sizes are equal."""
-    found, named = {}, sources_of(out)
+    changes, named = {}, sources_of(out)
     for key, parts in flat(out).items():
         clean, protected = written[named[key]], pixels(parts[extension])
         assert protected.shape == clean.shape, named[key]
-        found[key] = int(np.abs(protected.astype(int) - clean).max())
-    assert len(found) == len(written)
-    return found
+        changes[key] = int(np.abs(protected.astype(int) - clean).max())
+    assert len(changes) == len(written)
+    return changes
 
 
 def test_every_photograph_keeps_its_size_upright_and_its_budget(natural, outputs):
     out = outputs()
-    found = differences(out, natural[1])
-    assert set(found.values()) == {8}
+    changes = differences(out, natural[1])
+    assert set(changes.values()) == {8}
     assert manifest(out)["image"] == {"sizes": "own", "channels": "RGB", "bits": 8}
     for sample in open_shards(out):
         assert sample.image.shape == (sample.about["height"], sample.about["width"], 3)
-        assert sample.about["linf"] == found[sample.key]
+        assert sample.about["linf"] == changes[sample.key]
     passes(out, 9)
 
 
@@ -105,9 +105,9 @@ def test_webp_is_lossless(natural, outputs):
 @pytest.mark.parametrize("safe", [False, True])
 def test_jpeg_states_the_true_difference_of_every_image(natural, outputs, safe):
     out = outputs(format="jpeg", quality=90, jpeg_safe=safe)
-    found = differences(out, natural[1], "jpg")
+    changes = differences(out, natural[1], "jpg")
     stated = {key: json.loads(parts["json"])["linf"] for key, parts in flat(out).items()}
-    assert stated == found
+    assert stated == changes
     assert manifest(out)["noise"]["linf_max"] == max(stated.values()) > 8
     passes(out, 9)
 
@@ -125,7 +125,7 @@ def test_an_audit_of_jpegs_finds_a_sample_that_lies(outputs, tmp_path):
     out = copied(outputs(format="jpeg", quality=90, jpeg_safe=False), tmp_path)
     rewrite(out / "00000.tar", changed(lambda data: json.dumps(json.loads(data) | {"linf": 1}).encode(), "json"))
     settle(out)
-    assert "the parquet row says something else" in problems(out)
+    assert "the parquet row differs from" in problems(out)
     rows = pq.read_table(out / "00000.parquet").to_pylist()
     rows[0]["linf"] = 1
     pq.write_table(pq.read_table(out / "00000.parquet").from_pylist(rows, pq.read_schema(out / "00000.parquet")),

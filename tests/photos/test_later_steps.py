@@ -25,35 +25,52 @@ PHOTOGRAPHS = 60
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """A finished output of photographs of different sizes in two classes, enough to hold some of them back twice."""
+    """A finished output of photographs of different sizes in two classes, enough to hold out some of them twice."""
     home = tmp_path_factory.mktemp("photographs")
     write_photos(home / "images", each=PHOTOGRAPHS // 2)
     protect(home / "images", home / "out", shard_size=20)
     return home / "out"
 
 
+def is_measured(accuracy, images):
+    """Whether an accuracy is a number of correct predictions of so many images."""
+    correct = accuracy * images
+    return 0 <= round(correct) <= images and abs(correct - round(correct)) < 1e-4
+
+
+def check_results(verified):
+    """Every victim was tested on the same images, which together with its training images are all photographs."""
+    assert {victim.data for victim in verified.results} >= {"clean", "protected", "control"}
+    for victim in verified.results:
+        assert is_measured(victim.final, verified.samples["test"])
+        assert is_measured(victim.best, verified.samples["test"])
+        assert victim.final <= victim.best
+        assert min(victim.per_class) - 1e-4 <= victim.final <= max(victim.per_class) + 1e-4  # rounded to four digits
+        assert victim.curve[-1].train == victim.train
+
+
 @pytest.mark.slow
 def test_photographs_are_verified_and_reported(photographs, tmp_path):
-    found = semshard.verify(
+    verified = semshard.verify(
         photographs, report=tmp_path / "report", countermeasure="none,grey,early-stop", protected_fraction="1,0.5",
         patience="2", clean_share="0,0.5", **VERIFY,
     )  # fmt: skip
-    assert {(each.attacker.countermeasure, each.attacker.fraction) for each in found.attackers} == {
+    assert {(each.attacker.countermeasure, each.attacker.fraction) for each in verified.attackers} == {
         (countermeasure, fraction) for countermeasure in ("none", "grey", "early-stop") for fraction in (1, 0.5)
     }
-    for victim in found.results:
-        assert 0 <= victim.final <= victim.best <= 1
-        assert 0 <= victim.train <= 1
-    assert found.samples["train"] + found.samples["test"] == PHOTOGRAPHS
+    check_results(verified)
+    assert verified.samples["train"] + verified.samples["test"] == PHOTOGRAPHS
     assert "<html" in (tmp_path / "report" / "report.html").read_text()
     assert semshard.audit(photographs, report=tmp_path / "report").ok
 
 
 @pytest.mark.slow
 def test_photographs_are_verified(photographs, tmp_path):
-    found = semshard.verify(photographs, report=tmp_path / "report", **VERIFY)
-    assert all(0 <= victim.final <= 1 for victim in found.results)
-    assert json.loads((tmp_path / "report" / "report.json").read_text())
+    verified = semshard.verify(photographs, report=tmp_path / "report", **VERIFY)
+    check_results(verified)
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["samples"] == verified.samples
+    assert [attacker["name"] for attacker in report["attackers"]] == [a.attacker.name for a in verified.attackers]
 
 
 @pytest.mark.slow
@@ -69,24 +86,25 @@ def test_methods_are_swept_on_photographs(photographs, tmp_path):
         photographs.parent / "images", tmp_path / "sweep", "method", ["sem", "sc"], victim=victim, **FAST
     )
     assert result.values == ["sem", "sc"]
-    assert all(0 <= cell.final <= 1 for cell in result.cells)
+    assert [cell.value for cell in result.cells] == [None, "sem", "sc"]
+    assert all(is_measured(cell.final, result.samples["test"]) for cell in result.cells)
     assert pixels((tmp_path / "sweep" / "sweep.png").read_bytes()).size
     passes(tmp_path / "sweep" / "method=sc", PHOTOGRAPHS)
 
 
-def write_two_looks(folder):
+def write_two_kinds(folder):
     """Flat and unlabelled: dark smooth pictures and bright noisy ones, of different sizes."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     for number in range(12):
         size = 80 + number, 100 - number
-        looks = photo(number) // 4 if number % 2 else random.integers(150, 256, (*size, 3), np.uint8)
-        Image.fromarray(looks).save(folder / f"{number}.png")
+        picture = photo(number) // 4 if number % 2 else random.integers(150, 256, (*size, 3), np.uint8)
+        Image.fromarray(picture).save(folder / f"{number}.png")
 
 
 @pytest.mark.slow
 def test_a_flat_folder_without_labels_is_grouped_and_says_so(tmp_path):
-    write_two_looks(tmp_path / "images")
+    write_two_kinds(tmp_path / "images")
     out = tmp_path / "out"
     protect(tmp_path / "images", out, semshard.SourceOptions(labels="auto"), groups=2)
     assert manifest(out)["labels"] == {"from": "groups", "groups": 2, "experimental": True}
@@ -95,13 +113,13 @@ def test_a_flat_folder_without_labels_is_grouped_and_says_so(tmp_path):
     kinds = {(int(named[key].split(".")[0]) % 2, parts["cls"]) for key, parts in flat(out).items()}
     assert len(kinds) == 2, "what looks different is in different groups"
     passes(out, 12)
-    found = semshard.verify(out, report=tmp_path / "report", **VERIFY)
-    assert all(0 <= victim.final <= 1 for victim in found.results)
+    verified = semshard.verify(out, report=tmp_path / "report", **VERIFY)
+    check_results(verified)
 
 
 @pytest.mark.slow
-def test_grouping_does_not_change_when_a_run_goes_on(tmp_path):
-    write_two_looks(tmp_path / "images")
+def test_grouping_does_not_change_when_a_run_continues(tmp_path):
+    write_two_kinds(tmp_path / "images")
     out, options = tmp_path / "out", semshard.SourceOptions(labels="auto")
     protect(tmp_path / "images", out, options, groups=2)
     before = {path.name: path.read_bytes() for path in out.iterdir()}

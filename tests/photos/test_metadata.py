@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 import semshard
-from tests.conftest import public_bytes
-from tests.inspection.test_audit import rewrite
 from tests.support.corpus import profile, saved
 from tests.support.photo_runs import changed, copied, flat, passes, photo, problems, protect, settle, write_photos
+from tests.support.runs import public_bytes
+from tests.support.tars import rewrite
 
 SECRET = b"whereabouts-7731"
 

@@ -30,8 +30,8 @@ def test_grey_images_keep_their_look_where_asked(tmp_path, side, settings):
     protect(tmp_path / "images", out, grey="keep", **settings)
     named = sources_of(out)
     for key, parts in flat(out).items():
-        found = pixels(parts["jpg" if settings.get("format") else "png"])
-        assert (found == found[..., :1]).all() == ("grey" in named[key]), named[key]
+        published = pixels(parts["jpg" if settings.get("format") else "png"])
+        assert (published == published[..., :1]).all() == ("grey" in named[key]), named[key]
         assert json.loads(parts["json"])["linf"] > 0
     passes(out, 8)
 
@@ -94,8 +94,8 @@ def test_the_background_shows_under_transparent_pixels(tmp_path):
     Image.fromarray(clear).save(tmp_path / "images" / "a" / "clear.png")
     protect(tmp_path / "images", tmp_path / "out", background="#204060")
     (key,) = (key for key, name in sources_of(tmp_path / "out").items() if name == "a/clear.png")
-    found = pixels(flat(tmp_path / "out")[key]["png"]).astype(int)
-    assert np.abs(found - (0x20, 0x40, 0x60)).max() == 8
+    published = pixels(flat(tmp_path / "out")[key]["png"]).astype(int)
+    assert np.abs(published - (0x20, 0x40, 0x60)).max() == 8
     passes(tmp_path / "out", 9)
 
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 import semshard
 from semshard.shards import Ledger, ledger_path, open_shards
-from tests.conftest import TINY, real
+from tests.support.runs import TINY, real
 
 SMALL = TINY | {"crop": 32, "shard_size": 30}
 

@@ -1,4 +1,4 @@
-"""What cannot be protected is told before any work, in words that help."""
+"""What cannot be protected is refused before any work, with a message that helps."""
 
 import pytest
 from PIL import Image
@@ -40,7 +40,7 @@ def test_groups_are_for_images_without_labels(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"views": "crop-flip"}, "crop-flip views want images of one size"),
+        ({"views": "crop-flip"}, "crop-flip views need images of one size"),
         ({"method": "ntga"}, "ntga"),
         ({"background": "no colour"}, "no colour"),
         ({"max_pixels": 5}, "max_pixels"),

@@ -1,5 +1,6 @@
 """Runs over photographs that are interrupted or killed, or whose files vanish and change under them."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -7,8 +8,8 @@ import time
 import pytest
 from PIL import Image
 
-from tests.conftest import public_bytes
 from tests.support.photo_runs import FAST, ledger, passes, photo, protect, write_photos
+from tests.support.runs import public_bytes
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(photographs, tmp_path, aft
     while process.poll() is None and not (tmp_path / after).exists():
         time.sleep(0.001)
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
     protect(images, tmp_path / "out")
     assert public_bytes(tmp_path / "out") == public_bytes(photographs / "out")
 

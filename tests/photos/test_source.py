@@ -1,4 +1,4 @@
-"""Any collection, as a stranger would bring it: odd files, tables, folders, clouds; protected and audited."""
+"""Collections as users have them: odd files, tables, folders, clouds; protected and audited."""
 
 import csv
 import json
@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import semshard
+from tests.support.cifar import write_cifar
 from tests.support.corpus import PROTECTED, saved, write_corpus
 from tests.support.photo_runs import flat, foreign, ledger, manifest, passes, photo, protect, sources_of, write_photos
 
@@ -20,7 +21,7 @@ def corpus(tmp_path_factory):
     return fates, home / "out", protect(home / "images", home / "out", max_rejects=1.0)
 
 
-def test_every_odd_file_meets_its_fate_and_is_told_of_it(corpus):
+def test_every_odd_file_meets_its_fate_and_is_reported(corpus):
     fates, out, result = corpus
     scanned, rows = ledger(out)
     assert {row["source"] for row in scanned} == fates.keys()
@@ -58,7 +59,7 @@ def test_the_ledger_notes_what_was_done_to_odd_files(corpus):
     notes = {row["source"].partition("/")[2]: row["note"] for row in ledger(corpus[1])[0]}
     assert "first of 3 frames" in notes["animated.gif"]
     assert "first of 3 frames" in notes["pages.tiff"]
-    assert "alpha laid on #ffffff" in notes["alpha.png"]
+    assert "alpha composited on #ffffff" in notes["alpha.png"]
     assert "Display P3" in notes["wide gamut.png"]
     assert "16 bits" in notes["48 bits.png"]
     assert "CMYK" in notes["CMYK.tiff"]
@@ -157,11 +158,8 @@ def test_a_hugging_face_dataset_is_protected_and_found_again_from_another_folder
 
 
 def test_cifar_is_protected_and_its_originals_are_found(tmp_path, monkeypatch):
-    from tests.sources import test_cifar
-
-    request = type("Request", (), {"param": 10})
-    _, place = test_cifar.published.__wrapped__(request, tmp_path, monkeypatch)
+    write_cifar(tmp_path / "data", 10, monkeypatch)
     out = tmp_path / "out"
-    result = protect(f"cifar10:{place},split=all", out, crop=0)
+    result = protect(f"cifar10:{tmp_path / 'data'},split=all", out, crop=0)
     assert (manifest(out)["image"]["height"], manifest(out)["image"]["sizes"]) == (32, "one")
     passes(out, result.samples)

@@ -1,4 +1,4 @@
-"""Tars of anybody: one in is one out, and every field of theirs is carried, byte for byte, under a name of its own."""
+"""Tars of other tools: one in is one out, and every field is carried, byte for byte, under a name of its own."""
 
 import gc
 import json
@@ -9,21 +9,21 @@ import webdataset
 
 import semshard
 from semshard.sources.shapes import draw_shape
-from tests.conftest import TINY
 from tests.support.corpus import saved
 from tests.support.photo_runs import add, flat, foreign, manifest, passes, photo, pixels, protect, samples, sources_of
+from tests.support.runs import TINY
 
 ABOUT = {"class", "width", "height", "linf", "sha256"}
 
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory):
-    """shards A of drawn shapes, and what comes of them, with a stranger's fields in between, in home/out."""
+    """shards A of drawn shapes, and what comes of them, with fields of another tool in between, in home/out."""
     home = tmp_path_factory.mktemp("tars")
     semshard.protect("shapes:30", home / "a", **(TINY | {"shard_size": 10}))
-    (home / "strangers").mkdir()
+    (home / "foreign").mkdir()
     for number, (name, of_tar) in enumerate(samples(home / "a").items()):
-        with tarfile.open(home / "strangers" / name, "w") as tar:
+        with tarfile.open(home / "foreign" / name, "w") as tar:
             for place, (key, parts) in enumerate(of_tar):
                 for extension, data in parts.items():
                     add(tar, f"some/{key}.{extension}", data)
@@ -31,16 +31,16 @@ def again(tmp_path_factory):
                     add(tar, f"some/{key}.txt", f"text of {key}, ä\r\n".encode() * 40)
                     add(tar, f"some/{key}.webp", saved(draw_shape(int(key) % 97), "WEBP"))
                     add(tar, f"some/{key}.source.cls", b"theirs")
-    with tarfile.open(home / "strangers" / "00003.tar", "w") as tar:
+    with tarfile.open(home / "foreign" / "00003.tar", "w") as tar:
         for place in range(3):
             add(tar, f"{place}.png", b"no picture")
             add(tar, f"{place}.cls", b"1")
-    protect(f"wds:{home}/strangers/{{00000..00003}}.tar", home / "out", crop=0, max_rejects=0.2)
+    protect(f"wds:{home}/foreign/{{00000..00003}}.tar", home / "out", crop=0, max_rejects=0.2)
     return home
 
 
 def test_one_tar_in_is_one_tar_out_in_the_same_order(again):
-    before, after = samples(again / "strangers"), samples(again / "out")
+    before, after = samples(again / "foreign"), samples(again / "out")
     assert sorted(after) == sorted(before)
     named = sources_of(again / "out")
     for name in ("00000.tar", "00001.tar", "00002.tar"):
@@ -48,8 +48,8 @@ def test_one_tar_in_is_one_tar_out_in_the_same_order(again):
     passes(again / "out", 30)
 
 
-def test_the_fields_of_strangers_are_carried_byte_for_byte(again):
-    before = {f"{tar}/{key}": parts for tar, of_tar in samples(again / "strangers").items() for key, parts in of_tar}
+def test_the_fields_of_other_tools_are_carried_byte_for_byte(again):
+    before = {f"{tar}/{key}": parts for tar, of_tar in samples(again / "foreign").items() for key, parts in of_tar}
     named = sources_of(again / "out")
     for key, parts in flat(again / "out").items():
         theirs = before[named[key]]
@@ -108,7 +108,7 @@ def test_no_field_is_lost_where_two_would_get_the_same_name(tmp_path):
     passes(out, 8)
 
 
-def test_a_json_of_a_stranger_called_as_ours_is_kept_apart(tmp_path):
+def test_a_json_of_another_tool_called_as_ours_is_kept_apart(tmp_path):
     every = [
         {"png": saved(photo(n), "PNG"), "cls": b"%d" % (n % 2), "json": b'{"a": 1}', "semshard.json": b'{"b": 2}'}
         for n in range(8)
@@ -124,18 +124,20 @@ def test_a_json_of_a_stranger_called_as_ours_is_kept_apart(tmp_path):
 def test_a_field_with_a_very_long_name_is_left_out_and_told_of(tmp_path):
     every = [{"png": saved(photo(n), "PNG"), "cls": b"%d" % (n % 2)} for n in range(8)]
     every[3] |= {"x" * 95: b"too long", "y" * 70: b"long"}
-    said = []
+    sentences = []
     protect(
-        f"wds:{foreign(tmp_path / 'tars', every)}", tmp_path / "out", progress=lambda event: said.append(event.message)
+        f"wds:{foreign(tmp_path / 'tars', every)}",
+        tmp_path / "out",
+        progress=lambda event: sentences.append(event.message),
     )
-    assert sum("1 files in tars" in sentence and "too long a name" in sentence for sentence in said) == 1
+    assert sum("1 files in tars" in sentence and "too long a name" in sentence for sentence in sentences) == 1
     assert [parts.get("y" * 70) for _, parts in samples(tmp_path / "out")["00000.tar"]].count(b"long") == 1
     assert manifest(tmp_path / "out")["fields"]["carried"] == ["y" * 70]
     passes(tmp_path / "out", 8)
 
 
 def test_a_tar_that_vanishes_during_the_run_makes_late_rejects(tmp_path):
-    every = [{"png": saved(draw_shape(n), "PNG"), "cls": b"%d" % (n % 2), "txt": b"said of it"} for n in range(8)]
+    every = [{"png": saved(draw_shape(n), "PNG"), "cls": b"%d" % (n % 2), "txt": b"a caption"} for n in range(8)]
     for name in ("a.tar", "b.tar"):
         foreign(tmp_path / "tars", every, name)
 
@@ -148,5 +150,5 @@ def test_a_tar_that_vanishes_during_the_run_makes_late_rejects(tmp_path):
     )
     assert result.samples + result.rejected == 16
     assert result.rejected > 0
-    assert all(parts["txt"] == b"said of it" for parts in flat(tmp_path / "out").values())
+    assert all(parts["txt"] == b"a caption" for parts in flat(tmp_path / "out").values())
     assert "vanished" in (tmp_path / "out.ledger" / "rejects.jsonl").read_text()

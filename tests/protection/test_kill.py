@@ -14,7 +14,7 @@ import pytest
 
 import semshard
 from semshard.shards import read_tar
-from tests.conftest import TINY, public_bytes
+from tests.support.runs import TINY, public_bytes
 
 OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in (TINY | {"steps": 12, "shard_size": 3}).items()]
 

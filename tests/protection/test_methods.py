@@ -16,9 +16,9 @@ from semshard.noise.methods.ntga import learn, predict
 from semshard.settings import METHODS, verify_config
 from semshard.shards import open_shards
 from semshard.sources.shapes import write_shapes
-from semshard.verification.dataset import load_split, the_originals
+from semshard.verification.dataset import load_dataset, required_originals
 from semshard.verification.trainer import VictimTrainer
-from tests.conftest import TINY, public_bytes, real
+from tests.support.runs import TINY, public_bytes, real
 
 NAMED = [name for name in METHODS if name != "cell"]
 
@@ -120,11 +120,11 @@ def accuracies(images, home, methods, recipe, settings, own=OWN):
     for method in methods:
         semshard.protect(images, home / method, method=method, **(settings | own.get(method, {})))
         shards = open_shards(home / method)
-        split = load_split(shards, the_originals(shards, None), config, lambda event: None)
-        examiner = VictimTrainer(runtime, config, len(shards.classes), lambda event: None)
+        dataset = load_dataset(shards, required_originals(shards, None), config, lambda event: None)
+        trainer = VictimTrainer(runtime, config, len(shards.classes), lambda event: None)
         for name, kind in {method: "protected", **({} if found else {"clean": "clean"})}.items():
             for rho in config.rho_a:
-                victim, _ = examiner.train(name, split.material(kind), examiner.plain(rho), config.seed)
+                victim, _ = trainer.train(name, dataset.data(kind), trainer.plain(rho), config.seed)
                 found[name, rho] = victim.final
     return found
 
@@ -166,7 +166,7 @@ def victims_of(method, home, features, fit, **drawn):
     semshard.protect(home / "images", home / "out", method=method, **given)
     opened = open_shards(home / "out")
     samples = [opened[number] for number in range(300)]
-    pixels, keys, _ = the_originals(opened, None).pictures([sample.key for sample in samples])
+    pixels, keys, _ = required_originals(opened, None).pictures([sample.key for sample in samples])
     assert keys == [sample.key for sample in samples]
     labels, (unseen, answers) = np.array([sample.label for sample in samples]), faint(1000, 2, **drawn)
     both = {"clean": np.stack(pixels), "protected": np.stack([sample.image for sample in samples])}

@@ -15,12 +15,15 @@ from PIL import Image, PngImagePlugin
 
 import semshard
 from semshard.engine import Runtime
+from semshard.progress import silent
+from semshard.protection.protect import run_protect
+from semshard.protection.request import Request
 from semshard.protection.training_images import OnDevice, tensors, training_images
 from semshard.settings import protect_config
 from semshard.sources import open_source, scan
 from semshard.sources.collection import Cache
 from semshard.sources.shapes import draw_shape
-from tests.conftest import TINY, public_bytes
+from tests.support.runs import TINY, public_bytes
 
 
 def protect(home, **options):
@@ -87,15 +90,23 @@ def test_too_many_rejects_stop_the_run_before_the_work_and_say_where_to_look(tmp
     assert protect(tmp_path).samples == 40
 
 
-def test_an_input_that_vanishes_during_the_run_is_a_late_reject(tmp_path, images, monkeypatch):
-    monkeypatch.setattr("semshard.sources.collection.CACHE_BYTES", 0)
+def protect_from_disk(images, out, progress=silent, **settings):
+    """A run that reads every image from its file again, as one does whose images do not fit into the cache."""
+    given = TINY | settings
+    request = Request(images, given.pop("preset"), max_rejects=0.1, progress=progress, settings=given)
+    collection = scan(open_source(images))
+    collection.cache = Cache(0)
+    return run_protect(request, out, collection)
+
+
+def test_an_input_that_vanishes_during_the_run_is_a_late_reject(tmp_path, images):
     victim = images / "ring" / "0000005.png"
 
     def vanish(event):
         if event.phase == "craft" and victim.exists():
             victim.unlink()
 
-    result = protect(tmp_path, progress=vanish, max_rejects=0.1, shard_size=8)
+    result = protect_from_disk(images, tmp_path / "shards", vanish, shard_size=8)
     assert (result.samples, result.rejected) in ((39, 1), (40, 0))  # it may have been in the first batch
     assert semshard.audit(tmp_path / "shards", clean=None).failures == [] or result.rejected == 0
     if result.rejected:
@@ -118,9 +129,8 @@ def test_a_shard_does_not_depend_on_the_others(finished):
     assert public_bytes(finished / "shards") == before
 
 
-def test_memory_or_disk_makes_no_difference_to_the_bytes(finished, monkeypatch):
-    monkeypatch.setattr("semshard.sources.collection.CACHE_BYTES", 0)
-    semshard.protect(finished / "images", finished / "again", **TINY)
+def test_memory_or_disk_makes_no_difference_to_the_bytes(finished):
+    protect_from_disk(finished / "images", finished / "again")
     assert public_bytes(finished / "again") == public_bytes(finished / "shards")
 
 

@@ -6,19 +6,21 @@ import re
 import pytest
 
 import semshard
-from semshard.reproduction.tables import FIGURES, TABLES, cells_of, grouped, paper, with_networks
+from semshard.reproduction.tables import FIGURES, TABLES, grouped, paper_blocks, paper_table
 from semshard.settings import NETWORKS, protect_config, verify_config
 from semshard.victims import BY_NAME
-from tests.conftest import TINY
+from tests.support.reproduction import SMALL, VICTIM
 
-SMALL = {name: TINY[name] for name in ("steps", "batch", "steps_u", "steps_a", "final_steps", "shard_size")}
-VICTIM = {"steps": 4, "batch": 8, "steps_a": 1, "evaluations": 2, "holdout": 0.3}
+
+def finals(folder):
+    """The final accuracies of all victims of the table in folder/out."""
+    victims = json.loads((folder / "out" / "victims.json").read_text())["results"]
+    return [victim["final"] for victim in victims.values()]
 
 
 def every_cell(table):
-    about = paper(table)
-    for block in about.get("blocks") or [about]:
-        yield from cells_of(about, block, ["*"])
+    for block in paper_blocks(table):
+        yield from block.all_cells()
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -51,9 +53,9 @@ def test_the_numbers_are_the_papers():
 
 def test_a_cell_names_the_network_that_is_trained():
     def networks(table, scale):
-        about = paper(table)
+        first = paper_table(table)
         preset = verify_config(scale, (32, 32), "float32", {})
-        cells = with_networks(cells_of(about, about["blocks"][0], ["*"]), about["blocks"][0], preset)
+        cells = first.with_networks(first.cells(["*"]), preset)
         return {cell.victim["network"] for cell in cells}
 
     assert networks("table2", "quick") == {"small"}
@@ -67,30 +69,31 @@ def test_noise_that_is_made_for_a_radius_follows_its_column():
     assert "rho_a" not in cells["EM", "2/255"].protect
     assert cells["SEM of 4/255", "0"].protect == cells["SEM", "4/255"].protect, "made once for every column"
     assert cells["Clean Data", "2/255"].protect is None
-    groups = grouped(cells_of(paper("table2"), paper("table2")["blocks"][0], ["*"]))
+    groups = grouped(paper_table("table2").cells(["*"]))
     assert len(groups) == 4 + 2 * 5, "four methods for all radii, REM and SEM anew for each"
 
 
 def test_a_table_is_filled_and_a_second_run_trains_nothing(images, tmp_path):
     def run(*cells):
         phases = []
-        found = semshard.reproduce(
+        result = semshard.reproduce(
             "table4", images, tmp_path / "out", cells=cells, protection=SMALL, device="cpu",
             progress=lambda event: phases.append(event.phase), **VICTIM,
         )  # fmt: skip
-        return found, {phase for phase in phases if "steps" in phase or "training" in phase}
+        return result, {phase for phase in phases if "steps" in phase or "training" in phase}
 
-    found, phases = run("Mean:SEM", "M*:Clean")
-    assert [(cell.row, cell.column, cell.paper) for cell in found.cells] == [
+    result, phases = run("Mean:SEM", "M*:Clean")
+    assert [(cell.row, cell.column, cell.paper) for cell in result.cells] == [
         ("Mean", "Clean", 84.25), ("Mean", "SEM", 23.93), ("Median", "Clean", 87.04),
     ]  # fmt: skip
-    assert all(0 <= cell.ours <= cell.best <= 100 for cell in found.cells)
+    assert all(0 <= cell.ours <= cell.best <= 100 for cell in result.cells)
+    assert sorted(cell.ours for cell in result.cells) == sorted(round(100 * final, 2) for final in finals(tmp_path))
     assert len(phases) == 3
     again, phases = run("Mean:SEM", "M*:Clean")
-    assert again == found
+    assert again == result
     assert not phases
-    assert found.markdown().splitlines()[0] == "| Low-pass filters | Clean | SEM |"
-    assert f"| Median | {found.cells[2].ours:.1f} (87.0) |  |" in found.markdown()
+    assert result.markdown().splitlines()[0] == "| Low-pass filters | Clean | SEM |"
+    assert f"| Median | {result.cells[2].ours:.1f} (87.0) |  |" in result.markdown()
     on_disk = json.loads((tmp_path / "out" / "table4.json").read_text())
     assert on_disk["cells"][1]["paper"] == 23.93
     assert "Liu" in on_disk["paper"]
@@ -99,19 +102,34 @@ def test_a_table_is_filled_and_a_second_run_trains_nothing(images, tmp_path):
     assert semshard.audit(shards).ok
 
 
+def test_a_table_scans_its_source_once_and_not_at_all_where_it_continues(images, tmp_path):
+    def scans(*cells):
+        phases = []
+        semshard.reproduce(
+            "table2", images, tmp_path / "out", cells=cells, protection=SMALL, device="cpu",
+            progress=lambda event: phases.append(event.phase), **VICTIM,
+        )  # fmt: skip
+        return [phase for phase in phases if phase.endswith("scan")]
+
+    assert scans("SEM:0", "EM:0", "SC:0") == ["scan"], "two surrogates and three protections"
+    assert scans("SEM:0", "SC:4/255") == [], "a victim more of a protection that is there"
+
+
 def test_seeds_give_a_spread_and_clean_cells_alone_need_no_surrogate(images, tmp_path):
-    found = semshard.reproduce(
+    result = semshard.reproduce(
         "table2", images, tmp_path / "out", cells=["Clean*:0"], seeds=2, protection={"shard_size": 16}, **VICTIM
     )
-    (cell,) = found.cells
-    assert cell.spread is not None
-    assert f"± {cell.spread:.1f} (94.7)" in found.markdown()
+    (cell,) = result.cells
+    first, second = (100 * final for final in finals(tmp_path))
+    assert cell.ours == pytest.approx((first + second) / 2, abs=0.01)
+    assert cell.spread == pytest.approx(abs(first - second) / 2, abs=0.01)
+    assert f"± {cell.spread:.1f} (94.7)" in result.markdown()
     assert {path.name[:2] for path in (tmp_path / "out" / "protected").iterdir()} == {"sc"}
 
 
-def test_table_5_is_read_off_one_training_with_patience_to_scale(images, tmp_path):
+def test_table_5_needs_one_training_and_patience_is_scaled_with_its_length(images, tmp_path):
     phases = []
-    found = semshard.reproduce(
+    result = semshard.reproduce(
         "table5",
         images,
         tmp_path / "out",
@@ -119,11 +137,11 @@ def test_table_5_is_read_off_one_training_with_patience_to_scale(images, tmp_pat
         progress=lambda event: phases.append(event.phase),
         **VICTIM,
     )
-    assert len(found.cells) == 20
+    assert len(result.cells) == 20
     assert len({phase for phase in phases if "early stopping" in phase}) == 1
-    assert found.victim["patience"] == [1, 2]  # 3,000 to 20,000 of 40,000 steps, of four
-    assert found.cells[3].paper == 30.87
-    assert [part["part"].split(" for ")[0] for part in found.parts] == ["surrogate", "images", "victim"]
+    assert result.victim["patience"] == [1, 2]  # 3,000 to 20,000 of 40,000 steps, of four
+    assert result.cells[3].paper == 30.87
+    assert [part["part"].split(" for ")[0] for part in result.parts] == ["surrogate", "images", "victim"]
 
 
 def test_what_is_not_in_the_paper_is_refused(images, tmp_path):
@@ -142,10 +160,10 @@ def test_what_is_not_in_the_paper_is_refused(images, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("figure", FIGURES)
 def test_figures_are_swept_and_compared_with_what_the_text_claims(figure, images, tmp_path):
-    found = semshard.reproduce(figure, images, tmp_path / "out", protection=SMALL | {"steps": 10}, **VICTIM)
-    claims = paper(figure)["claims"]
-    ours = {cell.row: cell for cell in found.cells}
+    result = semshard.reproduce(figure, images, tmp_path / "out", protection=SMALL | {"steps": 10}, **VICTIM)
+    claims = paper_table(figure).content["claims"]
+    ours = {cell.row: cell for cell in result.cells}
     for claim in claims:
         assert ours[claim["name"]].column == claim["text"]
     assert (tmp_path / "out" / f"{figure}.md").exists()
-    assert {"figure3": len(claims), "figure5": 2 + 6 + 6}[figure] == len(found.cells)
+    assert {"figure3": len(claims), "figure5": 2 + 6 + 6}[figure] == len(result.cells)

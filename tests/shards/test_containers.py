@@ -1,4 +1,4 @@
-"""Files of strangers: whatever is damaged, cut, appended, hidden or out of its place is found."""
+"""Files that cannot be trusted: whatever is damaged, cut, appended, hidden or out of its place is noticed."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from semshard.errors import ShardError
-from semshard.shards.pixels import FORMATS, decode_picture, decode_png, encode_png, picture_problem, png_problem
+from semshard.shards.pixels import FORMATS, decode_picture, encode_png, picture_problem
 from semshard.sources.image_metadata import Metadata
 from tests.support.containers import ICC, XMP, encode, exif, pixels, saved_by_pillow, smooth
 
@@ -47,7 +47,7 @@ def test_any_damage_to_a_png_is_found(data):
     whole = bytearray(encode_png(pixels()))
     whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(ShardError):
-        decode_png(bytes(whole))
+        decode_picture(bytes(whole))
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -102,7 +102,7 @@ def test_png_text_and_exif_are_found():
     about = PngImagePlugin.PngInfo()
     about.add_text("Author", "somebody")
     text = saved_by_pillow(pixels(), "PNG", pnginfo=about)
-    assert "more than pixels: chunk tEXt" in png_problem(text)
+    assert "more than pixels: chunk tEXt" in picture_problem(text)
     assert "more than pixels: chunk tEXt" in picture_problem(text, "png", "all")
 
 
@@ -129,7 +129,7 @@ def test_a_png_with_sound_sums_and_a_wrong_structure_is_found():
     ):
         assert picture_problem(signature + wrong) != ""
         with pytest.raises(ShardError):
-            decode_png(signature + wrong)
+            decode_picture(signature + wrong)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_jpeg_of_a_wrong_structure_is_found():
         behind_jfif(whole, b"\xff\xfe\0\0"),
         behind_jfif(whole, b"\xff\xcc\0\2"),
         behind_jfif(whole, b"GPS 52.5 13.4"),
-        whole[: frame + 5] + b"\0\0" + whole[frame + 7 :],  # a height to be told later
+        whole[: frame + 5] + b"\0\0" + whole[frame + 7 :],  # a height that follows later
         whole[: frame + 1] + b"\xc9" + whole[frame + 2 :],  # arithmetic coding
     ):
         assert picture_problem(wrong, "jpeg") != ""
@@ -202,7 +202,7 @@ def test_a_webp_of_a_wrong_structure_is_found():
         riff((b"VP8X", canvas)),
         riff(picture, picture),
         riff(picture, about),  # no VP8X that says so
-        riff((b"VP8X", canvas), picture),  # Exif that is not there
+        riff((b"VP8X", canvas), picture),  # Exif that is missing
         riff((b"VP8X", canvas), about, picture),
         riff((b"VP8X", canvas), picture, about, about),
         riff((b"VP8X", b"\x0a" + canvas[1:]), picture, about),  # animated
@@ -224,6 +224,6 @@ def test_the_pad_of_a_webp_chunk_holds_nothing():
 
 def test_a_bomb_is_refused_unopened():
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
-    assert "100000 × 100000" in png_problem(b"\x89PNG\r\n\x1a\n" + header)
+    assert "100000 × 100000" in picture_problem(b"\x89PNG\r\n\x1a\n" + header)
     frame = jpeg_segment(0xC0, struct.pack(">BHHB", 8, 60_000, 60_000, 3) + bytes(9))
     assert "60000 × 60000" in picture_problem(b"\xff\xd8" + frame + b"\xff\xd9", "jpeg")

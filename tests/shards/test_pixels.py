@@ -15,16 +15,13 @@ from semshard.shards.pixels import (
     EXTENSIONS,
     FORMATS,
     decode_picture,
-    decode_png,
     encode_pictures,
     encode_png,
-    encode_pngs,
     picture_problem,
-    png_problem,
 )
 from semshard.sources.image_metadata import Metadata
-from tests.conftest import real
 from tests.support.containers import ICC, XMP, encode, exif, pixels, saved_by_pillow, smooth
+from tests.support.runs import real
 
 LOSSLESS = ("png", "webp")
 
@@ -63,11 +60,11 @@ def test_photographs_come_back(format):
         assert np.array_equal(decode_picture(encode(picture, format), format), picture)
 
 
-def test_the_png_functions_are_encode_and_decode_picture():
+def test_without_a_format_pictures_are_png():
     batch = np.stack([pixels(seed=seed) for seed in range(3)])
-    assert encode_pngs(batch) == encode_pictures(batch) == [encode_png(picture) for picture in batch]
-    assert np.array_equal(decode_png(encode_png(batch[0])), batch[0])
-    assert png_problem(encode_png(batch[0])) == ""
+    assert encode_pictures(batch) == encode_pictures(batch, "png") == [encode_png(picture) for picture in batch]
+    assert np.array_equal(decode_picture(encode_png(batch[0])), batch[0])
+    assert picture_problem(encode_png(batch[0])) == ""
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -157,7 +154,7 @@ def test_the_longest_side_works(format, side, upright):
 
 @pytest.mark.parametrize(("format", "name", "side"), [("jpeg", "JPEG", 65_500), ("webp", "WebP", 16_383)])
 def test_a_longer_side_is_refused(format, name, side):
-    with pytest.raises(ShardError, match=f"{side + 1} × 2, and {name} holds at most {side} pixels a side"):
+    with pytest.raises(ShardError, match=f"{side + 1} × 2, and {name} holds at most {side} pixels per side"):
         encode(np.zeros((2, side + 1, 3), np.uint8), format)
 
 
@@ -178,13 +175,13 @@ def test_a_hundred_megapixels_work(format):
     assert np.array_equal(decoded[:64], picture[:64])
 
 
-def test_unknown_words_are_refused():
+def test_unknown_formats_and_kinds_of_metadata_are_refused():
     for wrong in (
         lambda: encode(smooth(), "gif"),
         lambda: decode_picture(b"", "gif"),
         lambda: picture_problem(b"", "png", "some"),
     ):
-        with pytest.raises(SettingError, match="there are"):
+        with pytest.raises(SettingError, match="choose from"):
             wrong()
     assert set(EXTENSIONS) == set(FORMATS)
 
@@ -256,7 +253,7 @@ def test_metadata_fits_to_the_byte_or_is_refused(format, block, room):
     assert picture_problem(fits, format, "all") == ""
     assert decode_picture(fits, format, "all").shape == pixels().shape
     assert Image.open(io.BytesIO(fits)).size == (23, 17)
-    with pytest.raises(ShardError, match=f"of {room + 1} bytes does not go into a {format.upper()}"):
+    with pytest.raises(ShardError, match=f"of {room + 1} bytes does not fit into a {format.upper()}"):
         encode(pixels(), format, metadata=Metadata(**{block: b"I" * (room + 1)}))
 
 

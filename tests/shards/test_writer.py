@@ -9,7 +9,7 @@ import pytest
 
 from semshard.atomic import atomic_write, remove_leftovers
 from semshard.errors import ShardError
-from semshard.shards import ShardWriter, done_stats, encode, mark_done
+from semshard.shards import SampleBatch, ShardWriter, done_stats, encode, mark_done
 
 CLASSES = ("cat", "dög")
 
@@ -20,7 +20,7 @@ def picture(seed):
 
 def sample(shard, place, noise):
     clean = picture(place)[None]
-    return encode(shard, [place], clean, clean + np.uint8(noise), [place % 2], CLASSES)[0]
+    return encode(SampleBatch(shard, [place], [place % 2], clean, clean + np.uint8(noise)), CLASSES)[0]
 
 
 def write(folder, count=5):

@@ -3,6 +3,7 @@
 import hashlib
 import sys
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import semshard
-from semshard.sources import Decoding, SourceOptions, check_classes, open_source, scan, squash
-from semshard.sources.collection import Cache
+from semshard.sources import Decoding, SourceOptions, check_classes, open_source, scan, squash, unscanned
+from semshard.sources.collection import Cache, scan_into
 from semshard.sources.shapes import draw_shape, write_shapes
 from semshard.sources.source import Entry, Source
-from tests.conftest import TINY, real
 from tests.support.corpus import rejected_files, usable_files
+from tests.support.runs import TINY, real
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Pillow, which the package silences
 
@@ -69,13 +70,13 @@ def damaged(draw):
 @settings(max_examples=60)
 @given(st.lists(damaged(), max_size=8), st.sampled_from(["reject", "accept"]), st.sampled_from([0, 16]))
 def test_whatever_the_bytes_are_every_input_is_usable_or_rejected(files, truncated, resolution):
-    found = scan(Held([*GOOD, *files]), Decoding(truncated=truncated), resolution)
-    assert len(found.usable) + len(found.rejects) == len(files) + 4
-    assert set(found.usable) & set(found.rejects) == set()
-    assert all(found.rejects.values()), "a reason for each"
-    assert ((found.sizes > 0).all(1) == np.isin(np.arange(len(files) + 4), found.usable)).all()
-    for number in found.usable.tolist():
-        assert found.pixels(number).shape[:2] == tuple(found.sizes[number])
+    collection = scan(Held([*GOOD, *files]), Decoding(truncated=truncated), resolution)
+    assert len(collection.usable) + len(collection.rejects) == len(files) + 4
+    assert set(collection.usable) & set(collection.rejects) == set()
+    assert all(collection.rejects.values()), "a reason for each"
+    assert ((collection.sizes > 0).all(1) == np.isin(np.arange(len(files) + 4), collection.usable)).all()
+    for number in collection.usable.tolist():
+        assert collection.pixels(number).shape[:2] == tuple(collection.sizes[number])
 
 
 @pytest.mark.slow
@@ -109,18 +110,18 @@ def test_images_up_to_64_pixels_of_one_size_have_a_size_and_all_others_are_photo
 
 
 def test_a_broken_file_does_not_make_photographs_of_the_others():
-    found = scan(Held([*GOOD, b"no image", encoded(9, (7, 300))]))
-    assert found.size == (20, 24)
-    assert list(found.rejects) == [4, 5]
+    collection = scan(Held([*GOOD, b"no image", encoded(9, (7, 300))]))
+    assert collection.size == (20, 24)
+    assert list(collection.rejects) == [4, 5]
 
 
 @pytest.mark.parametrize("bound", [0, 5000, 1 << 30])
-def test_pixels_are_the_same_whatever_memory_keeps(bound, monkeypatch):
-    monkeypatch.setattr("semshard.sources.collection.CACHE_BYTES", bound)
-    found = scan(Held(GOOD))
-    assert found.cache._bytes <= bound
-    assert found.in_memory == (bound == 1 << 30)
-    stack, kept, rejects = found.stack(np.array([3, 0, 0]))
+def test_pixels_are_the_same_whatever_memory_keeps(bound):
+    collection = replace(unscanned(Held(GOOD), Decoding(), 0), cache=Cache(bound))
+    scan_into(collection)
+    assert collection.cache._bytes <= bound
+    assert collection.in_memory == (bound == 1 << 30)
+    stack, kept, rejects = collection.stack(np.array([3, 0, 0]))
     assert (kept.tolist(), rejects) == ([3, 0, 0], {})
     for pixels, number in zip(stack, (3, 0, 0), strict=True):
         assert np.array_equal(pixels, np.random.default_rng(number).integers(0, 256, (20, 24, 3), np.uint8))
@@ -128,12 +129,12 @@ def test_pixels_are_the_same_whatever_memory_keeps(bound, monkeypatch):
 
 def test_a_file_that_changed_or_vanished_since_the_scan_is_refused(tmp_path):
     write_shapes(tmp_path, 20)
-    found = scan(open_source(tmp_path))
-    found.cache = Cache(0)
+    collection = scan(open_source(tmp_path))
+    collection.cache = Cache(0)
     Image.fromarray(draw_shape(99)).save(tmp_path / "disc" / "0000000.png")
     (tmp_path / "disc" / "0000010.png").unlink()
-    names = [found.source.entry(number).name for number in range(20)]
-    _, kept, rejects = found.stack(np.arange(20))
+    names = [collection.source.entry(number).name for number in range(20)]
+    _, kept, rejects = collection.stack(np.arange(20))
     assert len(kept) == 18
     assert rejects[names.index("disc/0000000.png")] == "changed since it was scanned"
     assert "vanished" in rejects[names.index("disc/0000010.png")]
@@ -141,19 +142,23 @@ def test_a_file_that_changed_or_vanished_since_the_scan_is_refused(tmp_path):
 
 def test_hashes_are_those_of_the_files(tmp_path):
     write_shapes(tmp_path, 20)
-    found = scan(open_source(tmp_path))
+    collection = scan(open_source(tmp_path))
     for number in range(20):
-        data = (tmp_path / found.source.entry(number).name).read_bytes()
-        assert found.digest(number) == hashlib.sha256(data).hexdigest()
+        data = (tmp_path / collection.source.entry(number).name).read_bytes()
+        assert collection.digest(number) == hashlib.sha256(data).hexdigest()
 
 
 def test_duplicates_are_counted_by_pixels_and_rejected_where_asked():
     twins = [*GOOD, GOOD[0], encoded(0, kind="BMP"), GOOD[1], encoded(7)]
-    found = scan(Held(twins))
-    assert (found.duplicates, found.rejects) == (3, {})
-    found = scan(Held(twins), duplicates="reject")
-    assert found.rejects == {4: "has the pixels of 00000", 5: "has the pixels of 00000", 6: "has the pixels of 00001"}
-    assert found.duplicates == 3
+    collection = scan(Held(twins))
+    assert (collection.duplicates, collection.rejects) == (3, {})
+    collection = scan(Held(twins), duplicates="reject")
+    assert collection.rejects == {
+        4: "has the pixels of 00000",
+        5: "has the pixels of 00000",
+        6: "has the pixels of 00001",
+    }
+    assert collection.duplicates == 3
 
 
 def test_equal_bytes_of_another_shape_are_no_duplicate():
@@ -181,7 +186,7 @@ def test_a_class_of_one_image_is_an_error_before_anything_is_read():
 
 def test_a_side_that_the_format_does_not_hold_is_rejected():
     assert scan(Held([*GOOD, encoded(5, (9, 400))]), longest=300).rejects == {
-        4: "400 × 9 pixels, above 300 a side, the most of the format"
+        4: "400 × 9 pixels, above 300 per side, the maximum of the format"
     }
 
 
@@ -196,17 +201,17 @@ def test_squashing_keeps_the_mean_and_the_frame(size):
     assert small[-1, :, 0].min() > 210
 
 
-def test_what_is_kept_of_an_input_is_a_hundred_bytes(monkeypatch):
-    monkeypatch.setattr("semshard.sources.collection.CACHE_BYTES", 0)
+def test_what_is_kept_of_an_input_is_a_hundred_bytes():
     source = open_source("shapes:3000")
     scan(open_source("shapes:20"))
     tracemalloc.start()
-    found = scan(source)
+    collection = replace(unscanned(source, Decoding(), 0), cache=Cache(0))
+    scan_into(collection)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(found.usable) == 3000
+    assert len(collection.usable) == 3000
     assert kept / 3000 < 120
-    assert sys.getsizeof(found.rejects) < 100
+    assert sys.getsizeof(collection.rejects) < 100
 
 
 def test_labels_are_for_folders():
@@ -215,7 +220,7 @@ def test_labels_are_for_folders():
 
 
 @pytest.mark.parametrize(
-    ("spec", "kind", "place", "said"),
+    ("spec", "kind", "place", "given"),
     [
         ("wds:a/{0,1}.tar,image=jpg", "wds", "a/{0,1}.tar", {"image": "jpg"}),
         ("hf:name,split=a,label=b", "hf", "name", {"split": "a", "label": "b"}),
@@ -227,8 +232,8 @@ def test_labels_are_for_folders():
         ("c:/windows", "folder", "c:/windows", {}),
     ],
 )
-def test_what_follows_the_place_is_read_from_the_end(spec, kind, place, said):
+def test_what_follows_the_place_is_read_from_the_end(spec, kind, place, given):
     from semshard.sources.open import parse
 
-    found, where, options = parse(spec)
-    assert (found.name, where, options) == (kind, place, said)
+    opened, where, options = parse(spec)
+    assert (opened.name, where, options) == (kind, place, given)

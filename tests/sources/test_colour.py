@@ -40,16 +40,16 @@ def test_the_profile_of_srgb_changes_nothing():
 
 def test_a_grey_profile_is_converted_and_grey_stays_exactly_grey():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    found = pixels(saved(levels, "PNG", icc_profile=corpus.grey_profile(1.0)))
-    assert largest_difference(found, grey(srgb_of(levels / 255.0))) <= 1
-    assert (found == found[..., :1]).all()
+    decoded = pixels(saved(levels, "PNG", icc_profile=corpus.grey_profile(1.0)))
+    assert largest_difference(decoded, grey(srgb_of(levels / 255.0))) <= 1
+    assert (decoded == decoded[..., :1]).all()
 
 
 def test_grey_pixels_with_a_profile_for_rgb_stay_exactly_grey():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    found = pixels(saved(levels, "PNG", icc_profile=corpus.profile(gamma=1.0)))
-    assert largest_difference(found, grey(srgb_of(levels / 255.0))) <= 2
-    assert (found == found[..., :1]).all()
+    decoded = pixels(saved(levels, "PNG", icc_profile=corpus.profile(gamma=1.0)))
+    assert largest_difference(decoded, grey(srgb_of(levels / 255.0))) <= 2
+    assert (decoded == decoded[..., :1]).all()
 
 
 def test_a_profile_for_cmyk_says_what_the_inks_look_like():
@@ -86,8 +86,8 @@ def test_conversion_gives_the_same_in_many_threads():
     files = [saved(picture(seed=n), "PNG", icc_profile=corpus.profile(gamma=1.8 + n % 12 / 10)) for n in range(60)]
     expected = [pixels(data) for data in files]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(pixels, files * 5))
-    assert all(np.array_equal(a, b) for a, b in zip(found, expected * 5, strict=True))
+        decoded = list(pool.map(pixels, files * 5))
+    assert all(np.array_equal(a, b) for a, b in zip(decoded, expected * 5, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_one_bit_and_palette_become_their_colours():
 
 @pytest.mark.parametrize("background", [(255, 255, 255), (0, 0, 0), (10, 200, 90)])
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_alpha_is_laid_on_the_background(kind, background):
+def test_alpha_is_composited_on_the_background(kind, background):
     layer = picture(channels=4)
     options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
     decoded = decode(saved(Image.fromarray(layer), kind, **options), Decoding(background=background))
@@ -121,10 +121,10 @@ def test_alpha_is_laid_on_the_background(kind, background):
     assert (
         largest_difference(decoded.pixels, (layer[..., :3] * alpha + np.array(background) * (1 - alpha)).round()) <= 1
     )
-    assert decoded.note == "alpha laid on #{:02x}{:02x}{:02x}".format(*background)
+    assert decoded.note == "alpha composited on #{:02x}{:02x}{:02x}".format(*background)
 
 
-def test_colours_are_converted_before_they_are_laid_on_the_background():
+def test_colours_are_converted_before_they_are_composited_on_the_background():
     layer = picture(channels=4)
     layer[..., 3] = 0
     assert (
@@ -143,11 +143,11 @@ def test_an_opaque_alpha_channel_is_no_news():
 def test_a_palette_may_be_partly_transparent():
     indexed = Image.fromarray(picture()).quantize(4)
     data = saved(indexed, "PNG", transparency=bytes((0, 255, 128, 255)))
-    index, found = np.asarray(indexed), pixels(data, background=(0, 0, 0))
+    index, decoded = np.asarray(indexed), pixels(data, background=(0, 0, 0))
     plain = np.asarray(indexed.convert("RGB"))
-    assert (found[index == 0] == 0).all()
-    assert np.array_equal(found[index % 2 == 1], plain[index % 2 == 1])
-    assert largest_difference(found[index == 2], plain[index == 2] / 2) <= 1
+    assert (decoded[index == 0] == 0).all()
+    assert np.array_equal(decoded[index % 2 == 1], plain[index % 2 == 1])
+    assert largest_difference(decoded[index == 2], plain[index == 2] / 2) <= 1
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
@@ -160,10 +160,10 @@ def test_one_level_of_grey_may_be_transparent(depth):
         bits = np.unpackbits(levels.astype(np.uint8)[..., None], axis=2)[..., -depth:]
         rows = np.packbits(bits.reshape(16, -1), axis=1)
     transparent = struct.pack(">H", key * (257 if depth == 16 else 1))
-    found = pixels(corpus.png(rows, depth, 0, transparent), background=(1, 2, 3))
+    decoded = pixels(corpus.png(rows, depth, 0, transparent), background=(1, 2, 3))
     scale = 255 // (2 ** min(depth, 8) - 1)
     expected = np.where((levels == key)[..., None], [1, 2, 3], grey(levels * scale))
-    assert np.array_equal(found, expected)
+    assert np.array_equal(decoded, expected)
 
 
 @pytest.mark.parametrize("depth", [8, 16])
@@ -183,7 +183,7 @@ def test_one_colour_may_be_transparent(depth):
 def test_grey_of_16_bits_keeps_its_high_byte(kind, order):
     data, levels = corpus.sixteen_bit(kind, order)
     assert np.array_equal(pixels(data), grey(levels >> 8))
-    assert note(data) == "16 bits a channel"
+    assert note(data) == "16 bits per channel"
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4])
@@ -199,30 +199,30 @@ def test_colours_of_16_bits_keep_their_high_byte(channels):
         files += [corpus.tiff(levels, "<"), corpus.tiff(levels.astype(">u2"), ">")]
     for data in files:
         assert np.array_equal(pixels(data), expected)
-        assert note(data) == "16 bits a channel"
+        assert note(data) == "16 bits per channel"
 
 
 def test_grey_and_alpha_of_16_bits_takes_a_grey_profile():
     levels = np.full((16, 16, 2), 0x8080, ">u2")
     levels[..., 1] = 65535
-    found = pixels(corpus.png(levels.view(np.uint8).reshape(16, -1), 16, 4, profile=corpus.grey_profile()))
-    assert largest_difference(found, srgb_of(np.array(128 / 255))) <= 1
+    decoded = pixels(corpus.png(levels.view(np.uint8).reshape(16, -1), 16, 4, profile=corpus.grey_profile()))
+    assert largest_difference(decoded, srgb_of(np.array(128 / 255))) <= 1
 
 
 def test_integers_of_32_bits_are_clipped_to_16():
     levels = np.array([[-5, 255, 256, 32768, 65535, 65536, 10**9, 2**31 - 1]] * 8, np.int32)
-    found = decode(saved(Image.fromarray(levels), "TIFF"))
-    assert found.pixels[0, :, 0].tolist() == [0, 0, 1, 128, 255, 255, 255, 255]
-    assert found.note == "32 bits a channel, clipped to 16"
+    picture = decode(saved(Image.fromarray(levels), "TIFF"))
+    assert picture.pixels[0, :, 0].tolist() == [0, 0, 1, 128, 255, 255, 255, 255]
+    assert picture.note == "32 bits per channel, clipped to 16"
 
 
 @pytest.mark.parametrize("most", [1, 255])
 def test_floating_point_is_a_share_or_a_level_and_clipped(most):
     values = np.array([[-1, 0, 0.25, 0.5, 1, np.nan, 0, 0]] * 8, np.float32) * most
     values[0, 7] = most
-    found = decode(saved(Image.fromarray(values), "TIFF"))
-    assert found.pixels[1, :, 0].tolist() == [0, 0, 64, 128, 255, 0, 0, 0]
-    assert "floating point" in found.note
+    picture = decode(saved(Image.fromarray(values), "TIFF"))
+    assert picture.pixels[1, :, 0].tolist() == [0, 0, 64, 128, 255, 0, 0, 0]
+    assert "floating point" in picture.note
 
 
 @pytest.mark.parametrize("magic", [b"P2", b"P3", b"P5", b"P6"])
@@ -231,9 +231,9 @@ def test_portable_anymaps_are_scaled_by_their_maximum(magic, most):
     random = np.random.default_rng(most)
     levels = random.integers(0, most + 1, (16, 12, 3) if magic in (b"P3", b"P6") else (16, 12))
     data = corpus.pnm(magic, levels, most)
-    found = pixels(data)
+    decoded = pixels(data)
     expected = levels * 255.0 / most
     if levels.ndim == 2:
         expected = grey(np.round(levels * 65535.0 / most) // 256 if most > 255 else expected)
-    assert largest_difference(found, np.round(expected)) == 0
+    assert largest_difference(decoded, np.round(expected)) == 0
     assert bool(note(data)) == (most != 255)

@@ -8,10 +8,10 @@ from PIL import Image
 
 from semshard.errors import RejectedImage, SettingError
 from semshard.sources.decode import Decoding, decode, parse_colour
-from tests.conftest import real
 from tests.support import corpus
 from tests.support.corpus import picture, saved
 from tests.support.outcomes import largest_difference, note, pixels
+from tests.support.runs import real
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow warns of odd files in many ways; what counts is the outcome
 UPRIGHT = {
@@ -41,17 +41,17 @@ def test_lossless_files_give_their_pixels_without_a_note(kind):
 
 def test_the_whole_corpus_becomes_what_it_says(tmp_path):
     expected = corpus.write_corpus(tmp_path)
-    found = {}
+    outcomes = {}
     for path in tmp_path.rglob("*"):
         if path.is_file():
             name = path.relative_to(tmp_path).as_posix()
             try:
                 decode(path.read_bytes())
-                found[name] = corpus.PROTECTED
+                outcomes[name] = corpus.PROTECTED
             except RejectedImage as reason:
-                found[name] = next((word for word in [expected[name]] if word in str(reason)), str(reason))
-    assert found == expected
-    assert all(sum(name[0] == c and word == corpus.PROTECTED for name, word in found.items()) >= 4 for c in "ab")
+                outcomes[name] = next((word for word in [expected[name]] if word in str(reason)), str(reason))
+    assert outcomes == expected
+    assert all(sum(name[0] == c and word == corpus.PROTECTED for name, word in outcomes.items()) >= 4 for c in "ab")
 
 
 def test_photographs_as_they_were_taken_all_decode():
@@ -93,7 +93,7 @@ def test_a_box_is_of_the_upright_picture_and_clipped_to_it(box):
 
 @pytest.mark.parametrize("box", [(0, 0, 7, 30), (45, 0, 90, 30), (20, 0, 10, 30), (100, 100, 120, 120)])
 def test_a_box_that_leaves_too_little_is_a_reject(box):
-    with pytest.raises(RejectedImage, match=r"the box leaves .* below 8 a side"):
+    with pytest.raises(RejectedImage, match=r"the box leaves .* below 8 per side"):
         decode(saved(picture(), "PNG"), box=box)
 
 
@@ -191,13 +191,13 @@ def test_a_page_that_xmp_turns_keeps_its_shape_when_it_is_shrunk():
 
 @pytest.mark.parametrize("size", [(7, 40), (40, 7), (1, 1)])
 def test_sides_below_8_are_refused(size):
-    with pytest.raises(RejectedImage, match=rf"^{size[0]} × {size[1]} pixels, below 8 a side$"):
+    with pytest.raises(RejectedImage, match=rf"^{size[0]} × {size[1]} pixels, below 8 per side$"):
         decode(saved(picture(*size), "PNG"))
     assert pixels(saved(picture(8, 8), "PNG")).shape == (8, 8, 3)
 
 
 def test_a_strip_that_shrinks_away_is_refused():
-    with pytest.raises(RejectedImage, match="below 8 a side when resized"):
+    with pytest.raises(RejectedImage, match="below 8 per side when resized"):
         decode(saved(picture(1000, 9), "PNG"), Decoding(too_large="shrink", max_pixels=4000))
 
 
@@ -219,7 +219,7 @@ def test_colours_have_names(text, colour):
 
 @pytest.mark.parametrize("text", ["", "no colour", "#12", "#10203040", "rgb(300,0,0)", "x" * 200])
 def test_what_is_no_colour_is_named(text):
-    with pytest.raises(SettingError, match="is no colour"):
+    with pytest.raises(SettingError, match="is not a colour"):
         parse_colour(text)
 
 

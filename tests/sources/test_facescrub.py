@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from semshard.errors import RejectedImage, SourceError
-from semshard.sources.facescrub import COLUMNS, LISTS, FaceScrub, _grown
-from tests.conftest import real
+from semshard.sources.face_lists import COLUMNS, LISTS
+from semshard.sources.facescrub import FaceScrub, _grown
+from tests.support.runs import real
 
 ACTORS = ("Aaron Eckhart", "Alec Baldwin", "Téa Smith Jr.")
 ACTRESSES = ("Aisha Hinds", "Zooey Deschanel")
@@ -140,11 +141,11 @@ def test_files_are_found_by_name_in_folders_of_people(tmp_path, lay, header):
     assert source.remarks == ()
 
 
-@pytest.mark.parametrize("told", [{"table": True, "links": False}, {"table": False, "links": True}])
-def test_files_of_img2dataset_are_found_by_link(tmp_path, told):
+@pytest.mark.parametrize("beside", [{"table": True, "links": False}, {"table": False, "links": True}])
+def test_files_of_img2dataset_are_found_by_link(tmp_path, beside):
     rows = faces(ACTORS, 4, 1)
     write_lists(tmp_path, rows)
-    by_link(tmp_path / "downloaded", rows, **told)
+    by_link(tmp_path / "downloaded", rows, **beside)
     source = FaceScrub(str(tmp_path), lists="actors")
     assert set(labelled(source)) == {face.label for number, face in enumerate(rows) if number % 4 < 3}
     assert [source.read(number) for number in range(3)] == [face.data for face in rows[:3]]
@@ -256,7 +257,7 @@ def test_lists_may_be_taken_alone(scrub):
     assert source.spec == f"facescrub:{root},lists=actresses"
     assert source.remarks[0].startswith(f"{sum(face.name in ACTORS for face in rows)} files belong to no face")
     (root / LISTS["actors"]).unlink()
-    assert "facescrub_actors.txt is not there" in FaceScrub(str(root)).remarks
+    assert "facescrub_actors.txt is missing" in FaceScrub(str(root)).remarks
     with pytest.raises(SourceError, match=r"lacks facescrub_actors\.txt; leave out lists=actors"):
         FaceScrub(str(root), lists="actors")
 
@@ -313,7 +314,7 @@ def test_a_person_who_leaves_the_collection_changes_the_images_of_no_other(many,
     assert left == {name: person for name, person in chosen.items() if person != "Actor C"}
 
 
-def test_too_few_people_is_an_error_that_tells_how_many_there_are(many):
+def test_too_few_people_is_an_error_that_says_how_many_there_are(many):
     with pytest.raises(SourceError, match="12 people with at least 120 images each, not 13"):
         FaceScrub(many, people="13", images="120")
     assert len(FaceScrub(many, people="13", images="119").classes) == 13
@@ -383,7 +384,7 @@ def test_it_is_read_through_fsspec(scrub):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"lists": "men"}, "no lists=men; choose from both, actors, actresses"),
         ({"part": "val"}, "no part=val; choose from train, test, all"),
@@ -396,12 +397,12 @@ def test_it_is_read_through_fsspec(scrub):
         ({"images": "1", "people": "1", "part": "test"}, "has no images for part=test"),
     ],
 )
-def test_wrong_options_are_refused(scrub, options, said):
-    with pytest.raises(SourceError, match=said):
+def test_wrong_options_are_refused(scrub, options, message):
+    with pytest.raises(SourceError, match=message):
         FaceScrub(str(scrub[0]), **options)
 
 
-def test_where_nothing_is_found_the_error_tells_the_form(tmp_path):
+def test_where_there_is_nothing_the_error_shows_the_form(tmp_path):
     with pytest.raises(
         SourceError, match=r"it needs facescrub_actors\.txt and facescrub_actresses\.txt with the images"
     ):
@@ -424,10 +425,10 @@ def test_whatever_a_list_holds_it_opens_or_is_refused_in_words(tmp_path_factory,
     try:
         FaceScrub(str(root))
     except SourceError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = LISTS["actors"]
-    assert LISTS["actors"] in said or "no image of the" in said
+        message = LISTS["actors"]
+    assert LISTS["actors"] in message or "no image of the" in message
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Trees of files, here and behind fsspec: all that counts is listed once, and nothing blocks or is lost in silence."""
+"""Trees of files, local and through fsspec: each visible file is listed once; nothing blocks or is lost in silence."""
 
 import contextlib
 import http.server
@@ -18,8 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semshard.errors import RejectedImage, SourceError
-from semshard.sources import files as module
-from semshard.sources.files import below, local_path, open_file, open_files, printable, web_name
+from semshard.sources.files import LARGEST, below, local_path, open_file, open_files, printable, web_name
 
 
 def lay(root, names, data=b"x"):
@@ -47,7 +46,7 @@ def put(place, files):
 DROPPINGS = [".DS_Store", "a/.x.png", "a/.git/y", "a/Thumbs.db", "a/desktop.ini", "__MACOSX/b/z", "a/__MACOSX/c"]
 
 
-def test_names_are_sorted_by_their_bytes_and_droppings_do_not_count(tmp_path):
+def test_names_are_sorted_by_their_bytes_and_files_of_file_managers_do_not_count(tmp_path):
     place = lay(tmp_path, ["b/1.png", "a b/1.png", "a/1.png", "a/ü.png", "a/z.png", "0.png", *DROPPINGS])
     assert open_files(place).names() == ["0.png", "a b/1.png", "a/1.png", "a/z.png", "a/ü.png", "b/1.png"]
 
@@ -61,7 +60,7 @@ def test_a_linked_folder_is_entered_once_and_loops_end(tmp_path):
     os.symlink(tmp_path / "in", tmp_path / "in" / "b" / "loop")
     files = open_files(place)
     assert files.names() == ["a/1.png", "a/more/2.png", "a/more/deep/3.png", "b/1.png"]
-    assert files.remarks == ("3 linked folders not entered, as what is there is read already, such as b/again",)
+    assert files.remarks == ("3 linked folders not entered, as their content is read already, such as b/again",)
 
 
 def test_a_link_never_takes_the_place_of_the_folder_it_leads_to(tmp_path):
@@ -157,7 +156,7 @@ def test_what_may_not_be_read_is_named(open_to_all):
 
 def test_a_film_among_the_pictures_does_not_fill_the_memory(tmp_path):
     files = open_files(lay(tmp_path, ["a/1.mov"]))
-    os.truncate(tmp_path / "a/1.mov", module.LARGEST + 1)  # a hole: takes no room
+    os.truncate(tmp_path / "a/1.mov", LARGEST + 1)  # a sparse file: it takes no space on disk
     with pytest.raises(RejectedImage, match="larger than 1024 MiB"):
         files.read("a/1.mov")
 
@@ -188,7 +187,7 @@ def test_places_that_hold_nothing_to_list_are_named(tmp_path, memory):
     put(memory, {"file": b"x"})
     for place, words in {
         str(tmp_path / "nothing"): "there is no folder .*nothing",
-        str(tmp_path / "file"): "file is no folder",
+        str(tmp_path / "file"): "file is not a folder",
         "": "there is no folder",
         f"{memory}/nothing": f"there is nothing at {memory}/nothing",
         f"{memory}/file": "is a file, not a folder",
@@ -252,11 +251,10 @@ class Shaky(type(fsspec.filesystem("memory"))):
 
 
 @pytest.mark.parametrize(("failures", "outcome"), [(2, b"data"), (3, "cannot be read: no answer in time")])
-def test_hiccups_are_retried_twice(memory, monkeypatch, failures, outcome):
-    monkeypatch.setattr(module, "PAUSES", (0.001, 0.001))
+def test_short_failures_are_retried_twice(memory, failures, outcome):
     fsspec.register_implementation("shaky", Shaky, clobber=True)
     put(memory, {"a/1.png": b"data"})
-    files = open_files(memory.replace("memory", "shaky"))
+    files = open_files(memory.replace("memory", "shaky"), pauses=(0.001, 0.001))
     Shaky.failures = failures
     if isinstance(outcome, bytes):
         assert files.read("a/1.png") == outcome
@@ -304,12 +302,12 @@ def test_links_of_a_listing_become_names(link, name):
 
 
 def test_single_files_open_here_and_elsewhere(tmp_path, memory):
-    lay(tmp_path, ["t.csv"], b"here")
-    put(memory, {"t.csv": b"there"})
+    lay(tmp_path, ["t.csv"], b"local")
+    put(memory, {"t.csv": b"remote"})
     for place, data in {
-        f"{tmp_path}/t.csv": b"here",
-        f"file://{tmp_path}/t.csv": b"here",
-        f"{memory}/t.csv": b"there",
+        f"{tmp_path}/t.csv": b"local",
+        f"file://{tmp_path}/t.csv": b"local",
+        f"{memory}/t.csv": b"remote",
     }.items():
         with open_file(place) as file:
             file.seek(1)

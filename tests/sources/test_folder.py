@@ -1,4 +1,4 @@
-"""Folders as they are found in the wild: every file is an input with a class or a reason, and none stops the rest."""
+"""Folders as people have them: every file is an input with a class or a reason, and none stops the rest."""
 
 import gc
 import os
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from semshard.errors import RejectedImage, SourceError
 from semshard.sources.folder import Folder
-from tests.conftest import real
-from tests.sources.test_labels import KINDS, write
+from tests.support.label_tables import TABLE_KINDS, write_table
+from tests.support.runs import real
 
 
 def lay(root, names):
@@ -24,7 +24,7 @@ def lay(root, names):
     return str(root)
 
 
-def found(source):
+def outcomes(source):
     """Name → class name, or the reason for having none."""
     entries = [source.entry(number) for number in range(len(source))]
     return {e.name: e.reason if e.label is None else source.classes[e.label] for e in entries}
@@ -47,12 +47,12 @@ def test_nested_files_belong_to_the_class_folder(tmp_path):
 
 
 def test_a_file_beside_the_class_folders_has_a_reason_and_no_class(tmp_path):
-    assert found(Folder(lay(tmp_path, [*TWO, "stray.png"])))["stray.png"] == "not in a class folder"
+    assert outcomes(Folder(lay(tmp_path, [*TWO, "stray.png"])))["stray.png"] == "not in a class folder"
 
 
-def test_hidden_files_and_droppings_do_not_count(tmp_path):
+def test_hidden_files_and_those_of_file_managers_do_not_count(tmp_path):
     source = Folder(lay(tmp_path, [*TWO, "cat/.x.png", "cat/.git/y", "cat/Thumbs.db", "__MACOSX/b/z", ".DS_Store"]))
-    assert list(found(source)) == TWO
+    assert list(outcomes(source)) == TWO
 
 
 def test_linked_folders_are_classes_and_loops_end(tmp_path):
@@ -61,7 +61,7 @@ def test_linked_folders_are_classes_and_loops_end(tmp_path):
     os.symlink(tmp_path / "elsewhere", tmp_path / "in" / "b")
     os.symlink(tmp_path / "in", tmp_path / "in" / "a" / "loop")
     source = Folder(place)
-    assert found(source) == {"a/1.png": "a", "a/2.png": "a", "b/3.png": "b", "b/4.png": "b"}
+    assert outcomes(source) == {"a/1.png": "a", "a/2.png": "a", "b/3.png": "b", "b/4.png": "b"}
     assert len(source.remarks) == 1
     assert "a/loop" in source.remarks[0]
 
@@ -72,7 +72,7 @@ def test_pipes_and_broken_links_are_rejected_when_they_are_read(tmp_path):
     os.symlink("nowhere", tmp_path / "dog" / "dangling.png")
     source = Folder(place)
     reasons = {}
-    for number, name in enumerate(found(source)):
+    for number, name in enumerate(outcomes(source)):
         try:
             source.read(number)
         except RejectedImage as reason:
@@ -90,9 +90,9 @@ def test_file_and_folder_names_may_be_any_bytes(tmp_path, labels):
             with open(os.path.join(path, name + b".png"), "wb") as file:
                 file.write(folder + name)
     source = Folder(str(tmp_path), labels)
-    assert len(source) == len(found(source)) == 49
+    assert len(source) == len(outcomes(source)) == 49
     assert {source.read(number) for number in range(49)} == {a + b for a in odd for b in odd}
-    "".join([*found(source), *source.classes]).encode()  # printable in the ledger
+    "".join([*outcomes(source), *source.classes]).encode()  # printable in the ledger
     assert len(set(source.classes)) == (0 if labels else 7)
 
 
@@ -113,7 +113,7 @@ def test_the_spec_opens_the_same_folder_from_anywhere(tmp_path, monkeypatch):
         ([], "holds no files"),
         ([".hidden/1.png"], "holds no files"),
         (["1.png", "2.png"], r"2 files but no class folders.*of its own.*--labels FILE.*--labels auto \(experimental"),
-        (["a/1.png", "a/2.png", "1.png"], r"one class only \(a\); noise needs at least two to tell apart"),
+        (["a/1.png", "a/2.png", "1.png"], r"one class only \(a\); noise needs at least two"),
         (
             ["a/1.png", "b/1.png", "b/2.png"],
             r"has class with one image only \(a\); remove it, or merge it with another",
@@ -136,19 +136,19 @@ def test_auto_labels_nothing_and_takes_any_tree(tmp_path, names):
     source = Folder(lay(tmp_path, names), "auto")
     assert source.classes == ()
     assert [source.entry(n).label for n in range(len(names))] == [None] * len(names)
-    assert found(source) == dict.fromkeys(names, "")
+    assert outcomes(source) == dict.fromkeys(names, "")
     with pytest.raises(SourceError, match="holds no files"):
         Folder(lay(tmp_path / "empty", [".x"]), "auto")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TABLE_KINDS)
 def test_a_table_labels_a_flat_folder(tmp_path, kind):
     place = lay(tmp_path / "in", [*FLAT, "5.png", "6.png"])
     rows = [("3.png", "10"), ("./1.png", "9"), (f"{place}/2.png", "10"), ("deep\\4.png", "9"), ("5.png", "")]
-    source = Folder(place, write(tmp_path / f"t.{kind}", rows))
+    source = Folder(place, write_table(tmp_path / f"t.{kind}", rows))
     assert source.classes == ("9", "10")
     assert source.remarks == ()
-    assert found(source) == {
+    assert outcomes(source) == {
         "1.png": "9",
         "2.png": "10",
         "3.png": "10",
@@ -160,27 +160,27 @@ def test_a_table_labels_a_flat_folder(tmp_path, kind):
 
 def test_a_table_inside_the_folder_is_no_input_however_it_is_spelt(tmp_path, monkeypatch):
     place = lay(tmp_path / "in", FLAT)
-    table = write(tmp_path / "in" / "t.csv", [(name, str(n % 2)) for n, name in enumerate(FLAT)])
+    table = write_table(tmp_path / "in" / "t.csv", [(name, str(n % 2)) for n, name in enumerate(FLAT)])
     os.symlink(tmp_path / "in", tmp_path / "link")
     monkeypatch.chdir(place)
     for spelt in (table, "t.csv", "../in/t.csv", f"file://{table}", str(tmp_path / "link" / "t.csv")):
-        assert list(found(Folder(place, spelt))) == FLAT
-        assert list(found(Folder(str(tmp_path / "link"), spelt))) == FLAT
+        assert list(outcomes(Folder(place, spelt))) == FLAT
+        assert list(outcomes(Folder(str(tmp_path / "link"), spelt))) == FLAT
 
 
 def test_a_table_takes_the_place_of_class_folders_with_its_own_columns(tmp_path):
     place = lay(tmp_path / "in", TWO)
     rows = [(name, name[-5]) for name in TWO]
-    source = Folder(place, write(tmp_path / "t.csv", rows, "file", "kind"), "file", "kind")
-    assert found(source) == {"cat/1.png": "1", "cat/2.png": "2", "dog/1.png": "1", "dog/2.png": "2"}
+    source = Folder(place, write_table(tmp_path / "t.csv", rows, "file", "kind"), "file", "kind")
+    assert outcomes(source) == {"cat/1.png": "1", "cat/2.png": "2", "dog/1.png": "1", "dog/2.png": "2"}
 
 
 def test_rows_without_a_file_are_counted_and_are_no_inputs(tmp_path):
     place = lay(tmp_path / "in", TWO)
     rows = [(name, name[:3]) for name in TWO] + [("gone/1.png", "emu"), ("gone/2.png", "emu")]
-    source = Folder(place, write(tmp_path / "t.csv", rows))
+    source = Folder(place, write_table(tmp_path / "t.csv", rows))
     assert source.classes == ("cat", "dog")
-    assert list(found(source)) == TWO
+    assert list(outcomes(source)) == TWO
     assert source.remarks == ("2 rows of t.csv without a file, such as gone/1.png",)
 
 
@@ -197,15 +197,15 @@ def test_rows_without_a_file_are_counted_and_are_no_inputs(tmp_path):
 def test_useless_tables_say_what_is_wrong(tmp_path, rows, words):
     place = lay(tmp_path / "in", FLAT)
     with pytest.raises(SourceError, match=words):
-        Folder(place, write(tmp_path / "t.csv", rows))
+        Folder(place, write_table(tmp_path / "t.csv", rows))
 
 
 def test_a_file_name_with_a_backslash_finds_its_row(tmp_path):
     place = lay(tmp_path / "in", ["a\\1.png", "2.png", "3.png", "4.png"])
     source = Folder(
-        place, write(tmp_path / "t.csv", [("a\\1.png", "x"), ("2.png", "x"), ("3.png", "y"), ("4.png", "y")])
+        place, write_table(tmp_path / "t.csv", [("a\\1.png", "x"), ("2.png", "x"), ("3.png", "y"), ("4.png", "y")])
     )
-    assert found(source) == {"2.png": "x", "3.png": "y", "4.png": "y", r"a\\1.png": "x"}
+    assert outcomes(source) == {"2.png": "x", "3.png": "y", "4.png": "y", r"a\\1.png": "x"}
     assert source.remarks == ()
 
 
@@ -217,18 +217,18 @@ def test_a_folder_behind_fsspec_is_the_same_source(tmp_path):
         system.pipe(f"{place}/{name}", name.encode())
     remote = Folder(place)
     assert remote.spec == place
-    assert (remote.digest, remote.classes, found(remote)) == (local.digest, local.classes, found(local))
+    assert (remote.digest, remote.classes, outcomes(remote)) == (local.digest, local.classes, outcomes(local))
     assert [remote.read(n) for n in range(len(remote))] == [local.read(n) for n in range(len(local))]
     rows = [(f"{place}/{name}", name[-5]) for name in TWO]
-    write(tmp_path / "t.jsonl", rows)
+    write_table(tmp_path / "t.jsonl", rows)
     system.pipe(f"{place}/t.jsonl", (tmp_path / "t.jsonl").read_bytes())
-    assert found(Folder(place, f"{place}/t.jsonl")) == {name: name[-5] for name in TWO} | {
+    assert outcomes(Folder(place, f"{place}/t.jsonl")) == {name: name[-5] for name in TWO} | {
         "stray.png": "no label in t.jsonl"
     }
     system.rm(place, recursive=True)
 
 
-def test_the_digest_tells_names_labels_and_reasons_apart(tmp_path):
+def test_the_digest_depends_on_names_labels_and_reasons(tmp_path):
     place = lay(tmp_path / "in", [*TWO, "x/1.png"])
     labels = {name: name[:3] for name in TWO}
     tables = [
@@ -238,11 +238,11 @@ def test_the_digest_tells_names_labels_and_reasons_apart(tmp_path):
         labels | {"x/1.png": ""},
         {name: text.replace("dog", "emu") for name, text in labels.items()},
     ]
-    digests = [Folder(place, write(tmp_path / "t.csv", list(table.items()))).digest for table in tables]
-    again = Folder(place, write(tmp_path / "t.csv", list(reversed(tables[0].items())))).digest
+    digests = [Folder(place, write_table(tmp_path / "t.csv", list(table.items()))).digest for table in tables]
+    again = Folder(place, write_table(tmp_path / "t.csv", list(reversed(tables[0].items())))).digest
     auto = Folder(place, "auto").digest
     (tmp_path / "in/x/1.png").rename(tmp_path / "in/x/2.png")
-    renamed = Folder(place, write(tmp_path / "t.csv", list(labels.items()))).digest
+    renamed = Folder(place, write_table(tmp_path / "t.csv", list(labels.items()))).digest
     assert again == digests[0]
     assert len({*digests, auto, renamed}) == len(digests) + 2
 
@@ -268,7 +268,7 @@ def test_every_file_is_one_entry_and_every_label_is_a_class(tmp_path_factory, da
 def test_an_index_takes_at_most_500_bytes_an_input(tmp_path):
     names = [f"{n % 40:030}/{n:025}.png" for n in range(4000)]
     place = lay(tmp_path / "in", names)
-    table = write(tmp_path / "t.csv", [(name, name[:30]) for name in names])
+    table = write_table(tmp_path / "t.csv", [(name, name[:30]) for name in names])
     for labels in ("", "auto", table):
         Folder(place, labels)  # imports are no part of the index
         gc.collect()

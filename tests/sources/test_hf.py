@@ -62,7 +62,7 @@ def entries(source):
     return [source.entry(number) for number in range(len(source))]
 
 
-def found_labels(source):
+def label_names(source):
     return [None if entry.label is None else source.classes[entry.label] for entry in entries(source)]
 
 
@@ -71,7 +71,7 @@ def test_rows_are_read_by_number_as_they_were_written(tmp_path, lay):
     place = lay(tmp_path / "d", rows([1, 0, 1, 2, 0], names=["ant", "bee", "cat", "none"]))
     source = HuggingFace(place)
     assert source.classes == ("ant", "bee", "cat", "none")
-    assert found_labels(source) == ["bee", "ant", "bee", "cat", "ant"]
+    assert label_names(source) == ["bee", "ant", "bee", "cat", "ant"]
     assert [entry.name for entry in entries(source)] == [f"train/{i:07d}" for i in range(5)]
     assert [source.read(number) for number in (4, 0, 3, 1, 2)] == [PICTURES[i] for i in (4, 0, 3, 1, 2)]
     assert (source.shards, source.carried(0), source.folders) == (None, {}, (str(tmp_path / "d"),))
@@ -87,7 +87,7 @@ def test_a_folder_of_images_is_read_by_its_class_folders(tmp_path):
     source = HuggingFace(str(tmp_path))
     assert [source.read(number) for number in range(4)] == [*PICTURES[:3], b"broken"]
     assert [entry.reason for entry in entries(source)] == ["", "", "", "", "is empty"]
-    assert found_labels(source) == ["cats", "cats", "dogs", "dogs", None]
+    assert label_names(source) == ["cats", "cats", "dogs", "dogs", None]
 
 
 @pytest.mark.parametrize("lay", [as_parquet, as_saved])
@@ -100,7 +100,7 @@ def test_split_image_and_label_are_chosen(tmp_path, lay):
         datasets.DatasetDict({"test": test}).save_to_disk(place)
     source = HuggingFace(place, split="test", image="other", label="kind")
     assert source.spec == f"hf:{place},split=test,image=other,label=kind"
-    assert (found_labels(source), source.read(1)) == (["3", "1"], b"other")
+    assert (label_names(source), source.read(1)) == (["3", "1"], b"other")
     assert source.entry(1).name == "test/0000001"
     for options, message in (
         ({"label": "kind"}, r"train.*test"),
@@ -118,7 +118,7 @@ def test_what_was_saved_as_one_split_has_no_others(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "classes", "found"),
+    ("labels", "classes", "expected"),
     [
         ([10, 9, None], ("9", "10"), ["10", "9", None]),
         (["dog", " cat ", ""], ("cat", "dog"), ["dog", "cat", None]),
@@ -126,9 +126,9 @@ def test_what_was_saved_as_one_split_has_no_others(tmp_path):
         ([True, False], (), [None, None]),
     ],
 )
-def test_labels_are_integers_or_text(tmp_path, labels, classes, found):
+def test_labels_are_integers_or_text(tmp_path, labels, classes, expected):
     source = HuggingFace(as_parquet(tmp_path / "d", rows(labels)))
-    assert (source.classes, found_labels(source)) == (classes, found)
+    assert (source.classes, label_names(source)) == (classes, expected)
 
 
 def test_a_row_without_label_or_picture_has_a_reason(tmp_path):
@@ -148,7 +148,7 @@ def test_a_table_cannot_name_files_outside_the_dataset(tmp_path, monkeypatch):
     (tmp_path / "d" / "inside.png").write_bytes(PICTURES[1])
     paths = [
         f"{tmp_path}/d/inside.png",
-        f"{tmp_path}/d/gone.png",
+        f"{tmp_path}/d/missing.png",
         str(private),
         f"{tmp_path}/d/../private.png",
         f"file://{private}",
@@ -164,9 +164,11 @@ def test_a_table_cannot_name_files_outside_the_dataset(tmp_path, monkeypatch):
     source = HuggingFace(place, image="image")
     assert source.read(0) == PICTURES[1]
     outside = "its picture lies outside the dataset"
-    found = [entry.reason for entry in entries(source)]
-    assert (found[0], found[2:8]) == ("", [outside] * 6)
-    assert all(reason.startswith("cannot be read: ") for reason in (found[1], found[8])), "in the folder, and not there"
+    reasons_of_rows = [entry.reason for entry in entries(source)]
+    assert (reasons_of_rows[0], reasons_of_rows[2:8]) == ("", [outside] * 6)
+    assert all(reason.startswith("cannot be read: ") for reason in (reasons_of_rows[1], reasons_of_rows[8])), (
+        "in the folder, but missing"
+    )
 
 
 @pytest.mark.parametrize(

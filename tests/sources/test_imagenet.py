@@ -13,7 +13,7 @@ import torchvision.datasets.imagenet as peer
 from scipy.io import savemat
 
 from semshard.errors import RejectedImage, SourceError
-from semshard.sources.imagenet import DEVKIT, KNOWN, ImageNet, _described
+from semshard.sources.imagenet import DEVKIT, ImageNet, _described
 
 WORDS = {  # not sorted, as in the devkit, whose numbers are no order of WNIDs
     "n02119789": "kit fox, Vulpes macrotis",
@@ -93,7 +93,7 @@ def labelled(source):
 def test_train_has_the_folders_of_wnids_as_classes_in_sorted_order(tmp_path):
     train(tmp_path)
     source = ImageNet(str(tmp_path))
-    assert source.classes == tuple(WNIDS)  # nobody tells the words
+    assert source.classes == tuple(WNIDS)  # their words are unknown
     assert labelled(source) == {f"train/{wnid}/{wnid}_{n}.JPEG": wnid for wnid in WNIDS for n in range(2)}
     assert source.read(3) == source.entry(3).name.split("/")[-1].encode()
     assert source.spec == f"imagenet:{tmp_path}"
@@ -168,14 +168,14 @@ def test_the_first_classes_are_the_same_in_both_splits(tmp_path, tell):
     assert source.spec == f"imagenet2:{tmp_path},split=val"
 
 
-def test_imagenet100_takes_a_hundred_and_tells_where_there_are_fewer(tmp_path):
+def test_imagenet100_takes_a_hundred_and_remarks_where_there_are_fewer(tmp_path):
     train(tmp_path, [f"n{number:08d}" for number in range(1, 120)], each=1)
     source = ImageNet(str(tmp_path), first=100)
     assert len(source) == len(source.classes) == 100
     assert source.classes[-1] == "n00000100"
     for number in range(50, 120):
         shutil.rmtree(tmp_path / "train" / f"n{number:08d}")
-    assert ImageNet(str(tmp_path), first=100).remarks == ("only 49 classes are there, not 100",)
+    assert ImageNet(str(tmp_path), first=100).remarks == ("there are only 49 classes, not 100",)
 
 
 def test_validation_files_of_classes_that_train_lacks_are_left_out_and_counted(tmp_path):
@@ -187,13 +187,12 @@ def test_validation_files_of_classes_that_train_lacks_are_left_out_and_counted(t
     assert source.remarks == ("3 images of classes that are not in train/ are left out",)
 
 
-def test_the_words_of_the_thousand_and_of_the_first_hundred_are_known_without_a_devkit(monkeypatch):
+def test_the_words_of_the_thousand_and_of_the_first_hundred_are_known_without_a_devkit():
     wnids = [f"n{number:08d}" for number in range(1000)]
     for count in (1000, 100):
         assert _described(wnids[:count], {}) == wnids[:count]  # others than those of ImageNet
         sha256 = hashlib.sha256("\n".join(wnids[:count]).encode()).hexdigest()
-        monkeypatch.setitem(KNOWN, count, sha256)
-        described = _described(wnids[:count], {})
+        described = _described(wnids[:count], {}, {count: sha256})
         assert described[:2] == ["n00000000 tench", "n00000001 goldfish"]
         assert len(described) == count
 
@@ -284,19 +283,19 @@ def photos(root):
 
 
 @pytest.mark.parametrize(
-    ("lay", "split", "said"),
+    ("lay", "split", "message"),
     [
-        (photos, "train", "is no ImageNet folder; write imagenet:DIR, with DIR/train/WNID"),
+        (photos, "train", "is not an ImageNet folder; write imagenet:DIR, with DIR/train/WNID"),
         (tars, "train", "train/ holds tar files; unpack each into a folder named like it, train/WNID/"),
         (only_train, "val", "has no val/; it holds the other split only"),
-        (flat, "val", "val/ is flat and its ground truth is not there; put ILSVRC2012_devkit_t12.tar.gz"),
+        (flat, "val", "val/ is flat and its ground truth is missing; put ILSVRC2012_devkit_t12.tar.gz"),
         (broken_archive, "val", "ILSVRC2012_devkit_t12.tar.gz: cannot be read: .*get it from the release again"),
         (broken_meta, "val", "meta.mat holds no table of synsets"),
         (truth_of_another, "val", "names synset 99, which meta.mat lacks"),
         (only_train, "test", "no split 'test'; choose from train, val"),
     ],
 )
-def test_errors_tell_what_is_expected(tmp_path, lay, split, said):
+def test_errors_tell_what_is_expected(tmp_path, lay, split, message):
     lay(tmp_path)
-    with pytest.raises(SourceError, match=said):
+    with pytest.raises(SourceError, match=message):
         ImageNet(str(tmp_path), split=split)

@@ -1,8 +1,6 @@
 """Tables that name a class for each file, as spreadsheets, scripts and data frames write them."""
 
 import contextlib
-import csv
-import json
 import uuid
 
 import fsspec
@@ -14,50 +12,36 @@ from hypothesis import strategies as st
 
 from semshard.errors import SourceError
 from semshard.sources.labels import class_order, read_labels
+from tests.support.label_tables import TABLE_KINDS, write_table
 
 ROWS = [("a/1.png", "cat"), ("a/2, or 3.png", "dog, big"), ("ü/new\nline.png", "猫"), ("b.png", "")]
-KINDS = ("csv", "tsv", "jsonl", "ndjson", "parquet")
 
 
-def write(path, rows, path_column="path", label_column="label"):
-    """The same table in the format that the name of the file says."""
-    if path.suffix == ".parquet":
-        columns = {"other": [0] * len(rows), path_column: [p for p, _ in rows], label_column: [t for _, t in rows]}
-        pq.write_table(pa.table(columns), path)
-    elif path.suffix in (".jsonl", ".ndjson"):
-        path.write_text("".join(json.dumps({label_column: t, "other": [0], path_column: p}) + "\n" for p, t in rows))
-    else:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-            writer.writerows([("other", path_column, label_column), *((0, p, t) for p, t in rows)])
-    return str(path)
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TABLE_KINDS)
 def test_every_format_gives_the_same_labels(tmp_path, kind):
-    assert read_labels(write(tmp_path / f"labels.{kind}", ROWS)) == dict(ROWS)
+    assert read_labels(write_table(tmp_path / f"labels.{kind}", ROWS)) == dict(ROWS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TABLE_KINDS)
 def test_columns_are_named_by_option_and_missing_ones_are_named(tmp_path, kind):
-    place = write(tmp_path / f"labels.{kind}", ROWS, "file name", "class")
+    place = write_table(tmp_path / f"labels.{kind}", ROWS, "file name", "class")
     assert read_labels(place, "file name", "class") == dict(ROWS)
     for path_column, label_column, words in (("path", "class", "'path'"), ("file name", "label", "'label'")):
         with pytest.raises(SourceError, match=rf"no column {words}; it has: .*(file name.*class|class.*file name)"):
             read_labels(place, path_column, label_column)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TABLE_KINDS)
 def test_two_labels_for_one_file_are_refused_and_the_same_twice_is_not(tmp_path, kind):
     twice = [("a.png", "1"), ("./a.png", "1")]
-    assert read_labels(write(tmp_path / f"same.{kind}", twice)) == {"a.png": "1"}
+    assert read_labels(write_table(tmp_path / f"same.{kind}", twice)) == {"a.png": "1"}
     with pytest.raises(SourceError, match=r"different\..*, (line|row) \d: a\.png has two labels, '1' and '2'"):
-        read_labels(write(tmp_path / f"different.{kind}", [("a.png", "1"), ("./a.png", "2")]))
+        read_labels(write_table(tmp_path / f"different.{kind}", [("a.png", "1"), ("./a.png", "2")]))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TABLE_KINDS)
 def test_tables_are_read_from_afar(tmp_path, kind):
-    local, place = write(tmp_path / f"labels.{kind}", ROWS), f"memory://{uuid.uuid4().hex}.{kind}"
+    local, place = write_table(tmp_path / f"labels.{kind}", ROWS), f"memory://{uuid.uuid4().hex}.{kind}"
     fsspec.filesystem("memory").pipe(place, (tmp_path / f"labels.{kind}").read_bytes())
     assert read_labels(place) == read_labels(local)
     fsspec.filesystem("memory").rm(place)
@@ -71,7 +55,7 @@ def test_tables_are_read_from_afar(tmp_path, kind):
 def test_any_text_survives_csv(tmp_path_factory, table):
     path = tmp_path_factory.mktemp("any") / "labels.csv"
     table = {f"n/{k}".replace("/", "").replace("\\", "") + ".png": v.strip() for k, v in table.items()}
-    assert read_labels(write(path, list(table.items()))) == table
+    assert read_labels(write_table(path, list(table.items()))) == table
 
 
 def test_byte_order_marks_spaces_and_rows_of_commas_are_no_data(tmp_path):
@@ -101,7 +85,7 @@ def test_numbers_are_labels_whatever_type_they_have(tmp_path):
 
 def test_paths_below_the_folder_become_relative(tmp_path):
     rows = [("/data/in/a/1.png", "x"), ("b\\2.png", "x"), ("./c//3.png", "x"), ("/data/4.png", "x")]
-    place = write(tmp_path / "l.csv", rows)
+    place = write_table(tmp_path / "l.csv", rows)
     assert list(read_labels(place, roots=("/data/in/",))) == ["a/1.png", "b/2.png", "c/3.png", "/data/4.png"]
 
 
@@ -139,7 +123,7 @@ def test_tables_that_cannot_be_used_say_what_is_wrong(tmp_path, name, data, word
         read_labels(str(tmp_path / name))
 
 
-@given(st.sampled_from(KINDS), st.binary(max_size=200))
+@given(st.sampled_from(TABLE_KINDS), st.binary(max_size=200))
 def test_any_bytes_are_a_table_or_an_error_of_usage(tmp_path_factory, kind, data):
     path = tmp_path_factory.mktemp("bytes") / f"l.{kind}"
     path.write_bytes(b"path,label\n" + data if kind == "csv" else data)

@@ -40,9 +40,9 @@ def test_a_place_made_absolute_names_the_same_tars_from_anywhere(tmp_path, monke
         (tmp_path / folder / f"{number}.tar").write_bytes(tar(samples(b"0", b"1")))
     monkeypatch.chdir(tmp_path / folder)
     fixed = absolute(place)
-    here = [os.path.realpath(one.path) for one in expand(place)]
+    places = [os.path.realpath(one.path) for one in expand(place)]
     monkeypatch.chdir(tmp_path)
-    assert [os.path.realpath(one.path) for one in expand(fixed)] == here
+    assert [os.path.realpath(one.path) for one in expand(fixed)] == places
 
 
 @pytest.mark.parametrize("place", ["/a.tar", "file:/a.tar", "s3://a/b.tar", "{/a,/b}/c.tar", "http://a/{0..3}.tar?b=c"])
@@ -145,7 +145,7 @@ def test_threads_read_at_once(tmp_path):
         return [source.read(number) for number in range(200)]
 
     with ThreadPoolExecutor(4) as pool:
-        assert all(found == [data for _, data in files] for found in pool.map(read, range(4)))
+        assert all(contents == [data for _, data in files] for contents in pool.map(read, range(4)))
 
 
 def test_a_tar_that_vanishes_or_shrinks_rejects_its_pictures(tmp_path):

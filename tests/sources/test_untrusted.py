@@ -1,4 +1,4 @@
-"""No file of strangers stops a run or holds it up: its pixels, or one reason in one line, soon."""
+"""No untrusted file stops a run or delays it: its pixels, or one reason in one line, soon."""
 
 import struct
 import threading
@@ -14,10 +14,10 @@ from PIL import ImageFile
 from semshard.errors import RejectedImage
 from semshard.sources.decode import Decoding, decode
 from semshard.sources.untrusted import MOST_SCANS
-from tests.conftest import real
 from tests.support import corpus
 from tests.support.corpus import picture, saved
 from tests.support.outcomes import note, pixels
+from tests.support.runs import real
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow warns of odd files in many ways; what counts is the outcome
 USABLE, REJECTED = corpus.usable_files(), corpus.rejected_files()
@@ -135,11 +135,11 @@ GIF_FRAME = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x4c\x01\0"
 def test_work_is_bounded(data, outcome):
     started = time.monotonic()
     try:
-        found = note(data)
+        remark = note(data)
     except RejectedImage as reason:
-        found = str(reason)
-    assert outcome in found
-    assert bool(outcome) == bool(found)
+        remark = str(reason)
+    assert outcome in remark
+    assert bool(outcome) == bool(remark)
     assert time.monotonic() - started < 5
 
 

@@ -1,4 +1,4 @@
-"""WebDataset tars as they are found in the wild: what webdataset reads in order is read here by number."""
+"""WebDataset tars as people write them: what webdataset reads in order is read here by number."""
 
 import gc
 import json
@@ -15,7 +15,7 @@ from semshard.errors import RejectedImage, SourceError
 from semshard.shards.tar import end as tar_end
 from semshard.shards.tar import entry as tar_entry
 from semshard.sources.wds import PICTURES, WebDatasetShards, classes_of
-from tests.support.tars import entries, found_labels, lay, reasons, samples, tar
+from tests.support.tars import entries, label_names, lay, reasons, samples, tar
 
 OURS = {"class": "a", "width": 8, "height": 8, "linf": 4, "sha256": "0" * 64}
 
@@ -75,7 +75,7 @@ def test_what_tarwriter_writes_is_read(tmp_path):
             )
     source = WebDatasetShards(str(tmp_path / "a.tar"))
     assert [entry.name for entry in entries(source)] == [f"a.tar/{i:06d}" for i in range(20)]
-    assert found_labels(source) == [str(i % 3) for i in range(20)]
+    assert label_names(source) == [str(i % 3) for i in range(20)]
     assert json.loads(source.carried(7)["json"]) == {"caption": "7"}
     assert source.read(19) == b"\x89PNG" + bytes(19)
 
@@ -90,12 +90,12 @@ def test_one_tar_in_is_one_range_out_in_the_order_of_the_expansion(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image": "png+"}, "image=png+ is no list"),
-        ({"image": "p/g"}, "image=p/g is no list"),
+        ({"image": "png+"}, "image=png+ is not a list"),
+        ({"image": "p/g"}, "image=p/g is not a list"),
         ({"label": "json"}, "write label=cls, label=txt or label=json:NAME"),
-        ({"label": "json:"}, "label=json: is no field"),
-        ({"label": "txt:class"}, "label=txt:class is no field"),
-        ({"label": "../cls"}, "label=../cls is no field"),
+        ({"label": "json:"}, "label=json: is not a valid field"),
+        ({"label": "txt:class"}, "label=txt:class is not a valid field"),
+        ({"label": "../cls"}, "label=../cls is not a valid field"),
     ],
 )
 def test_an_option_that_means_nothing_is_named(tmp_path, options, message):
@@ -105,7 +105,7 @@ def test_an_option_that_means_nothing_is_named(tmp_path, options, message):
 
 
 @pytest.mark.parametrize(
-    ("labels", "classes", "found"),
+    ("labels", "classes", "expected"),
     [
         ([b"2", b"0", b"1 \n"], ("0", "1", "2"), ["2", "0", "1"]),
         ([b"10", b"9", b"-1"], ("-1", "9", "10"), ["10", "9", "-1"]),
@@ -115,18 +115,18 @@ def test_an_option_that_means_nothing_is_named(tmp_path, options, message):
         ([b"9" * 30, b"1"], ("1", "9" * 30), ["9" * 30, "1"]),
     ],
 )
-def test_labels_are_integers_or_text(tmp_path, labels, classes, found):
+def test_labels_are_integers_or_text(tmp_path, labels, classes, expected):
     source = WebDatasetShards(lay(tmp_path, samples(*labels)))
-    assert (source.classes, found_labels(source)) == (classes, found)
+    assert (source.classes, label_names(source)) == (classes, expected)
 
 
 def test_labels_lie_in_any_text_field_or_in_json(tmp_path):
     about = [b'{"kind": "b", "n": 3}', b'{"kind": "a", "n": 1}', b'{"kind": " b "}']
     place = lay(tmp_path, samples(*about, extension="JSON"), samples(b"a", b"b", extension="Name.txt"))
     first, second = place.replace("{00000..00001}", "00000"), place.replace("{00000..00001}", "00001")
-    assert found_labels(WebDatasetShards(first, label="json:kind")) == ["b", "a", "b"]
-    assert found_labels(WebDatasetShards(first, label="json:n")) == ["3", "1", None]
-    assert found_labels(WebDatasetShards(second, label="name.txt")) == ["a", "b"]
+    assert label_names(WebDatasetShards(first, label="json:kind")) == ["b", "a", "b"]
+    assert label_names(WebDatasetShards(first, label="json:n")) == ["3", "1", None]
+    assert label_names(WebDatasetShards(second, label="name.txt")) == ["a", "b"]
     source = WebDatasetShards(first, label="json:kind")
     assert source.carried(0) == {"json": about[0]}, "it has more to say than the label"
     assert source.spec == f"wds:{first},label=json:kind"
@@ -143,7 +143,7 @@ def test_labels_lie_in_any_text_field_or_in_json(tmp_path):
 )
 def test_a_label_that_is_none_is_a_reason(tmp_path, label, reason):
     source = WebDatasetShards(lay(tmp_path, samples(b"a", label)))
-    assert (found_labels(source), reasons(source)) == (["a", None], ["", reason])
+    assert (label_names(source), reasons(source)) == (["a", None], ["", reason])
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,7 @@ def test_the_first_image_field_asked_for_is_the_picture(tmp_path):
     place = lay(tmp_path, files)
     source = WebDatasetShards(place)
     assert (source.read(0), source.carried(0)) == (b"png", {"txt": b"x", "jpg": b"jpg"})
-    assert (
-        "other fields are carried over as they are: jpg, npy, txt; look whether they show the picture" in source.remarks
-    )
+    assert "other fields are copied as they are: jpg, npy, txt; check whether they show the picture" in source.remarks
     assert reasons(source) == ["", "has no image field"]
     assert source.entry(1).label is None
     with pytest.raises(RejectedImage, match="has no image field"):
@@ -292,6 +290,6 @@ def test_classes_are_sorted_and_every_label_finds_its_own(texts):
     assert len(set(classes)) == len(classes)
     assert numbers.dtype == "int32"
     numeric = all(text.lstrip("+-").isascii() and text.lstrip("+-").isdigit() for text in texts)
-    wanted = [str(int(text)) for text in texts] if numeric else texts
-    assert [classes[number] for number in numbers] == wanted
+    expected = [str(int(text)) for text in texts] if numeric else texts
+    assert [classes[number] for number in numbers] == expected
     assert list(classes) == sorted(classes, key=int if numeric else str)

@@ -1,7 +1,6 @@
 """Sweeps and the study of robustness: few trainings, the bytes of protect, figures kept and drawn."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -9,15 +8,16 @@ import torch
 from PIL import Image
 
 import semshard
-from semshard.engine import make_runtime
 from semshard.models import build
 from semshard.noise import InnerPerturbation
-from semshard.noise.robustness import adversarial_loss, of_noise, of_surrogate
+from semshard.noise.robustness import AdversarialLoss, SurrogateRobustness, noise_robustness
 from semshard.noise.views import CropFlip, Whole
 from semshard.settings import ProtectConfig, parse, protect_config
-from semshard.verification.trainer import ResultCache
+from semshard.studies.robustness import RobustnessPoint, pearson
+from semshard.verification.cache import ResultCache
 from tests import reference
-from tests.conftest import TINY
+from tests.support.networks import CPU
+from tests.support.runs import TINY
 
 VICTIM = {"rho_a": ["0", "2/255"], "steps": 4, "batch": 8, "steps_a": 1, "evaluations": 2, "holdout": 0.3}
 
@@ -25,14 +25,14 @@ VICTIM = {"rho_a": ["0", "2/255"], "steps": 4, "batch": 8, "steps_a": 1, "evalua
 def swept(images, out, setting, values, **settings):
     events = []
     given = {name: value for name, value in TINY.items() if name != setting} | settings
-    found = semshard.sweep(images, out, setting, values, victim=VICTIM, progress=events.append, **given)
-    return found, [event.phase for event in events]
+    result = semshard.sweep(images, out, setting, values, victim=VICTIM, progress=events.append, **given)
+    return result, [event.phase for event in events]
 
 
 def test_a_sweep_over_steps_trains_once_and_its_shards_are_those_of_protect(images, tmp_path):
-    found, phases = swept(images, tmp_path / "sweep", "steps", [1, 3, 2])
-    assert found.surrogates == 1
-    assert found.values == [1, 3, 2]
+    result, phases = swept(images, tmp_path / "sweep", "steps", [1, 3, 2])
+    assert result.surrogates == 1
+    assert result.values == [1, 3, 2]
     assert {phase for phase in phases if "surrogate" in phase} == {"surrogate of 3 steps: surrogate"}
     for steps in (1, 2, 3):
         semshard.protect(images, tmp_path / f"{steps}", **{**TINY, "steps": steps})
@@ -43,32 +43,38 @@ def test_a_sweep_over_steps_trains_once_and_its_shards_are_those_of_protect(imag
 
 
 def test_a_sweep_over_steps_with_a_warm_up_shares_no_training(images, tmp_path):
-    found, _ = swept(images, tmp_path / "sweep", "steps", [2, 3], warm_up=1.0)
-    assert found.surrogates == 2
+    result, _ = swept(images, tmp_path / "sweep", "steps", [2, 3], warm_up=1.0)
+    assert result.surrogates == 2
     semshard.protect(images, tmp_path / "alone", warm_up=1.0, **{**TINY, "steps": 2})
     assert (tmp_path / "alone" / "00000.tar").read_bytes() == (tmp_path / "sweep/steps=2/00000.tar").read_bytes()
 
 
+def test_a_sweep_scans_its_source_once(images, tmp_path):
+    _, phases = swept(images, tmp_path / "sweep", "final_steps", [1, 2, 3])
+    assert phases.count("scan") == 1, "forty images make one report"
+    assert not [phase for phase in phases if phase.endswith(": scan")]
+
+
 def test_a_sweep_has_a_victim_for_each_value_and_radius_beside_the_clean_ones(images, tmp_path):
-    found, _ = swept(images, tmp_path / "sweep", "rho_r", ["0", "2/255"])
-    assert found.surrogates == 2, "the random perturbation takes part in the training"
-    assert [(cell.value, cell.rho_a) for cell in found.cells] == [
+    result, _ = swept(images, tmp_path / "sweep", "rho_r", ["0", "2/255"])
+    assert result.surrogates == 2, "the random perturbation takes part in the training"
+    assert [(cell.value, cell.rho_a) for cell in result.cells] == [
         (value, rho)
         for value, rho in [
             *((None, "0/255"), (None, "2/255")),
             *(("0/255", "0/255"), ("0/255", "2/255"), ("2/255", "0/255"), ("2/255", "2/255")),
         ]
     ]
-    assert found.samples["train"] + found.samples["test"] == 40
+    assert result.samples["train"] + result.samples["test"] == 40
     on_disk = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
-    assert on_disk["cells"] == [vars(cell) for cell in found.cells]
+    assert on_disk["cells"] == [vars(cell) for cell in result.cells]
     picture = np.asarray(Image.open(tmp_path / "sweep" / "sweep.png"))
     assert picture.shape[0] > 400
     assert picture.std() > 10
     assert (tmp_path / "sweep").stat().st_mode & 0o077 == 0
 
 
-def test_a_sweep_goes_on_where_it_stopped_and_trains_nothing_twice(images, tmp_path):
+def test_a_sweep_continues_where_it_stopped_and_trains_nothing_twice(images, tmp_path):
     first, _ = swept(images, tmp_path / "sweep", "final_steps", [2])
     second, phases = swept(images, tmp_path / "sweep", "final_steps", [2, 3])
     assert (first.surrogates, second.surrogates) == (1, 1), "the final noise does not change the training"
@@ -91,18 +97,18 @@ def test_draws_are_swept_in_the_final_noise_too(images, tmp_path):
 
 
 def test_methods_can_be_swept(images, tmp_path):
-    found, _ = swept(images, tmp_path / "sweep", "method", ["sc", "em"])
-    assert found.values == ["sc", "em"]
-    assert found.surrogates == 1
+    result, _ = swept(images, tmp_path / "sweep", "method", ["sc", "em"])
+    assert result.values == ["sc", "em"]
+    assert result.surrogates == 1
     assert (tmp_path / "sweep" / "method=sc" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("setting", "values", "word"),
+    ("setting", "values", "message"),
     [("stepz", [1], "unknown"), ("steps", [], "no values"), ("resolution", [8, 16], "cannot be swept")],
 )
-def test_impossible_sweeps_are_refused(setting, values, word, images, tmp_path):
-    with pytest.raises(semshard.SettingError, match=word):
+def test_impossible_sweeps_are_refused(setting, values, message, images, tmp_path):
+    with pytest.raises(semshard.SettingError, match=message):
         semshard.sweep(images, tmp_path / "sweep", setting, values, **TINY)
 
 
@@ -117,15 +123,13 @@ def test_values_are_read_as_their_settings_have_them():
 
 
 def test_figures_are_kept_by_their_key(tmp_path):
-    kept = ResultCache(tmp_path / "kept.json")
-    assert kept.get("a", lambda: {"x": 1}) == {"x": 1}
-    assert kept.get("a", lambda: pytest.fail("kept")) == {"x": 1}
-    assert ResultCache(tmp_path / "kept.json").get("a", lambda: pytest.fail("kept")) == {"x": 1}
+    cache = ResultCache(tmp_path / "cache.json")
+    assert cache.get("a", lambda: {"x": 1}) == {"x": 1}
+    assert cache.get("a", lambda: pytest.fail("kept")) == {"x": 1}
+    assert ResultCache(tmp_path / "cache.json").get("a", lambda: pytest.fail("kept")) == {"x": 1}
 
 
 # --- Definitions 1 and 2 -----------------------------------------------------------------------------------------
-
-CPU = make_runtime("cpu", "float32")
 
 
 def some(n=10):
@@ -138,7 +142,8 @@ def test_the_loss_under_an_adversary_is_that_of_the_reference():
     x = images.float() / 255
     model = build("small", 4, (32, 32), seed=3).eval()
     within = InnerPerturbation(4 / 255, 2 / 255, 3)
-    ours = adversarial_loss(CPU, model, x, labels, Whole(), within, 2, CPU.generator(1))
+    loss = AdversarialLoss(CPU, CPU.folded(model), Whole(), within, draws=2)
+    ours = loss.sum(x, labels, CPU.generator(1))
     g, theirs = CPU.generator(1), 0.0
     for _ in range(2):
         start = within.start(x, g)
@@ -153,7 +158,7 @@ def test_a_surrogate_is_less_robust_against_a_stronger_adversary_and_more_with_m
 
     def robustness(**given):
         config = protect_config("quick", (32, 32), "float32", {"method": "rem", "final_steps": 3, **given})
-        return of_surrogate(CPU, model, images, labels, CropFlip(2), config, seed=0)
+        return SurrogateRobustness(CPU, CPU.folded(model), CropFlip(2), config, seed=0)(images, labels)
 
     assert robustness() == robustness() < 0
     assert robustness(rho_a="16/255") < robustness(rho_a="4/255") < robustness(rho_a="0")
@@ -163,39 +168,43 @@ def test_a_surrogate_is_less_robust_against_a_stronger_adversary_and_more_with_m
 def test_the_robustness_of_a_noise_is_minus_a_mean_so_that_its_scale_does_not_depend_on_the_count():
     images, labels = some(8)
     model = build("small", 4, (32, 32), seed=3).eval()
-    whole = of_noise(CPU, model, images, labels, Whole(), InnerPerturbation(0.0), 1, seed=0)
-    halves = [
-        of_noise(CPU, model, images[at : at + 4], labels[at : at + 4], Whole(), InnerPerturbation(0.0), 1, 0)
-        for at in (0, 4)
-    ]
+    loss = AdversarialLoss(CPU, CPU.folded(model), Whole(), InnerPerturbation(0.0), draws=1)
+    whole = noise_robustness(loss, images, labels)
+    halves = [noise_robustness(loss, images[at : at + 4], labels[at : at + 4]) for at in (0, 4)]
     assert whole == pytest.approx(sum(halves) / 2, rel=1e-5)
     assert whole == pytest.approx(-float(reference.loss(model, images / 255, labels).detach()), rel=1e-4)
 
 
 def test_a_study_over_the_checkpoints_of_one_run(images, tmp_path):
-    swept(images, tmp_path / "sweep", "steps", [1, 2, 3], method="rem")
+    sweep, _ = swept(images, tmp_path / "sweep", "steps", [1, 2, 3], method="rem")
+    accuracy = {point.value: point.final for point in sweep.cells if point.rho_a == "2/255"}
     folders = [tmp_path / "sweep" / f"steps={steps}" for steps in (1, 2, 3)]
     settings = {"preset": "quick", "images": 12, **VICTIM, "rho_a": "2/255"}
-    found = semshard.robustness(folders, tmp_path / "study", **settings)
-    assert [(point.method, point.steps) for point in found.points] == [("rem", 1), ("rem", 2), ("rem", 3)]
-    for point in found.points:
+    result = semshard.robustness(folders, tmp_path / "study", **settings)
+    assert [(point.method, point.steps) for point in result.points] == [("rem", 1), ("rem", 2), ("rem", 3)]
+    for point in result.points:
         assert point.surrogate < 0
         assert point.noise < 0
-        assert 0 <= point.protection <= 1
-    for name, r in found.correlation.items():
-        x = [getattr(point, name) for point in found.points]
-        y = [point.protection for point in found.points]
-        expected = np.corrcoef(x, y)[0, 1] if len(set(y)) > 1 else None
-        assert (r is None) == (expected is None)
-        assert r is None or (math.isclose(r, expected, abs_tol=1e-9) and -1 <= r <= 1)
+        assert point.protection == 1 - accuracy[point.steps], "the victim is that of the sweep"
+    assert result.correlation == {name: pearson(result.points, name) for name in ("surrogate", "noise")}
     on_disk = json.loads((tmp_path / "study" / "robustness.json").read_text())
-    assert on_disk["points"] == [vars(point) for point in found.points]
+    assert on_disk["points"] == [vars(point) for point in result.points]
     assert np.asarray(Image.open(tmp_path / "study" / "robustness.png")).std() > 10
     events = []
     again = semshard.robustness(folders[:1], tmp_path / "study", progress=events.append, **settings)
-    assert again.points == found.points[:1]
+    assert again.points == result.points[:1]
     assert again.correlation == {"surrogate": None, "noise": None}
     assert not [event.phase for event in events if "victim" in event.phase], "finished points are kept"
+
+
+def test_the_correlation_is_pearsons_over_the_points_that_have_both_values():
+    surrogate, noise, protection = (-0.5, -1.5, -1.0, None), (-2.0, -2.0, -2.0, -2.0), (0.3, 0.9, 0.4, 0.1)
+    points = [RobustnessPoint("", "rem", 1, *values) for values in zip(surrogate, noise, protection, strict=True)]
+    expected = np.corrcoef(surrogate[:3], protection[:3])[0, 1]
+    assert -1 < expected < 0
+    assert pearson(points, "surrogate") == pytest.approx(expected, abs=1e-9)
+    assert pearson(points[:2], "surrogate") is None, "two points always lie on a line"
+    assert pearson(points, "noise") is None, "it does not vary"
 
 
 def test_a_noise_without_a_surrogate_has_one_robustness(images, tmp_path):
@@ -206,7 +215,7 @@ def test_a_noise_without_a_surrogate_has_one_robustness(images, tmp_path):
     assert point.noise < 0
 
 
-def test_robustness_wants_one_radius_and_the_ledger(finished, tmp_path):
+def test_robustness_needs_one_radius_and_the_ledger(finished, tmp_path):
     with pytest.raises(semshard.SettingError, match="one radius"):
         semshard.robustness([finished / "shards"], tmp_path / "study", preset="quick", **VICTIM)
     (finished / "shards.ledger").rename(finished / "elsewhere")

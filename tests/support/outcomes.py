@@ -13,8 +13,8 @@ def note(data, **settings):
     return decode(data, Decoding(**settings)).note
 
 
-def largest_difference(found, expected):
-    return int(np.abs(np.asarray(found).astype(int) - np.asarray(expected).astype(int)).max())
+def largest_difference(decoded, expected):
+    return int(np.abs(np.asarray(decoded).astype(int) - np.asarray(expected).astype(int)).max())
 
 
 def grey(levels):

@@ -1,4 +1,4 @@
-"""Collections of photographs to protect, and what is found in the output, in the forms that tests compare."""
+"""Collections of photographs to protect, and what their output holds, in the forms that tests compare."""
 
 import hashlib
 import io
@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import semshard
-from tests.conftest import TINY
 from tests.support.corpus import picture
+from tests.support.runs import TINY
 
 FAST = TINY | {"crop": 32, "shard_size": 5, "craft_batch": 4}
 VERIFY = {"preset": "quick", "steps": 4, "batch": 8, "evaluations": 1, "crop": 32, "holdout": 0.3, "rho_a": "0"}
@@ -85,16 +85,16 @@ def foreign(folder, samples, name="a.tar"):
 
 def samples(out):
     """[(key, {extension: bytes})] of each tar, by tar, as tarfile reads them."""
-    found = {}
+    contents = {}
     for path in sorted(out.glob("*.tar")):
-        found[path.name] = []
+        contents[path.name] = []
         with tarfile.open(path) as tar:
             for entry in tar:
                 key, _, extension = entry.name.partition(".")
-                if not found[path.name] or found[path.name][-1][0] != key:
-                    found[path.name].append((key, {}))
-                found[path.name][-1][1][extension] = tar.extractfile(entry).read()
-    return found
+                if not contents[path.name] or contents[path.name][-1][0] != key:
+                    contents[path.name].append((key, {}))
+                contents[path.name][-1][1][extension] = tar.extractfile(entry).read()
+    return contents
 
 
 def flat(out):
@@ -167,6 +167,6 @@ def settle(out):
             data = path.read_bytes()
             entry |= {f"{prefix}bytes": len(data), f"{prefix}sha256": hashlib.sha256(data).hexdigest()}
         stats = tar.with_name(f"{tar.stem}_stats.json")
-        told = {name: value for name, value in entry.items() if name != "name"}
-        stats.write_text(json.dumps(json.loads(stats.read_text()) | told))
+        stated = {name: value for name, value in entry.items() if name != "name"}
+        stats.write_text(json.dumps(json.loads(stats.read_text()) | stated))
     (out / "manifest.json").write_text(json.dumps(about))

@@ -29,9 +29,21 @@ def entries(source):
     return [source.entry(number) for number in range(len(source))]
 
 
-def found_labels(source):
+def label_names(source):
     return [None if entry.label is None else source.classes[entry.label] for entry in entries(source)]
 
 
 def reasons(source):
     return [entry.reason for entry in entries(source)]
+
+
+def rewrite(tar, change):
+    """Write a tar anew, with each (header, data) passed through `change`, which may drop it by returning None."""
+    with tarfile.open(tar) as old:
+        entries = [(entry, old.extractfile(entry).read()) for entry in old]
+    with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as new:
+        for entry, data in entries:
+            changed = change(entry, data)
+            if changed:
+                changed[0].size = len(changed[1])
+                new.addfile(changed[0], io.BytesIO(changed[1]))

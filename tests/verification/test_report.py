@@ -1,4 +1,4 @@
-"""The report of a verification: a page that opens anywhere, asks nothing of a network and survives hostile names."""
+"""The report of a verification: a page that opens anywhere, loads nothing from a network and survives hostile names."""
 
 import copy
 import html
@@ -70,7 +70,7 @@ def make_figure(best, stops=False):
     return {"final": best - 0.02, "best": best, "train": 0.97, "seeds": seeds, **around}
 
 
-def make_attacker(number, rho, countermeasure, fraction, word):
+def make_attacker(number, rho, countermeasure, fraction, verdict):
     stops = countermeasure == "early-stop"
     shards = make_figure(0.3 + number / 100, stops)
     data = {"clean": make_figure(0.9), "protected": shards, "control": make_figure(0.85)}
@@ -83,8 +83,8 @@ def make_attacker(number, rho, countermeasure, fraction, word):
         "rho_a": rho,
         "countermeasure": countermeasure,
         "protected_fraction": fraction,
-        "word": word,
-        "taught": None if word == "cannot tell" else 0.31,
+        "verdict": verdict,
+        "retained_share": None if verdict == "cannot tell" else 0.31,
         "sentence": "A plain sentence with <b> & $.",
         "data": data,
     }
@@ -92,11 +92,11 @@ def make_attacker(number, rho, countermeasure, fraction, word):
 
 def make_about():
     grid = [(c, f, rho) for c in ("none", "grey", "early-stop") for f in (1.0, 0.5) for rho in ("0/255", "2/255")]
-    words = ["protects", "weakens", "does not protect", "cannot tell"]
-    attackers = [make_attacker(n, rho, c, f, words[n % 4]) for n, (c, f, rho) in enumerate(grid)]
+    verdicts = ["protects", "weakens", "does not protect", "cannot tell"]
+    attackers = [make_attacker(n, rho, c, f, verdicts[n % 4]) for n, (c, f, rho) in enumerate(grid)]
     random = np.random.default_rng(0)
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "tool": {"name": "semshard", "version": "0.1.0"},
         "finished": "2026-11-22T17:40:00Z",
         "seconds": 1234.5,
@@ -107,8 +107,8 @@ def make_about():
         "classes": CLASSES,
         "chance": 1 / 6,
         "majority": 0.31,
-        "rule": "The word goes by the share of what the originals teach above chance that the shards still teach.",
-        "verdict": {"attacker": attackers[-1]["name"], "word": "weakens", "sentence": "The strongest gets <it>."},
+        "rule": "The verdict follows from the retained share.",
+        "verdict": {"attacker": attackers[-1]["name"], "verdict": "weakens", "sentence": "The strongest gets <it>."},
         "attackers": attackers,
         "not_tried": ["countermeasures: mixup & cutout", "victims: vit"],
         "noise": {
@@ -187,7 +187,7 @@ def test_every_link_of_the_page_is_a_data_url(page):
 def test_the_overall_verdict_comes_first_and_says_what_was_not_tried(page):
     words = words_of(page)
     verdict, not_tried = words.index("The strongest gets <it>."), words.index("mixup & cutout; victims: vit")
-    assert words.index("weakens") < verdict < not_tried < words.index("What each attacker gets")
+    assert words.index("weakens") < verdict < not_tried < words.index("What each attacker reaches")
 
 
 def test_names_stand_as_text(page):
@@ -199,15 +199,15 @@ def test_names_stand_as_text(page):
 
 def test_a_page_with_originals_says_that_it_is_private(page, tmp_path):
     write_report(tmp_path / "report.html", make_about(), make_manifest(), [])
-    assert "This page holds clean originals." in words_of(page)
-    assert "This page holds clean originals." not in words_of(tmp_path / "report.html")
+    assert "This page contains clean originals." in words_of(page)
+    assert "This page contains clean originals." not in words_of(tmp_path / "report.html")
 
 
 def test_a_single_attacker_needs_no_heat_map(tmp_path):
     about = make_about()
     about["attackers"] = about["attackers"][-1:]
     write_report(tmp_path / "report.html", about, make_manifest(), [])
-    assert "What each attacker gets" not in words_of(tmp_path / "report.html")
+    assert "What each attacker reaches" not in words_of(tmp_path / "report.html")
 
 
 def test_curves_beyond_the_cap_are_counted(tmp_path):
@@ -215,7 +215,7 @@ def test_curves_beyond_the_cap_are_counted(tmp_path):
     about["attackers"] = [{**a, "name": f"{a['name']}, {turn}"} for turn in range(3) for a in about["attackers"]]
     about["verdict"]["attacker"] = about["attackers"][0]["name"]
     write_report(tmp_path / "report.html", about, make_manifest(), [])
-    assert "The curves of 12 more lie in report.json." in words_of(tmp_path / "report.html")
+    assert "The curves of 12 more are in report.json." in words_of(tmp_path / "report.html")
 
 
 def test_the_heat_map_leaves_untried_radii_empty():
@@ -281,7 +281,7 @@ def test_drawing_waits_until_a_report_is_written():
 
 
 @no_browser
-def test_a_browser_shows_the_whole_page_and_asks_for_nothing_else(page, tmp_path):
+def test_a_browser_shows_the_whole_page_and_loads_nothing_else(page, tmp_path):
     seen, console = browse(page, tmp_path)
     assert (seen["errors"], seen["blocked"], seen["requests"], console) == ([], [], [], [])
     assert len(seen["widths"]) == 12 + 3 + 2 * 5  # curves, histograms, pictures with their slides

@@ -1,4 +1,4 @@
-"""Intervals, words and the rules of early stopping, against plain forms of themselves."""
+"""Intervals, verdicts and the rules of early stopping, against plain forms of themselves."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semshard.inspection.similarity import linf, psnr, ssim
-from semshard.verification.verdict import interval, sentence, taught, word
+from semshard.verification.verdict import interval, retained_share, sentence, verdict_of
 from semshard.victims.stopping import ValidationPoint, stops
 
 
@@ -36,32 +36,32 @@ def test_two_seeds_are_widened_by_students_t():
 
 
 @pytest.mark.parametrize(
-    ("protected", "found"),
+    ("protected", "verdict"),
     [(0.1, "protects"), (0.29, "protects"), (0.31, "weakens"), (0.49, "weakens"), (0.51, "does not protect")],
 )
-def test_the_word_follows_its_rule(protected, found):
+def test_the_verdict_follows_its_rule(protected, verdict):
     best = {"clean": 0.7, "protected": protected, "control": 0.69}
-    assert word(taught(best, 0.1, 0.69, 0.1)) == found
-    assert f"{protected:.1%}" in sentence("small", best, 0.1, found)
+    assert verdict_of(retained_share(best, 0.1, 0.69, 0.1)) == verdict
+    assert f"{protected:.1%}" in sentence("small", best, 0.1, verdict)
 
 
-def test_nothing_is_told_where_the_originals_teach_nothing_or_too_few_images_say_so():
-    assert taught({"clean": 0.19, "protected": 0.1}, 0.1, 0.18, 0.1) is None, "less than ten points"
-    assert taught({"clean": 0.45, "protected": 0.4}, 0.4, 0.44, 0.4) is None, "above the largest class"
-    assert taught({"clean": 0.30, "protected": 0.1}, 0.1, 0.10, 0.1) is None, "ten test images"
-    assert taught({"clean": 0.30, "protected": 0.1}, 0.1, 0.25, 0.1) == 0
-    assert word(None) == "cannot tell"
+def test_there_is_no_verdict_where_the_originals_teach_nothing_or_test_images_are_too_few():
+    assert retained_share({"clean": 0.19, "protected": 0.1}, 0.1, 0.18, 0.1) is None, "less than ten points"
+    assert retained_share({"clean": 0.45, "protected": 0.4}, 0.4, 0.44, 0.4) is None, "above the largest class"
+    assert retained_share({"clean": 0.30, "protected": 0.1}, 0.1, 0.10, 0.1) is None, "ten test images"
+    assert retained_share({"clean": 0.30, "protected": 0.1}, 0.1, 0.25, 0.1) == 0
+    assert verdict_of(None) == "cannot tell"
 
 
 def test_a_partly_protected_collection_is_measured_from_its_unprotected_part():
     best = {"clean": 0.6, "protected": 0.51, "control": 0.58, "rest": 0.5}
-    assert taught(best, 0.5, 0.59, 0.51) == pytest.approx(0.1)
-    assert "unprotected part alone 50.0%" in sentence("small", best, 0.5, "protects")
-    assert taught(best | {"clean": 0.52}, 0.5, 0.515, 0.51) == pytest.approx(0.5), "two points may be enough"
-    assert taught(best, 0.5, 0.58, 0.59) is None, "intervals meet"
+    assert retained_share(best, 0.5, 0.59, 0.51) == pytest.approx(0.1)
+    assert "50.0% after their unprotected part alone" in sentence("small", best, 0.5, "protects")
+    assert retained_share(best | {"clean": 0.52}, 0.5, 0.515, 0.51) == pytest.approx(0.5), "two points may be enough"
+    assert retained_share(best, 0.5, 0.58, 0.59) is None, "intervals overlap"
 
 
-def looks(tests, published, clean, every=10):
+def validation_points(tests, published, clean, every=10):
     of = zip(tests, published, clean, strict=True)
     return [ValidationPoint(every * (n + 1), t, torch.tensor(p), torch.tensor(c)) for n, (t, p, c) in enumerate(of)]
 
@@ -69,25 +69,25 @@ def looks(tests, published, clean, every=10):
 def test_early_stopping_keeps_the_best_before_its_patience_ends():
     no, yes = [False, False], [True, True]
     half = [True, False]
-    found = looks([0.1, 0.2, 0.3, 0.4], [half, no, no, yes], [no, no, no, no])
-    kept = {(s.patience, s.clean_share): (s.step, s.test) for s in stops(found, (10, 20, 30), (0.0, 1.0))}
-    assert kept[10, 0.0] == kept[20, 0.0] == (10, 0.1), "the last look came too late"
+    points = validation_points([0.1, 0.2, 0.3, 0.4], [half, no, no, yes], [no, no, no, no])
+    kept = {(s.patience, s.clean_share): (s.step, s.test) for s in stops(points, (10, 20, 30), (0.0, 1.0))}
+    assert kept[10, 0.0] == kept[20, 0.0] == (10, 0.1), "the last point came too late"
     assert kept[30, 0.0] == (40, 0.4), "it was better just in time"
-    assert stops(found, (31,), (0.0,))[0].step == 40
-    assert stops(found, (31,), (1.0,))[0].step == 10, "clean images see no difference"
-    assert stops(found, (31,), (0.5,))[0].step == 40
+    assert stops(points, (31,), (0.0,))[0].step == 40
+    assert stops(points, (31,), (1.0,))[0].step == 10, "clean images see no difference"
+    assert stops(points, (31,), (0.5,))[0].step == 40
     assert stops([], (10,), (0.0,)) == []
 
 
-def test_early_stopping_looks_at_the_clean_share_of_its_images():
-    look = ValidationPoint(1, 0.5, torch.tensor([False] * 10), torch.tensor([True] * 10))
-    assert [look.validation(share) for share in (0, 0.3, 0.7, 1)] == [0, 0.3, 0.7, 1]
+def test_early_stopping_validates_on_the_clean_share_of_its_images():
+    point = ValidationPoint(1, 0.5, torch.tensor([False] * 10), torch.tensor([True] * 10))
+    assert [point.validation(share) for share in (0, 0.3, 0.7, 1)] == [0, 0.3, 0.7, 1]
 
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (24, 30, 3), np.uint8)
 
 
-def test_likeness_of_a_picture_with_itself_and_with_noise():
+def test_similarity_of_a_picture_to_itself_and_to_a_noisy_form():
     noisy = np.clip(PICTURE.astype(int) + np.random.default_rng(4).integers(-8, 9, PICTURE.shape), 0, 255)
     noisy = noisy.astype(np.uint8)
     assert (linf(PICTURE, PICTURE), psnr(PICTURE, PICTURE), ssim(PICTURE, PICTURE)) == (0, float("inf"), 1)

@@ -3,26 +3,47 @@
 import json
 import re
 import shutil
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import save_file
 
 import semshard
-from semshard.engine import make_runtime
-from semshard.engine.checkpoint import Checkpoint
-from semshard.engine.deadline import Autosave, Deadline
+from semshard.engine import Autosave, Checkpoint, Deadline, make_runtime
+from semshard.models import build
+from semshard.progress import silent
 from semshard.settings import verify_config
 from semshard.sources.shapes import draw_shape
 from semshard.verification.checkpoint import VictimCheckpoint
 from semshard.verification.dataset import control
-from semshard.victims import Attacker, LabelledImages, Point, TrainingState, ValidationPoint, VictimData, train_victim
-from tests.conftest import TINY
+from semshard.verification.grid import tasks
+from semshard.verification.inputs import open_inputs
+from semshard.verification.request import VerifyRequest
+from semshard.verification.verify import run_verify
+from semshard.victims import (
+    Attacker,
+    LabelledImages,
+    Point,
+    TrainingState,
+    ValidationPoint,
+    VictimData,
+    VictimRecipe,
+    apply,
+    attackers,
+    train_victim,
+)
+from tests.support.runs import TINY
 
 QUICK = {"preset": "quick", "steps": 4, "batch": 8, "steps_a": 1, "evaluations": 2, "holdout": 0.3}
 PLAIN = QUICK | {"countermeasure": "none"}
+RECIPE = {name: value for name, value in PLAIN.items() if name != "preset"}
 
 
 @pytest.fixture
@@ -36,40 +57,44 @@ def test_every_attacker_has_a_clean_a_protected_and_a_control_victim(verified):
         (rho, ("clean", "protected", "control")) for rho in (0, 2 / 255)
     ]
     for result in found.results:
-        assert 0 <= result.final <= result.best <= 1
-        assert 0 <= result.train <= 1
         assert [point.step for point in result.curve] == [2, 4]
+        assert (result.final, result.train) == (result.curve[-1].test, result.curve[-1].train)
+        assert result.best == max(point.test for point in result.curve)
+        correct = result.final * found.samples["test"]
+        assert correct == pytest.approx(round(correct), abs=1e-4), "a share of the test images"
         assert len(result.per_class) == 10
     assert found.chance == 0.1
     assert found.majority is None
     assert found.samples["train"] + found.samples["test"] == 40
 
 
-@pytest.fixture
-def seen(monkeypatch):
-    """The material that really reaches each training, not what a split says of itself."""
-    seen = []
-
-    def spy(runtime, material, *rest):
-        seen.append(material)
-        return train_victim(runtime, material, *rest)
-
-    monkeypatch.setattr("semshard.verification.trainer.train_victim", spy)
-    return seen
+def trained_phases(events):
+    """The victims that were trained in this process, in order: a training reports its steps, whatever is cached."""
+    return list(dict.fromkeys(event.phase for event in events if event.unit == "steps"))
 
 
-def test_held_out_images_are_in_no_training(finished, seen):
-    semshard.verify(finished / "shards", rho_a="0", **PLAIN)
-    tests = {image.numpy().tobytes() for material in seen for image in material.test.images}
-    clean, protected, noisy = (material.train for material in seen)
-    exam = seen[0].test
-    assert len(tests) == len(exam.labels)
-    for lesson in (clean, protected, noisy):
-        assert not tests & {image.numpy().tobytes() for image in lesson.images}
-        for image in lesson.images:  # nor a protected or noisy form of one
-            nearest = (exam.images.int() - image.int()).abs().amax((1, 2, 3)).min()
+def opened_inputs(shards, report, **settings):
+    """What verify trains on, and what it trains with."""
+    return open_inputs(VerifyRequest(shards, preset="quick", report=report, settings=settings))
+
+
+def test_held_out_images_are_in_no_training(finished, tmp_path):
+    semshard.verify(finished / "shards", rho_a="0", report=tmp_path / "r", **PLAIN)
+    inputs = opened_inputs(finished / "shards", tmp_path / "again", rho_a="0", **RECIPE)
+    data = {kind: data for (_, kind, _), data in tasks(inputs.dataset, inputs.trainer.config)}
+    keys = {inputs.trainer.key(each, Attacker("small", 0), 0) for each in data.values()}
+    cached = json.loads((tmp_path / "r" / "victims.json").read_text())["results"]
+    assert keys == cached.keys(), "a key is a hash of every image: verify trained and tested on these"
+    test = data["clean"].test
+    held_out = {image.numpy().tobytes() for image in test.images}
+    assert len(held_out) == len(test.labels)
+    clean, protected, noisy = (data[kind].train for kind in ("clean", "protected", "control"))
+    for train in (clean, protected, noisy):
+        assert not held_out & {image.numpy().tobytes() for image in train.images}
+        for image in train.images:  # nor a protected or noisy form of one
+            nearest = (test.images.int() - image.int()).abs().amax((1, 2, 3)).min()
             assert nearest > 8
-        assert torch.equal(lesson.labels, clean.labels)
+        assert torch.equal(train.labels, clean.labels)
     assert (clean.images.int() - protected.images.int()).abs().max() == 8
     assert (clean.images.int() - noisy.images.int()).abs().max() == 8
 
@@ -97,69 +122,73 @@ def test_a_grid_is_the_product_of_its_lists_in_order_with_all_seeds(finished):
     assert found.verdict["attacker"] == found.strongest.attacker.name
 
 
-def test_an_interrupted_grid_goes_on_where_it_stopped_and_ends_in_the_same_figures(finished, tmp_path, monkeypatch):
-    whole = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "whole", **PLAIN)
-    done = []
+def test_an_interrupted_grid_is_resumed_and_ends_in_the_same_figures(finished, tmp_path):
+    shards, grid = finished / "shards", {"rho_a": "0,2/255", "report": tmp_path / "r", **PLAIN}
+    whole = semshard.verify(shards, **(grid | {"report": tmp_path / "whole"}))
+    events = []
 
-    def stumble(runtime, material, *rest):
-        if len(done) == 4:
+    def interrupt(event):
+        events.append(event)
+        if len(trained_phases(events)) == 5:
             raise KeyboardInterrupt
-        done.append(material)
-        return train_victim(runtime, material, *rest)
 
-    monkeypatch.setattr("semshard.verification.trainer.train_victim", stumble)
     with pytest.raises(KeyboardInterrupt):
-        semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **PLAIN)
-    count = []
-    monkeypatch.setattr("semshard.verification.trainer.train_victim", lambda *a: (count.append(a), train_victim(*a))[1])
-    again = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **PLAIN)
-    assert len(count) == 2
+        semshard.verify(shards, progress=interrupt, **grid)
+    done, events = trained_phases(events), []
+    again = semshard.verify(shards, progress=events.append, **grid)
+    assert trained_phases(events)[0] == done[4]
+    assert len(trained_phases(events)) == 2
     assert [r.curve for r in again.results] == [r.curve for r in whole.results]
-    more = semshard.verify(finished / "shards", rho_a="0,2/255", report=tmp_path / "r", **(PLAIN | {"steps_a": 2}))
-    assert len(count) == 2 + 3, "another adversary is another victim, but of standard training"
+    events = []
+    more = semshard.verify(shards, progress=events.append, **(grid | {"steps_a": 2}))
+    assert len(trained_phases(events)) == 3, "another adversary is another victim, but of standard training"
     assert len(more.results) == 6
 
 
-def test_a_victim_that_was_killed_half_way_goes_on_from_there(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("semshard.verification.trainer.KEPT_EVERY", 0)
-    grid = {"rho_a": "2/255", **PLAIN}
-    whole = semshard.verify(finished / "shards", report=tmp_path / "whole", **grid)
+def test_a_victim_that_was_killed_half_way_is_resumed_from_there(finished, tmp_path):
+    settings = {"rho_a": "2/255", **RECIPE}
+
+    def verify(report, progress=silent):
+        return run_verify(VerifyRequest(
+            finished / "shards", preset="quick", report=report, progress=progress, settings=settings, autosave_seconds=0
+        ))  # fmt: skip
+
+    whole = verify(tmp_path / "whole")
 
     def killed(event):
         if event.phase.startswith("protected") and event.done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        semshard.verify(finished / "shards", report=tmp_path / "r", progress=killed, **grid)
+        verify(tmp_path / "r", killed)
     assert len(list((tmp_path / "r").glob("victim-*"))) == 1
-    begun = []
-
-    def spy(*args):
-        begun.append(args[-1].checkpoint.step)
-        return train_victim(*args)
-
-    monkeypatch.setattr("semshard.verification.trainer.train_victim", spy)
-    again = semshard.verify(finished / "shards", report=tmp_path / "r", **grid)
-    assert begun == [1, 0], "the protected one goes on after its first step, the control is new"
+    events = []
+    again = verify(tmp_path / "r", events.append)
+    first = {event.phase.split(":")[0]: event.done for event in reversed(events) if event.unit == "steps"}
+    assert first == {"protected": 2, "control": 1}, "the protected one resumes after its first step, the control is new"
     assert [(r.curve, r.per_class) for r in again.results] == [(r.curve, r.per_class) for r in whole.results]
     assert not list((tmp_path / "r").glob("victim-*"))
 
 
-def test_what_is_kept_of_another_training_or_broken_is_no_beginning(tmp_path):
+def test_a_checkpoint_of_another_training_or_a_broken_one_is_ignored(tmp_path):
     path = tmp_path / "victim.safetensors"
     mine = VictimCheckpoint(path, "mine")
     assert mine.load() == TrainingState()
     path.write_bytes(b"half a file")
     assert mine.load() == TrainingState()
-    look = ValidationPoint(2, 0.5, torch.tensor([True, False]), torch.tensor([False, False]))
-    found = TrainingState(Checkpoint(2, {"model.a": torch.ones(2)}), (Point(2, 0.5, 0.25),), (look,))
+    seen = ValidationPoint(2, 0.5, torch.tensor([True, False]), torch.tensor([False, False]))
+    state = TrainingState(Checkpoint(2, {"model.a": torch.ones(2)}), (Point(2, 0.5, 0.25),), (seen,))
     config = verify_config("quick", (32, 32), "float32", {"steps": 4, "round_every": 2})
+
+    def save(checkpoint):
+        VictimCheckpoint(path, "theirs").save(replace(state, checkpoint=checkpoint))
+
     with pytest.raises(semshard.TimeIsUp, match="theirs stands at step 2 of 4"):
-        Autosave("theirs", Deadline(1e-9), 60).after(2, config, lambda: VictimCheckpoint(path, "theirs").save(found))
+        Autosave("theirs", save, deadline=Deadline(1e-9)).after(2, config, lambda done: state.checkpoint)
     assert mine.load() == TrainingState()
-    kept = VictimCheckpoint(path, "theirs").load()
-    assert (kept.checkpoint.step, kept.curve, kept.looks[0].step) == (2, found.curve, 2)
-    assert torch.equal(kept.looks[0].published, look.published)
+    loaded = VictimCheckpoint(path, "theirs").load()
+    assert (loaded.checkpoint.step, loaded.curve, loaded.validation_points[0].step) == (2, state.curve, 2)
+    assert torch.equal(loaded.validation_points[0].published, seen.published)
 
 
 def test_without_a_countermeasure_the_usual_ones_are_tried_with_and_without_an_adversary(finished, tmp_path):
@@ -173,60 +202,69 @@ def test_without_a_countermeasure_the_usual_ones_are_tried_with_and_without_an_a
     assert [each.attacker.name for each in asked.attackers] == ["small, adversarial training at 2/255"]
 
 
-def test_victims_side_by_side_are_those_of_the_grid_and_are_trained_elsewhere(finished, tmp_path, monkeypatch):
+@pytest.fixture
+def threads():
+    """Sets the number of threads for this test alone."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_victims_trained_at_once_are_those_of_the_grid_and_are_trained_elsewhere(finished, tmp_path, threads):
     grid = {"rho_a": "0,2/255", "protected_fraction": "1,0.5", **PLAIN}
+    threads(1)
     alone = semshard.verify(finished / "shards", report=tmp_path / "alone", **grid)
-
-    def here(*args):
-        raise AssertionError("trained in this process")
-
-    monkeypatch.setattr("semshard.verification.trainer.train_victim", here)
+    threads(2)  # one for each of two processes: the number of threads may change the last bits
     events = []
     found = semshard.verify(finished / "shards", report=tmp_path / "two", jobs=2, progress=events.append, **grid)
+    assert not trained_phases(events), "nothing is trained in this process"
     assert [(r.attacker, r.data, r.seed) for r in found.results] == [
         (r.attacker, r.data, r.seed) for r in alone.results
     ]
-    for one, other in zip(alone.results, found.results, strict=True):
-        assert abs(one.final - other.final) < 0.5, "the number of threads may change the last bits, no more"
-        assert [point.step for point in one.curve] == [point.step for point in other.curve]
+    assert [(r.curve, r.per_class) for r in found.results] == [(r.curve, r.per_class) for r in alone.results]
     done = [event for event in events if event.phase == "victims"]
     assert (done[-1].done, done[-1].total) == (12, 12), "clean victims serve both fractions"
 
 
-def test_a_filter_is_applied_once_for_all_victims_of_the_same_pictures(finished, monkeypatch):
-    from semshard.victims import apply
-
+@contextmanager
+def counted_calls(function):
+    """Counts the calls of a Python function in this thread, which run as they are."""
     calls = []
-    monkeypatch.setattr("semshard.verification.dataset.apply", lambda *args: (calls.append(args), apply(*args))[1])
-    semshard.verify(finished / "shards", rho_a="0,1/255,2/255", countermeasure="median", **QUICK)
+    sys.setprofile(lambda frame, event, _: calls.append(1) if (event, frame.f_code) == ("call", code) else None)
+    code = function.__code__
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+def test_a_filter_is_applied_once_for_all_victims_of_the_same_pictures(finished):
+    with counted_calls(apply) as calls:
+        semshard.verify(finished / "shards", rho_a="0,1/255,2/255", countermeasure="median", **QUICK)
     assert len(calls) == 3 * 2, "training and test images of each of three forms, not of each radius or epoch"
 
 
-def test_fine_tuning_starts_from_given_weights_and_a_probe_changes_its_head_only(finished, monkeypatch, tmp_path):
-    from safetensors.torch import save_file
-
-    from semshard.models import build
-
+def test_fine_tuning_starts_from_given_weights_and_a_probe_changes_its_head_only(finished, tmp_path):
+    path = tmp_path / "w.safetensors"
     given = build("small", 4, (32, 32), 77).state_dict()
-    save_file(given, tmp_path / "w.safetensors")
-    models = []
-
-    def keep(*args):
-        models.append(train_victim(*args).model)
-        return train_victim(*args)
-
-    monkeypatch.setattr("semshard.verification.trainer.train_victim", keep)
-    found = semshard.verify(finished / "shards", rho_a="0", weights=tmp_path / "w.safetensors", **PLAIN)
+    save_file(given, path)
+    found = semshard.verify(finished / "shards", rho_a="0", weights=path, **PLAIN)
     assert [each.attacker.start for each in found.attackers] == ["probe", "full"]
-    probe, full = models[0].state_dict(), models[3].state_dict()
+    request = VerifyRequest(finished / "shards", preset="quick", weights=path, settings={"rho_a": "0", **RECIPE})
+    inputs = open_inputs(request)
+    assert [each.attacker for each in found.attackers] == list(attackers(inputs.trainer.config))
+    data = inputs.dataset.data("clean")
+    probe, full = (
+        inputs.trainer.train("victim", data, each.attacker, 0)[0].model.state_dict() for each in found.attackers
+    )
     moved = {name for name in given if not name.startswith("net.head") and not torch.equal(probe[name], given[name])}
     assert not moved
     assert any(not torch.equal(full[name], given[name]) for name in given if not name.startswith("net.head"))
     assert probe["net.head.weight"].shape[0] == 10
     with pytest.raises(semshard.SettingError, match="give --weights"):
         semshard.verify(finished / "shards", rho_a="0", start="probe", **PLAIN)
-    with pytest.raises(semshard.SettingError, match=r"w\.safetensors holds no weights of resnet18 for 32 × 32 pixels"):
-        semshard.verify(finished / "shards", victim="resnet18", weights=tmp_path / "w.safetensors", **PLAIN)
+    with pytest.raises(semshard.SettingError, match=r"w\.safetensors has no weights of resnet18 for 32 × 32 pixels"):
+        semshard.verify(finished / "shards", victim="resnet18", weights=path, **PLAIN)
 
 
 def test_early_stopping_reads_all_its_rules_off_one_training(finished):
@@ -250,9 +288,9 @@ def test_unbalanced_classes_have_a_majority_line(images, tmp_path):
     assert f"(base: {found.majority:.1%})" in found.attackers[0].sentence
 
 
-def test_a_report_speaks_of_whole_shards_and_never_lies_among_them(finished):
+def test_a_report_needs_complete_shards_and_is_never_written_among_them(finished):
     shards = finished / "shards"
-    with pytest.raises(semshard.OutputError, match="lies in the shards"):
+    with pytest.raises(semshard.OutputError, match="is inside the shards"):
         semshard.verify(shards, report=shards / "report", rho_a="0", **PLAIN)
     assert semshard.audit(shards).ok
     tar = shards / "00001.tar"
@@ -261,17 +299,21 @@ def test_a_report_speaks_of_whole_shards_and_never_lies_among_them(finished):
         semshard.verify(shards, rho_a="0", **PLAIN)
 
 
-def test_a_network_that_cannot_take_the_images_is_found_before_any_training(images, tmp_path, seen):
+def test_a_network_that_cannot_take_the_images_is_found_before_any_training(images, tmp_path):
     for path in images.rglob("*.png"):
         Image.open(path).crop((0, 0, 30, 28)).save(path)
     semshard.protect(images, tmp_path / "s", **TINY)
+    events = []
     with pytest.raises(semshard.SettingError, match="vit takes square images"):
-        semshard.verify(tmp_path / "s", victim="small,vit", rho_a="0", **PLAIN)
-    assert not seen
+        semshard.verify(tmp_path / "s", victim="small,vit", rho_a="0", progress=events.append, **PLAIN)
+    assert not trained_phases(events)
+    assert not (tmp_path / "s.report").exists()
 
 
 def test_too_few_images_for_an_attacker_are_an_error_that_says_so(finished):
-    with pytest.raises(semshard.ShardError, match=r"too few: none is left unprotected of 0\.9999"):
+    with pytest.raises(
+        semshard.ShardError, match=r"too few: with a protected fraction of 0\.9999 none is left unprotected"
+    ):
         semshard.verify(finished / "shards", rho_a="0", protected_fraction="0.9999", **PLAIN)
 
 
@@ -317,10 +359,11 @@ def test_the_report_is_complete_private_and_tied_to_the_manifest(verified):
     assert folder.stat().st_mode & 0o777 == 0o700
     report = json.loads((folder / "report.json").read_text())
     assert report["manifest_sha256"] == hashlib.sha256((home / "shards/manifest.json").read_bytes()).hexdigest()
-    told = [figures["final"] for each in report["attackers"] for figures in each["data"].values()]
-    assert told == [r.final for r in found.results]
+    final = [figures["final"] for each in report["attackers"] for figures in each["data"].values()]
+    assert final == [r.final for r in found.results]
     assert report["attackers"][1]["rho_a"] == "2/255"
-    assert report["schema_version"] == 2
+    assert report["schema_version"] == 3
+    assert report["verdict"] == found.verdict
     assert len(report["noise"]["ssim"]["values"]) == 40
     statement = json.loads((folder / "report.intoto.json").read_text())
     assert statement["subject"] == [{"name": "manifest.json", "digest": {"sha256": report["manifest_sha256"]}}]
@@ -338,16 +381,17 @@ def test_a_report_cannot_be_passed_off_for_other_shards(verified, images, tmp_pa
     assert semshard.audit(home / "shards", report=report).ok
     semshard.protect(images, tmp_path / "others", **(TINY | {"rho_u": "4/255"}))
     (failure,) = semshard.audit(tmp_path / "others", report=report).failures
-    assert (failure.where, failure.problem.split(":")[0]) == ("report.intoto.json", "is of other shards")
-    told = (report / "report.json").read_text()
-    (report / "report.json").write_text(told.replace('"word": "', '"word": "really '))
+    assert (failure.where, failure.problem.split(":")[0]) == ("report.intoto.json", "belongs to other shards")
+    genuine = (report / "report.json").read_text()
+    assert '"verdict": "' in genuine
+    (report / "report.json").write_text(genuine.replace('"verdict": "', '"verdict": "really '))
     (failure,) = semshard.audit(home / "shards", report=report).failures
     assert failure.where == "report.json"
     (report / "report.intoto.json").unlink()
     assert "missing" in semshard.audit(home / "shards", report=report).failures[0].problem
 
 
-def test_the_page_carries_everything_it_shows(verified):
+def test_the_page_contains_everything_it_shows(verified):
     home, found = verified
     page = (home / "shards.report" / "report.html").read_text()
 
@@ -373,14 +417,35 @@ def test_too_few_samples_to_hold_any_out(finished):
         semshard.verify(finished / "shards", rho_a="0", **(PLAIN | {"holdout": 1e-9}))
 
 
+def accuracy_under_attack(model, test, rho, steps=10):
+    """Test accuracy against PGD of `steps` within `rho`, as the textbook has it (Madry et al. 2018)."""
+    images, delta = test.images.float() / 255, torch.zeros(test.images.shape)
+    model.eval()
+    for _ in range(steps):
+        delta.requires_grad_()
+        (gradient,) = torch.autograd.grad(F.cross_entropy(model(images + delta), test.labels), delta)
+        delta = (delta.detach() + rho / 4 * gradient.sign()).clamp(-rho, rho)
+        delta = (images + delta).clamp(0, 1) - images
+    return float((model(images + delta).argmax(1) == test.labels).float().mean())
+
+
 @pytest.mark.slow
-def test_a_victim_learns_shapes_and_an_adversarial_one_withstands_its_adversary():
-    """The recipe works: far above chance on images it never saw."""
-    runtime = make_runtime("cpu")
-    pictures = torch.from_numpy(np.stack([draw_shape(n) for n in range(1200)])).permute(0, 3, 1, 2).contiguous()
-    labels = torch.arange(1200) % 10
+def test_a_victim_learns_shapes_and_adversarial_training_withstands_an_attack_that_breaks_standard_training():
+    """The recipes work: far above chance on images that the victims never saw."""
+    runtime, rho = make_runtime("cpu"), 4 / 255
+    pictures = torch.from_numpy(np.stack([draw_shape(n) for n in range(2000)])).permute(0, 3, 1, 2).contiguous()
+    labels = torch.arange(2000) % 10
     train, test = LabelledImages(pictures[:1000], labels[:1000]), LabelledImages(pictures[1000:], labels[1000:])
-    config = verify_config("quick", (32, 32), runtime.precision, {"steps": 250, "lr_every": 100, "evaluations": 5})
-    curve = train_victim(runtime, VictimData(train, test), 10, config, Attacker("small", 0.0), 0).curve
-    assert curve[-1].test > 0.3
-    assert curve[-1].test > curve[0].test
+    settings = {"steps": 250, "lr_every": 100, "evaluations": 5, "steps_a": 2, "step_share": 0.5}
+    config = verify_config("quick", (32, 32), runtime.precision, settings)
+    standard, adversarial = (
+        train_victim(runtime, VictimData(train, test), VictimRecipe(Attacker("small", radius), config, 10, 0))
+        for radius in (0.0, rho)
+    )
+    assert standard.curve[-1].test > 0.3
+    assert adversarial.curve[-1].test > 0.18
+    for victim in (standard, adversarial):
+        assert victim.curve[-1].test > victim.curve[0].test
+    attacked = [accuracy_under_attack(victim.model, test, rho) for victim in (standard, adversarial)]
+    assert attacked[0] < 0.1, "below chance: the attack breaks standard training"
+    assert attacked[1] > attacked[0] + 0.03

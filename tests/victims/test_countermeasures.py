@@ -40,7 +40,7 @@ def test_every_countermeasure_is_listed_with_a_line_and_a_source():
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_a_filter_keeps_shape_and_dtype_and_has_no_chance_in_it(name):
+def test_a_filter_keeps_shape_and_dtype_and_is_not_random(name):
     once, again = filtered(name), filtered(name)
     assert once.shape == PICTURE.shape
     assert once.dtype == np.uint8
@@ -156,7 +156,7 @@ def test_noise_is_uniform_within_its_radius():
     assert (seen - grey).std() == pytest.approx(8 / 255 / 3**0.5, rel=0.02)
 
 
-def test_ueraser_keeps_the_draw_that_the_network_likes_least():
+def test_ueraser_keeps_the_draw_with_the_highest_loss():
     images, shares, generator = batch()
     draws = []
 
@@ -170,7 +170,7 @@ def test_ueraser_keeps_the_draw_that_the_network_likes_least():
     assert not torch.equal(seen, images)
 
 
-def split(count=200):
+def dataset(count=200):
     random = np.random.default_rng(1)
     clean = random.integers(0, 200, (count, 8, 8, 3), np.uint8)
     train = np.arange(count) % 5 != 0
@@ -178,39 +178,39 @@ def split(count=200):
     return VictimDataset(keys, np.arange(count, dtype=np.int64) % 3, clean, clean + 8, train, ~train, 8, 0)
 
 
-def shift(split, material):
+def shift(dataset, data):
     """How far each training image lies above its original: 8 where it is protected."""
-    clean = {bytes(picture.transpose(2, 0, 1)): 0 for picture in split.clean}
-    clean |= {bytes(picture.transpose(2, 0, 1)): 8 for picture in split.protected}
-    return [clean[image.numpy().tobytes()] for image in material.train.images]
+    clean = {bytes(picture.transpose(2, 0, 1)): 0 for picture in dataset.clean}
+    clean |= {bytes(picture.transpose(2, 0, 1)): 8 for picture in dataset.protected}
+    return [clean[image.numpy().tobytes()] for image in data.train.images]
 
 
 def test_a_partly_protected_collection_is_the_same_part_every_time_and_the_rest_is_clean():
-    images = split()
-    mixed = images.material("protected", fraction=0.4)
+    images = dataset()
+    mixed = images.data("protected", fraction=0.4)
     assert 0.3 < np.mean(shift(images, mixed)) / 8 < 0.5
-    rest = images.material("clean", fraction=0.4, rest=True)
+    rest = images.data("clean", fraction=0.4, rest=True)
     assert set(shift(images, rest)) == {0}
     assert len(rest.train.labels) == shift(images, mixed).count(0)
-    more = images.material("protected", fraction=0.7)
+    more = images.data("protected", fraction=0.7)
     assert all(b >= a for a, b in zip(shift(images, mixed), shift(images, more), strict=True))
-    assert set(shift(images, images.material("protected"))) == {8}
+    assert set(shift(images, images.data("protected"))) == {8}
 
 
 def test_early_stopping_holds_a_tenth_back_in_both_forms_and_tests_on_neither():
-    images = split(1000)
-    material = images.material("protected", "early-stop")
-    published, clean = material.validation
+    images = dataset(1000)
+    data = images.data("protected", "early-stop")
+    published, clean = data.validation
     assert 40 < len(clean.labels) < 130
-    assert len(clean.labels) + len(material.train.labels) == images.train.sum()
+    assert len(clean.labels) + len(data.train.labels) == images.train.sum()
     assert torch.equal(published.images, clean.images + 8)
     held = {image.numpy().tobytes() for image in published.images}
-    assert not held & {image.numpy().tobytes() for image in material.train.images}
-    assert not {i.numpy().tobytes() for i in clean.images} & {i.numpy().tobytes() for i in material.test.images}
+    assert not held & {image.numpy().tobytes() for image in data.train.images}
+    assert not {i.numpy().tobytes() for i in clean.images} & {i.numpy().tobytes() for i in data.test.images}
 
 
 def test_a_filter_goes_over_training_and_test_images():
-    images = split()
-    material = images.material("protected", "bits-2")
-    for part in (material.train, material.test):
+    images = dataset()
+    data = images.data("protected", "bits-2")
+    for part in (data.train, data.test):
         assert set(part.images.unique().tolist()) <= {0, 85, 170, 255}

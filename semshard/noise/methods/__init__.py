@@ -36,7 +36,7 @@ def make_noise(
         assert held_out is not None
         return Ntga(runtime, config, classes, held_out)
     assert model is not None
-    view = noise_view(make_view(config, size)[0], config)
+    view, network = noise_view(make_view(config, size)[0], config), runtime.folded(model)
     if config.method == "tap":
-        return Tap(runtime, model, view, config, classes)
-    return FromSurrogate(runtime, model, view, config)
+        return Tap(runtime, network, view, config, classes)
+    return FromSurrogate(runtime, network, view, config)

@@ -33,7 +33,7 @@ RIDGE = 1e-4  # of the kernel's mean diagonal, added to the diagonal
 HELD_OUT = 4096  # images that the network is tested on, at most: with 512, noise protects less
 MATRICES, COPIES = 70, 12  # of N × N and of the block that a step with its gradient holds at once, as measured
 
-ONE_SIZE = "ntga wants images of one size; give --resolution N to bring all to N × N"
+ONE_SIZE = "ntga needs images of one size; give --resolution N to bring all to N × N"
 
 HeldOut = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor]]
 
@@ -73,13 +73,13 @@ def check_block(runtime: Runtime, config: ProtectConfig, images: int, pixels: in
             f"ntga tests each block of images on others, but a block of {block} leaves none of {images}; "
             f"set --craft-batch to {max(1, images // 2)} or less"
         )
-    there = runtime.memory()
-    if needed(block, pixels) > there:
-        fits = largest(there, pixels)
+    free = runtime.memory()
+    if needed(block, pixels) > free:
+        fits = largest(free, pixels)
         advice = f"--craft-batch {fits} fits" if fits else "no block fits"
         raise SettingError(
             f"the kernel of a block of {block} images takes about {needed(block, pixels) / 1e9:.1f} GB, "
-            f"{there / 1e9:.1f} are free; {advice}"
+            f"{free / 1e9:.1f} are free; {advice}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What every method comes to in the end: images in, noise within the budget out."""
+"""The interface of every method: images in, noise within the budget out."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ class Noise(Protocol):
     def photos(self, photos: Sequence[Photo], labels: Tensor, shard: int, at: int) -> list[Photo]:
         """The protected form of photographs, each at its own size.
 
-        Raises `SettingError` where the method wants images of one size.
+        Raises `SettingError` where the method needs images of one size.
         """

@@ -1,4 +1,4 @@
-"""Targeted adversarial poisoning: a network that learnt from clean images shall take each for the next class.
+"""Targeted adversarial poisoning: noise that makes a network, trained on clean images, take each for the next class.
 
 Fowl et al., NeurIPS 2021 ("Adversarial Examples Make Strong Poisons").
 """

@@ -31,11 +31,11 @@ _FAMILIES: dict[str, Family] = {
 def make_view(config: ProtectConfig | VerifyConfig, size: Size) -> tuple[View, tuple[int, int]]:
     """The view family of a config for images of `size`, and the size of what the network sees.
 
-    Raises `SettingError` where the family wants images of one size.
+    Raises `SettingError` where the family needs images of one size.
     """
     seen = (config.crop, config.crop) if config.geometry == "resized-crop" else size
     if seen is None:
-        raise SettingError("crop-flip views want images of one size; give --resolution N, or --views resized-crop")
+        raise SettingError("crop-flip views need images of one size; give --resolution N, or --views resized-crop")
     if isinstance(config, ProtectConfig):
         return _recompressed(_view(config, config.families), config), seen
     return _crop(config), seen
@@ -51,7 +51,7 @@ def noise_view(view: View, config: ProtectConfig) -> View:
 
 
 def families_of(items: tuple[str, ...]) -> Families:
-    """The view that a list of families besides the crop stands for, like grey=0.5."""
+    """The view that a list of families, like grey=0.5, describes, without the crop."""
     parsed = [parse_view(item) for item in items]
     return Families(tuple((_FAMILIES[name], share) for name, share in parsed))
 
@@ -61,8 +61,8 @@ def _crop(config: ProtectConfig | VerifyConfig) -> View:
 
 
 def _view(config: ProtectConfig, items: tuple[str, ...]) -> View:
-    """Small images go through the families as they are and are cropped then, as by who filters a collection before
-    training on it; of photographs the families have what the network sees, which is far less.
+    """Families are applied to small images before the crop, as an attacker filters a collection before training on
+    it; to photographs after the crop, on what the network sees, which is far less.
     """
     families, crop = families_of(items), _crop(config)
     if not families.members:
@@ -73,7 +73,7 @@ def _view(config: ProtectConfig, items: tuple[str, ...]) -> View:
 
 
 def _recompressed(view: View, config: ProtectConfig) -> View:
-    """`view` of what a site leaves that recompresses what is uploaded."""
+    """`view` of an image that a site has recompressed after the upload."""
     if not config.jpeg_safe:
         return view
     return Composed(Families(((Compressed(config.quality), 1.0),)), view)

@@ -1,7 +1,7 @@
-"""Boxes that cover a photograph evenly: random resized crops of the usual shapes, in places that lack them most.
+"""Boxes that cover a photograph evenly: random resized crops of the usual shapes, where the coverage is lowest.
 
-A crop placed at random seldom reaches a corner, and a few dozen of them leave corners bare. Here a box takes, of some
-random places, the one whose pixels have been covered least so far.
+A crop placed at random seldom reaches a corner, and a few dozen of them leave corners uncovered. Here a box takes, of
+some random places, the one whose pixels have been covered least so far.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .resized_crop import AREA, RATIO, TRIES
 
-CELLS = 16  # coverage is counted on a grid of this many cells a side
+CELLS = 16  # coverage is counted on a grid of this many cells per side
 PLACES = 24  # that a box chooses from
 
 Boxes = NDArray[np.float32]  # (…, 5): top, left, height, width, and 1 where it is mirrored

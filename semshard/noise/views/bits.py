@@ -1,4 +1,4 @@
-"""Bit depth: few levels a channel."""
+"""Bit depth: few levels per channel."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ DEPTH = (2, 5)
 
 
 class Bits:
-    """2ᵈ levels a channel, d uniform in `DEPTH`. No slope but zero's is true, so the gradient goes straight through
-    (Bengio et al. 2013).
+    """2ᵈ levels per channel, d uniform in `DEPTH`. The true slope is 0 almost everywhere, so the gradient is
+    straight-through (Bengio et al. 2013).
     """
 
     def draw(self, images: Tensor, generator: torch.Generator) -> Tensor:

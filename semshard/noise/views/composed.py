@@ -13,7 +13,7 @@ from .view import View
 
 @dataclass(frozen=True)
 class Composed:
-    """`second` of what `first` leaves, which is `side` × `side` pixels, or as large as it was where `side` is 0."""
+    """`second` of the result of `first`, which has `side` × `side` pixels; 0 where it has the size of its input."""
 
     first: View
     second: View
@@ -35,5 +35,5 @@ class Composed:
         return self.first.adjoint(self.second.adjoint(gradient, params[1]), params[0])
 
     def _between(self, images: Tensor) -> Tensor:
-        """Something of the shape of what `first` leaves."""
+        """A tensor of the shape of the result of `first`."""
         return images.new_empty((*images.shape[:2], self.side, self.side)) if self.side else images

@@ -34,7 +34,7 @@ class Compressed:
 
     def adjoint(self, gradient: Tensor, params: list[Jpeg], saved: list[Saved]) -> Tensor:
         parts = zip(params, _parts(gradient, params), saved, strict=True)
-        return torch.cat([jpeg.adjoint(part, of_it) for jpeg, part, of_it in parts])
+        return torch.cat([jpeg.adjoint(part, state) for jpeg, part, state in parts])
 
 
 def _parts(images: Tensor, params: list[Jpeg]) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Families drawn with probabilities, one after the other: pictures as people's tools leave them."""
+"""Families drawn with probabilities, one after the other: pictures as image tools and sites change them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Family(Protocol):
         """Random parameters for every picture, on their device."""
 
     def apply(self, images: Tensor, params: Any) -> tuple[Tensor, Any]:
-        """The mapped pictures, and what `adjoint` needs to know of the way there."""
+        """The mapped pictures, and what `adjoint` needs to know of the forward pass."""
 
     def adjoint(self, gradient: Tensor, params: Any, saved: Any) -> Tensor:
         """The gradient at the pictures, of a gradient at the mapped ones: the transpose of a linear map, otherwise of
@@ -80,9 +80,9 @@ class Families:
 def _choose(family: Family, share: float, images: Tensor, generator: torch.Generator) -> Chosen:
     if share == 1:
         return Chosen(None, None, family.draw(images, generator))
-    wanted = share * len(images)
-    most = -int(-wanted // 1)
+    chosen = share * len(images)
+    most = -int(-chosen // 1)
     order = torch.randperm(len(images), generator=generator, device=images.device)[:most]
     start = torch.rand(1, generator=generator, device=images.device)
-    used = torch.arange(most, device=images.device) + start < wanted
+    used = torch.arange(most, device=images.device) + start < chosen
     return Chosen(order, used[:, None, None, None], family.draw(images[:most], generator))

@@ -6,7 +6,7 @@ rounding wherever it rounds. So whole grey levels become what libjpeg-turbo deco
 a few in a million in float32 (in full: TF32 products lack the bits).
 
 The way back is the transpose of the same products. Only the rounding of the quantised coefficients loses much; there
-the slope of Shin and Song (2017) stands in, and every other rounding counts as the identity.
+the slope of Shin and Song (2017) replaces it, and every other rounding counts as the identity.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """What JPEG compression makes of pictures, with a gradient. Raises `SettingError` for values it does not know."""
+    """Pictures after JPEG compression, with a gradient. Raises `SettingError` for values it does not know."""
 
     quality: Tensor | int  # 1..100; an int, or int64 (N,), one for each picture, clamped to 1..100 as libjpeg does
     subsampling: str  # "4:4:4" | "4:2:0"
@@ -147,7 +147,7 @@ def quantisation_tables(quality: Tensor) -> Tensor:
 
 
 def _slope(residual: Tensor, kind: str) -> Tensor | None:
-    """What stands in for the derivative of round(c), given c − round(c), which it may overwrite; None is 1."""
+    """The substitute for the derivative of round(c), given c − round(c), which it may overwrite; None is 1."""
     return residual.square_().mul_(3) if kind == "cubic" else None
 
 

@@ -1,4 +1,4 @@
-"""What a family of views is, and what each must be able to do."""
+"""The interface of a family of views."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ class View(Protocol):
         """A·images."""
 
     def adjoint(self, gradient: Tensor, params: Any) -> Tensor:
-        """Aᵀ·gradient: what autograd would give, without a recorded graph."""
+        """Aᵀ·gradient: the same as autograd's, without a recorded graph."""

@@ -1,4 +1,4 @@
-"""The whole image, as it is or resized to a square: no view at all, for noise that is made without one."""
+"""The whole image, as it is or resized to a square: for noise that is made without views."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .resized_crop import Resampling, resample, restore, weights
 
 @dataclass(frozen=True)
 class Whole:
-    """Nothing random. `side` is that of the square that a network wants, 0 where it takes any size."""
+    """Nothing random. `side` is that of the square that a network needs, 0 where it takes any size."""
 
     side: int = 0
 

@@ -1,4 +1,4 @@
-"""What people do to pictures or to a training to get rid of protective noise."""
+"""What attackers do to pictures, or to a training, against protective noise."""
 
 from .filters import Filter, apply
 from .table import BY_NAME, Countermeasure

@@ -1,4 +1,4 @@
-"""Countermeasures by chance: what a training batch goes through, anew at every step, on its device."""
+"""Random countermeasures: applied to each training batch, drawn anew at every step, on its device."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Generator, Tensor
 from ...noise.views import Cutout
 
 Batch = tuple[Tensor, Tensor]  # float images (N, 3, H, W) in [0, 1]; shares of the classes, float (N, classes)
-Losses = Callable[[Tensor, Tensor], Tensor]  # of a batch at the network as it is: float (N,)
+Losses = Callable[[Tensor, Tensor], Tensor]  # of a batch, with the current network: float (N,)
 Augment = Callable[[Tensor, Tensor, Generator, Losses], Batch]
 
 _NOISE = 8 / 255
-_TRIES = 5  # draws of UEraser, of which the network's worst is taken
+_TRIES = 5  # draws of UEraser; the one with the highest loss is used
 _ERASED, _RATIO = (0.02, 0.33), (0.3, 3.3)  # shares of the image; width over height: torchvision's RandomErasing
 
 
@@ -65,16 +65,17 @@ def cutmix(images: Tensor, shares: Tensor, generator: Generator, losses: Losses)
 
 
 def ueraser(images: Tensor, shares: Tensor, generator: Generator, losses: Losses) -> Batch:
-    """Plasma brightness and contrast, and in half of the images shuffled channels; of five draws the one that the
-    network, as it is, likes least.
+    """Plasma brightness and contrast, and in half of the images shuffled channels; of five draws the one with the
+    highest loss of the current network.
     """
-    worst, most = images, torch.full((len(images),), -torch.inf, device=images.device)
+    hardest, highest = images, torch.full((len(images),), -torch.inf, device=images.device)
     for _ in range(_TRIES):
         drawn = _plasma(images, generator)
         loss = losses(drawn, shares)
-        worse = loss > most
-        worst, most = torch.where(worse[:, None, None, None], drawn, worst), torch.where(worse, loss, most)
-    return worst, shares
+        harder = loss > highest
+        hardest = torch.where(harder[:, None, None, None], drawn, hardest)
+        highest = torch.where(harder, loss, highest)
+    return hardest, shares
 
 
 def _plasma(images: Tensor, generator: Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Countermeasures without chance: what a picture goes through once, before training and before testing alike."""
+"""Countermeasures that are not random: filters, applied once to every picture, for training and for testing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _WINDOW = 3  # pixels a side: the paper's Table 4
 def apply(filter: Filter, images: Tensor) -> Tensor:
     """Images uint8 (N, 3, H, W), each through `filter`; the same shape and dtype."""
     pictures = images.permute(0, 2, 3, 1).contiguous().numpy()
-    done = np.stack([filter(picture) for picture in pictures])
-    return torch.from_numpy(done).permute(0, 3, 1, 2).contiguous()
+    filtered = np.stack([filter(picture) for picture in pictures])
+    return torch.from_numpy(filtered).permute(0, 3, 1, 2).contiguous()
 
 
 def mean(picture: Pixels) -> Pixels:
@@ -44,20 +44,20 @@ def grey(picture: Pixels) -> Pixels:
 def jpeg(quality: int) -> Filter:
     """Baseline JPEG with libjpeg's tables of that quality and halved chroma (4:2:0), decoded again."""
 
-    def through(picture: Pixels) -> Pixels:
+    def compress(picture: Pixels) -> Pixels:
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
         _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
         decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
         assert decoded is not None
         return _pixels(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
 
-    return through
+    return compress
 
 
 def bits(depth: int) -> Filter:
     """Each channel in 2^depth levels, spread over 0..255."""
-    most = 2**depth - 1
-    table = np.round(np.round(np.arange(256) / 255 * most) / most * 255).astype(np.uint8)
+    highest = 2**depth - 1
+    table = np.round(np.round(np.arange(256) / 255 * highest) / highest * 255).astype(np.uint8)
     return lambda picture: table[picture]
 
 

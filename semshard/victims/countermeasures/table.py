@@ -10,14 +10,14 @@ from . import augment, filters
 
 @dataclass(frozen=True)
 class Countermeasure:
-    """What an attacker does against the noise besides adversarial training: a filter once, or an augmentation at
-    every step, or (with neither) something about the training itself.
+    """What an attacker does against the noise besides adversarial training: a filter, applied once; or an augmentation,
+    at every step; or, with neither, a change of the training itself.
     """
 
     name: str
     label: str  # in the name of an attacker
-    line: str
-    paper: str
+    line: str  # what it does
+    paper: str  # where it comes from
     filter: filters.Filter | None = None
     augment: augment.Augment | None = None
 
@@ -36,9 +36,9 @@ _ALL = (
     Countermeasure("jpeg-10", "JPEG 10", "compressed as JPEG of quality 10, chroma halved", _SQUEEZE, filters.jpeg(10)),
     Countermeasure("jpeg-50", "JPEG 50", "compressed as JPEG of quality 50, chroma halved", _SQUEEZE, filters.jpeg(50)),
     Countermeasure("jpeg-75", "JPEG 75", "compressed as JPEG of quality 75, chroma halved", _SQUEEZE, filters.jpeg(75)),
-    Countermeasure("bits-2", "2 bits", "two bits a channel", _SQUEEZE, filters.bits(2)),
+    Countermeasure("bits-2", "2 bits", "two bits per channel", _SQUEEZE, filters.bits(2)),
     Countermeasure(
-        "bits-4", "4 bits", "four bits a channel", "Xu et al., NDSS 2018 (feature squeezing)", filters.bits(4)
+        "bits-4", "4 bits", "four bits per channel", "Xu et al., NDSS 2018 (feature squeezing)", filters.bits(4)
     ),
     Countermeasure("resize", "resized", "down to half and up again", "Guo et al., ICLR 2018", filters.resize),
     Countermeasure(
@@ -56,7 +56,7 @@ _ALL = (
     Countermeasure(
         "ueraser",
         "UEraser",
-        "plasma brightness and contrast, shuffled channels; of five draws the network's worst",
+        "plasma brightness and contrast, shuffled channels; of five draws the one with the highest loss",
         "Qin et al. 2023 (UEraser-max, without its TrivialAugment)",
         augment=augment.ueraser,
     ),

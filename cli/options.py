@@ -1,0 +1,91 @@
+"""Options and arguments that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from semshard.settings import Setting
+
+# Titles of panels of --help. Other panels are named for the group of the settings in them.
+COMPUTING = "Computing"
+SOURCE = "Source"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        help="Where settings that are not given come from: paper, quick, or auto: paper on a GPU, quick on a CPU."
+    ),
+]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1 …", rich_help_panel=COMPUTING)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=COMPUTING)]
+ConfigFile = Annotated[
+    Optional[Path],
+    typer.Option(metavar="FILE", help="Take settings from a TOML file; options on the command line come first."),
+]
+Clean = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="SOURCE", help="The clean originals, if the ledger is missing or they are no longer where it says."
+    ),
+]
+ShardsFolder = Annotated[Path, typer.Argument(metavar="SHARDS", help="A folder that protect wrote.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="A folder whose subfolders are classes, or another kind: `semshard sources` lists them."
+    ),
+]
+MaxRejects = Annotated[
+    str,
+    typer.Option(
+        metavar="SHARE", help="Stop when more than this share of the inputs is unusable.", rich_help_panel=SOURCE
+    ),
+]
+CheckpointSeconds = Annotated[
+    float, typer.Option(help="Seconds between checkpoints of the surrogate's training.", rich_help_panel="Surrogate")
+]
+
+# The fields of `SourceOptions`.
+SOURCE_OPTIONS: dict[str, Any] = {
+    "labels": Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="FILE",
+            help="Classes of a folder's files: a CSV, TSV, JSON Lines or Parquet table. Or auto (experimental): "
+            "group images without labels by their looks, and protect against these groups.",
+        ),
+    ],
+    "path_column": Annotated[
+        Optional[str],
+        typer.Option(metavar="NAME", help="Column of --labels with the path of a file [path].", rich_help_panel=SOURCE),
+    ],
+    "label_column": Annotated[
+        Optional[str],
+        typer.Option(metavar="NAME", help="Column of --labels with its class [label].", rich_help_panel=SOURCE),
+    ],
+    "margin": Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="SHARE",
+            help="Added around the boxes of facescrub:, as a share of their size, like 10%.",
+            rich_help_panel=SOURCE,
+        ),
+    ],
+}
+
+_TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+def option_of(one: Setting) -> Any:
+    """A setting as an option: its type, its help with the choices, and its panel."""
+    kind: Any = list[str] if one.several else str if one.radius else _TYPES[one.kind]
+    choices = f" One of: {', '.join(one.choices)}." if one.choices else ""
+    metavar = ("RADIUS" if one.radius else "V" if one.several else "") + (",…" if one.several else "")
+    panel = None if one.common else one.group.capitalize()
+    return Annotated[
+        Optional[kind], typer.Option(help=one.help + choices, metavar=metavar or None, rich_help_panel=panel)
+    ]

@@ -1,0 +1,94 @@
+"""A network that is being trained: its optimiser, its parameter step, and its folded form between two steps."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import RunError
+from ..settings import ProtectConfig, VerifyConfig
+from . import checkpoint
+from .captured import CapturedBackward, OnBatch, captured
+from .checkpoint import Checkpoint
+from .folded import FoldedNetwork
+from .runtime import Runtime
+from .schedule import learning_rate
+
+
+def sgd(model: nn.Module, config: ProtectConfig | VerifyConfig, lr: float | None = None) -> torch.optim.SGD:
+    """The optimiser of all parameters to be trained, in one kernel; starts at `lr`, or at the config's rate."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    start, decay = config.lr if lr is None else lr, config.weight_decay
+    return torch.optim.SGD(
+        [{"params": trained, "start": start}], start, config.momentum, weight_decay=decay, fused=True
+    )
+
+
+class TrainableNetwork:
+    """A model with its optimiser on a device. It owns its captured steps and its folded form."""
+
+    def __init__(self, runtime: Runtime, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        self.runtime, self.model, self.optimiser = runtime, model, optimiser
+        self._folded: FoldedNetwork | None = None
+        self._stale = False  # whether the weights have changed since they were folded
+        self._captured: dict[torch.Size, OnBatch | None] = {}
+
+    @property
+    def folded(self) -> FoldedNetwork:
+        """The model in evaluation mode with the weights of now: the same object every time, refreshed after a step."""
+        if self._folded is None:
+            self._folded = self.runtime.folded(self.model)
+        elif self._stale:
+            self._folded.refresh()
+        self._stale = False
+        return self._folded
+
+    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One SGD step on the mean cross-entropy of float images (N, 3, H, W) in [0, 1]; the loss before it, detached,
+        on the device. Labels are int64 (N,), or shares of the classes, float (N, classes).
+
+        Raises `RunError` where the memory does not hold it: batch norm sees the whole batch, so it cannot go in halves.
+        """
+        try:
+            loss = self._backward(images, labels)
+        except torch.OutOfMemoryError:
+            raise RunError(f"the device's memory does not hold a step of {len(images)} images; lower --batch") from None
+        self.optimiser.step()
+        self._stale = True
+        return loss.detach()
+
+    def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The loss; its gradients are in the parameters."""
+        model, remark = self.model, self.runtime.remark
+        graph = captured(
+            self._captured, lambda: CapturedBackward(model, self._loss, images, labels), images, remark
+        )  # fmt: skip
+        if graph:
+            return graph(images, labels)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self._loss(images, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.runtime.logits(self.model, images), labels)
+
+    def set_learning_rate(self, config: ProtectConfig | VerifyConfig, step: int) -> None:
+        """Give the optimiser the rate of `step`."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(group["start"], config.lr_every, step)
+
+    def snapshot(self, step: int) -> Checkpoint:
+        """A copy of all that a training goes on with after `step` steps."""
+        return checkpoint.snapshot(self.model, self.optimiser, step)
+
+    def restore(self, begin: Checkpoint) -> None:
+        """Go back to where `begin` was taken."""
+        checkpoint.restore(self.model, self.optimiser, begin)
+        self._stale = True
+
+    def round_state(self, config: ProtectConfig | VerifyConfig, done: int) -> None:
+        """Round weights and momentum where the settings ask for it after `done` steps."""
+        checkpoint.round_state(self.model, self.optimiser, config, done)
+        self._stale = True

@@ -1,0 +1,45 @@
+"""Names that settings can have as values, and the cells of the paper's Table 7."""
+
+from __future__ import annotations
+
+LARGE = 64  # pixels: a collection whose longer side is above this is treated like photographs
+Size = tuple[int, int] | None  # (height, width) of every image; None for photographs, each of its own
+
+PRESETS = ("paper", "quick")
+PRECISIONS = ("float32", "bfloat16")
+PERTURBATIONS = ("none", "random", "pgd")  # of a view, within a noise step or a model step
+
+# The grid of the paper's Table 7. Per method: what perturbs a view in the noise step, what perturbs it in the model
+# step, and whose views the noise step takes.
+CELLS = {
+    "sem": ("random", "pgd", "same"),
+    "rem": ("pgd", "pgd", "same"),
+    "rem-u": ("pgd", "none", "same"),
+    "rem-theta": ("none", "pgd", "same"),
+    "em": ("none", "none", "none"),
+}
+ANY_CELL = "cell"  # the method's name where --noise-step and --model-step ask for a cell without one
+CELL_SETTINGS = ("noise_step", "model_step", "noise_views")
+NO_LIST = (("same",), ("none",))  # values of noise_views that are not a list of their own
+
+NO_NETWORK = ("ntga", "sc")  # methods that train no surrogate
+OUTSIDE_GRID = ("tap", *NO_NETWORK)  # methods that are no cell of Table 7
+METHODS = (*CELLS, ANY_CELL, *OUTSIDE_GRID)
+
+NETWORKS = ("resnet18", "resnet50", "vgg16", "densenet121", "wrn34-10", "vit", "small")
+# Of a victim: fresh weights; given weights with only a new head trained; given weights, all trained.
+STARTS = ("scratch", "probe", "full")
+# What people do to pictures, or to a training, to get rid of noise. `semshard countermeasures` explains each.
+COUNTERMEASURES = (
+    "none", "mean", "median", "gaussian", "grey", "jpeg-10", "jpeg-50", "jpeg-75", "bits-2", "bits-4", "resize",
+    "cutout", "mixup", "cutmix", "erasing", "ueraser", "noise", "early-stop",
+)  # fmt: skip
+ALL = "all"  # among choices of a list: every one
+
+KEEP = ("none", "icc", "all")  # of the metadata of a picture file
+FORMATS = ("png", "jpeg", "webp")
+
+
+def cell_of(noise_step: str, model_step: str, noise_views: tuple[str, ...]) -> tuple[str, str, str]:
+    """The cell of Table 7, which says whether the noise step has views, not which."""
+    return noise_step, model_step, "none" if noise_views == ("none",) else "same"

@@ -1,0 +1,71 @@
+"""Everything that a verification needs before its first victim is trained, opened and checked."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import OutputError, ShardError
+from ..inspection.originals import Originals
+from ..shards import Shards, open_shards
+from .cache import ResultCache
+from .dataset import VictimDataset, load_dataset, required_originals
+from .request import VerifyRequest
+from .trainer import VictimTrainer
+
+
+@dataclass(frozen=True)
+class VerifyInputs:
+    """The shards with their originals, the images to train and to test on, and what trains victims on them."""
+
+    shards: Shards
+    manifest_sha256: str
+    originals: Originals
+    dataset: VictimDataset
+    trainer: VictimTrainer
+    folder: Path  # of the report
+
+
+def open_inputs(request: VerifyRequest) -> VerifyInputs:
+    """Open the shards and their originals, and check the settings before anything that takes long.
+
+    Raises `LedgerError` where the originals are missing, `ShardError`, `SourceError`, `SettingError`, `OutputError`.
+    """
+    shards = open_shards(request.shards)
+    manifest_sha256 = _checked_manifest(shards)
+    runtime = request.runtime()
+    config = request.config(shards.size, runtime)
+    weights = request.start_weights()
+    trainer = VictimTrainer(runtime, config, len(shards.classes), request.progress, weights)
+    trainer.check(shards.size)
+    originals = required_originals(shards, request.clean)
+    dataset = load_dataset(shards, originals, config, request.progress)
+    folder = _report_folder(request.report, shards)
+    cache = ResultCache(folder / "victims.json")
+    trainer = replace(trainer, folder=folder, cache=cache, autosave_seconds=request.autosave_seconds)
+    return VerifyInputs(shards, manifest_sha256, originals, dataset, trainer, folder)
+
+
+def _checked_manifest(shards: Shards) -> str:
+    """SHA-256 of the manifest. Raises `ShardError` where a tar differs from what the manifest says."""
+    for path, stated in zip(shards.tars, shards.manifest["shards"], strict=True):
+        try:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            raise ShardError(f"{path} is missing") from None
+        if sha256 != stated["sha256"]:
+            raise ShardError(f"{path} is not the tar that the manifest names; audit says more")
+    return hashlib.sha256((shards.directory / "manifest.json").read_bytes()).hexdigest()
+
+
+def _report_folder(report: str | Path | None, shards: Shards) -> Path:
+    """Where the report goes: never into the folder that is published."""
+    folder = Path(report) if report else Path(f"{shards.directory.absolute()}.report")
+    if folder.resolve().is_relative_to(shards.directory.resolve()):
+        raise OutputError(f"{folder} is inside the shards, which are published; a report shows clean images")
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o700)
+    return folder

@@ -1,0 +1,71 @@
+"""From the accuracies of the victims to a verdict for every attacker."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..settings import COUNTERMEASURES, NETWORKS, VerifyConfig
+from ..victims import Attacker, attackers
+from .inputs import VerifyInputs
+from .results import KINDS, REST, AccuracySummary, AttackerResult, VerifyResult, VictimResult
+from .verdict import interval, retained_share, sentence, verdict_of
+
+_UNBALANCED = 1.2  # times the mean class: from here on the largest class is mentioned
+
+
+def judge(victims: Sequence[VictimResult], inputs: VerifyInputs) -> VerifyResult:
+    """Accuracies become summaries over seeds, verdicts and sentences."""
+    dataset, config, classes = inputs.dataset, inputs.trainer.config, inputs.trainer.classes
+    tested = int(dataset.test.sum())
+    trained_by_class = np.bincount(dataset.labels[dataset.train], minlength=classes)
+    largest_class = float((dataset.labels[dataset.test] == trained_by_class.argmax()).mean())
+    chance = 1 / classes
+    results = []
+    for attacker in attackers(config):
+        own = [victim for victim in victims if victim.attacker == attacker]
+        results.append(_judge_attacker(attacker, own, tested, max(largest_class, chance)))
+    by_class = np.bincount(dataset.labels, minlength=classes)
+    majority = largest_class if by_class.max() > _UNBALANCED * by_class.mean() else None
+    samples = {"train": int(dataset.train.sum()), "test": tested}
+    return VerifyResult(results, chance, majority, samples, _not_tried(config), str(inputs.folder))
+
+
+def _judge_attacker(
+    attacker: Attacker, victims: Sequence[VictimResult], tested: int, without_images: float
+) -> AttackerResult:
+    """The verdict on one attacker. `without_images` is the accuracy of always guessing one class."""
+    kinds = [kind for kind in (*KINDS, REST) if any(victim.data == kind for victim in victims)]
+    data = {kind: _summary([victim for victim in victims if victim.data == kind], tested) for kind in kinds}
+    best = {kind: summary.best for kind, summary in data.items()}
+    base, base_high = without_images, without_images
+    if REST in data:
+        base, base_high = max((base, base_high), (data[REST].best, data[REST].best_interval[1]))
+    share = retained_share(best, base, data["clean"].best_interval[0], base_high)
+    verdict = verdict_of(share)
+    return AttackerResult(attacker, verdict, share, sentence(attacker.name, best, base, verdict), data)
+
+
+def _summary(victims: Sequence[VictimResult], tested: int) -> AccuracySummary:
+    final, best = [victim.final for victim in victims], [victim.best for victim in victims]
+    return AccuracySummary(
+        statistics.fmean(final), interval(final, tested), statistics.fmean(best), interval(best, tested),
+        statistics.fmean(victim.train for victim in victims), tuple(victims),
+    )  # fmt: skip
+
+
+def _not_tried(config: VerifyConfig) -> list[str]:
+    """What else people do, of what this tool knows."""
+    left = {
+        "victim networks": [name for name in NETWORKS if name not in config.victim],
+        "countermeasures": [name for name in COUNTERMEASURES if name not in config.countermeasure],
+        "training": [
+            *(["standard training"] if 0 not in config.rho_a else []),
+            *(["adversarial training"] if not any(config.rho_a) else []),
+            *(["fine-tuning of a network trained on other images"] if config.start == ("scratch",) else []),
+            *(["a collection of which only a part is protected"] if config.protected_fraction == (1.0,) else []),
+        ],
+    }
+    return [f"{what}: {', '.join(names)}" for what, names in left.items() if names]

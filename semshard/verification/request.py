@@ -1,0 +1,62 @@
+"""What the caller of verify asked for, and the recipe of the victims that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..engine import Runtime, choose_preset, make_runtime
+from ..errors import SettingError
+from ..models import Weights, read_weights
+from ..progress import Progress, remarks, silent
+from ..settings import Size, VerifyConfig, verify_config
+
+USUAL = ("none", "grey", "jpeg-10")  # countermeasures that are tried where none is asked for
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """The arguments of `verify`; `settings` are the fields of `VerifyConfig` that were given."""
+
+    shards: str | Path
+    clean: str | Path | None = None  # where the originals are, if not where the ledger says
+    preset: str = "auto"
+    report: str | Path | None = None  # the folder of the report
+    weights: str | Path | None = None  # that victims start from
+    jobs: int = 1  # victims trained at once
+    device: str = "auto"
+    progress: Progress = silent
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    autosave_seconds: float = 60.0  # between two checkpoints of a victim
+
+    def runtime(self) -> Runtime:
+        """The device and the precision. Raises `SettingError` where the device does not exist."""
+        return make_runtime(self.device, str(self.settings.get("precision", "auto")), remarks(self.progress))
+
+    def config(self, size: Size, runtime: Runtime) -> VerifyConfig:
+        """The attackers and the recipe of their victims, for images of `size`. Raises `SettingError`."""
+        preset = choose_preset(self.preset, runtime)
+        config = verify_config(preset, size, runtime.precision, self.settings)
+        return self._with_starts(self._with_usual_attackers(config))
+
+    def start_weights(self) -> Weights | None:
+        """The weights that victims start from, if any. Raises `SettingError`."""
+        return read_weights(str(self.weights)) if self.weights else None
+
+    def _with_usual_attackers(self, config: VerifyConfig) -> VerifyConfig:
+        """Where no countermeasure is asked for, the usual ones, each with and without adversarial training."""
+        if "countermeasure" in self.settings:
+            return config
+        return replace(config, countermeasure=USUAL, rho_a=tuple(dict.fromkeys((0.0, *config.rho_a))))
+
+    def _with_starts(self, config: VerifyConfig) -> VerifyConfig:
+        """With weights, a linear probe and full fine-tuning, unless something else is asked for."""
+        if self.weights and "start" not in self.settings:
+            return replace(config, start=("probe", "full"))
+        if self.weights and config.start == ("scratch",):
+            raise SettingError("start = scratch does not use --weights; leave one of them out")
+        if not self.weights and config.start != ("scratch",):
+            raise SettingError(f"start = {', '.join(config.start)} needs weights; give --weights")
+        return config

@@ -1,0 +1,34 @@
+"""Settings of a small run, real photographs, and what a run has published."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+TINY = {
+    "preset": "quick",
+    "steps": 3,
+    "batch": 16,
+    "steps_u": 2,
+    "steps_a": 2,
+    "final_steps": 3,
+    "final_draws": 1,
+    "shard_size": 16,
+    "craft_batch": 8,
+    "rho_a": "2/255",
+    "seed": 20240815,
+}
+REAL = Path(os.environ.get("SEMSHARD_TEST_DATA", Path(__file__).parents[2] / ".cache" / "data"))
+
+
+def real(name: str) -> Path:
+    """A folder of real photographs; skips the test where they are not installed."""
+    folder = REAL / name
+    if not folder.is_dir():
+        pytest.skip(f"real images are missing: {folder} (set SEMSHARD_TEST_DATA to the folder that holds them)")
+    return folder
+
+
+def public_bytes(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file of a public folder, by name."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
