@@ -20,10 +20,11 @@ demo: $(SETUP)  ## protect, audit and verify drawn pictures in a few minutes: th
 test: $(SETUP)  ## run all tests
 	$(BIN)/python -m pytest
 
-lint: $(SETUP)  ## check style, layers and types
+lint: $(SETUP)  ## check style, layers, types and words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/words.py
 
 check: lint  ## lint, and the quick tests
 	$(BIN)/python -m pytest -q -m 'not slow'
