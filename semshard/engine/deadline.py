@@ -22,7 +22,7 @@ class Deadline:
         """Raises `TimeIsUp` where too little time is left to start `what`."""
         self._mark = time.monotonic()
         if self._moved and self._mark - self._start > _LATEST_START * self._seconds:
-            raise TimeIsUp(f"the time is up before {what}; run the same command again to go on")
+            raise TimeIsUp(f"the time is up before {what}; run the same command again to continue")
 
     def must_stop_now(self) -> bool:
         """Whether the work since the last question would not fit into the remaining time once more."""

@@ -39,7 +39,7 @@ class Autosave:
             self._saved = time.monotonic()
         if stop:
             where = f"{self.what} stands at step {done:,} of {config.steps:,}"
-            raise TimeIsUp(f"the time is up: {where}; run the same command to go on")
+            raise TimeIsUp(f"the time is up: {where}; run the same command to continue")
 
 
 @dataclass(frozen=True)

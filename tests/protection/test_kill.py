@@ -124,7 +124,7 @@ def check_what_is_visible(home):
 
 
 @pytest.mark.slow
-def test_control_c_says_how_to_go_on(tmp_path, images):
+def test_control_c_says_how_to_continue(tmp_path, images):
     process = start(tmp_path, "--steps", "100000", stderr=subprocess.PIPE, text=True)
     try:
         wait_for(process, tmp_path / "shards.ledger" / "checkpoint.safetensors")
@@ -133,5 +133,5 @@ def test_control_c_says_how_to_go_on(tmp_path, images):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "run the same command again to go on" in errors
+    assert "run the same command again to continue" in errors
     assert "Traceback" not in errors

@@ -23,11 +23,8 @@ from semshard.settings import protect_config
 from semshard.sources import open_source, scan
 from semshard.sources.collection import Cache
 from semshard.sources.shapes import draw_shape
+from tests.support.protection import protect
 from tests.support.runs import TINY, public_bytes
-
-
-def protect(home, **options):
-    return semshard.protect(home / "images", home / "shards", **(TINY | options))
 
 
 def ledger_rows(home):
@@ -253,26 +250,6 @@ def test_the_manifest_fits_its_published_schema(finished):
     )
 
 
-def test_a_surrogate_can_be_trained_first_and_used_later(finished):
-    path = semshard.train(finished / "images", finished / "s.safetensors", **TINY)
-    assert not (finished / "s.safetensors.checkpoint").exists()
-    result = semshard.protect(finished / "images", finished / "again", surrogate=path, **TINY)
-    assert result.seconds["surrogate"] < 5
-    assert public_bytes(finished / "again")["00000.tar"] == public_bytes(finished / "shards")["00000.tar"]
-    with pytest.raises(semshard.OutputError, match="exists"):
-        semshard.train(finished / "images", path, **TINY)
-
-
-def test_the_manifest_names_the_settings_that_a_given_surrogate_was_trained_with(finished):
-    path = finished / "shards.ledger" / "surrogate.safetensors"
-    semshard.protect(finished / "images", finished / "again", surrogate=path, final_steps=1)
-    settings = json.loads((finished / "again" / "manifest.json").read_text())["settings"]
-    found = {name: settings[name] for name in ("steps", "batch", "rho_a", "preset", "final_steps")}
-    assert found == {"steps": 3, "batch": 16, "rho_a": "2/255", "preset": "quick", "final_steps": 1}
-    with pytest.raises(semshard.SettingError, match="was trained with steps = 3, not 9"):
-        semshard.protect(finished / "images", finished / "third", surrogate=path, steps=9)
-
-
 def test_hardened_noise_is_named_in_the_manifest_audited_and_made_again_byte_for_byte(tmp_path, images):
     made = [tmp_path / name for name in ("one", "again", "listed")]
     lists = ["hardened", "hardened", "crop-flip,grey=0.3,jpeg=0.2,blur=0.1,resize=0.1,bits=0.1,jitter=0.2,cutout=0.1"]
@@ -288,30 +265,6 @@ def test_hardened_noise_is_named_in_the_manifest_audited_and_made_again_byte_for
     assert json.loads((tmp_path / "given" / "manifest.json").read_text())["settings"] == settings
     with pytest.raises(semshard.SettingError, match="was trained with label_noise"):
         semshard.protect(images, tmp_path / "other", surrogate=surrogate, label_noise=0.0, **TINY)
-
-
-def test_a_surrogate_that_was_trained_first_gives_the_same_noise(tmp_path, images):
-    given = {"views": "hardened"} | {name: value for name, value in TINY.items() if name != "final_draws"}
-    semshard.protect(images, tmp_path / "at once", **given)
-    semshard.train(images, tmp_path / "surrogate.safetensors", **given)
-    del given["views"]
-    semshard.protect(images, tmp_path / "later", surrogate=tmp_path / "surrogate.safetensors", **given)
-    assert public_bytes(tmp_path / "at once") == public_bytes(tmp_path / "later")
-
-
-def test_a_surrogate_of_other_classes_is_refused(finished):
-    path = finished / "shards.ledger" / "surrogate.safetensors"
-    os.rename(finished / "images" / "disc", finished / "images" / "circle")
-    with pytest.raises(semshard.SettingError, match="was trained for classes"):
-        semshard.protect(finished / "images", finished / "again", surrogate=path, **TINY)
-
-
-def test_no_pickle_is_ever_loaded_as_weights(finished):
-    import torch
-
-    torch.save({"a": torch.zeros(1)}, finished / "evil.pt")
-    with pytest.raises(semshard.LedgerError, match="no weights written by semshard"):
-        semshard.protect(finished / "images", finished / "again", surrogate=finished / "evil.pt", **TINY)
 
 
 def test_a_resolution_brings_mixed_sizes_to_one(tmp_path, images):

@@ -2,118 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import tracemalloc
-from collections import Counter
-from dataclasses import dataclass
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyarrow import parquet
 
 from semshard.errors import RejectedImage, SourceError
-from semshard.sources.face_lists import COLUMNS, LISTS
+from semshard.sources.face_lists import LISTS
 from semshard.sources.facescrub import FaceScrub, _grown
+from tests.support.faces import (
+    ACTORS,
+    ACTRESSES,
+    Face,
+    bare,
+    by_both,
+    by_face,
+    by_image,
+    by_link,
+    faces,
+    labelled,
+    names,
+    write,
+    write_lists,
+)
 from tests.support.runs import real
-
-ACTORS = ("Aaron Eckhart", "Alec Baldwin", "Téa Smith Jr.")
-ACTRESSES = ("Aisha Hinds", "Zooey Deschanel")
-
-
-@dataclass
-class Face:
-    """A line of a list, and the image that it was made of."""
-
-    name: str
-    image: int
-    face: int
-    box: tuple[int, ...] = (10, 20, 50, 60)
-    extra: str = ""
-
-    @property
-    def data(self):
-        return f"the image {self.name} {self.image}".encode()
-
-    @property
-    def url(self):
-        return f"http://example.org/{self.image}.jpg"
-
-    @property
-    def line(self):
-        sha256 = hashlib.sha256(self.data).hexdigest()
-        box = ",".join(map(str, self.box))
-        return f"{self.name}\t{self.image}\t{self.face}\t{self.url}\t{box}\t{sha256}\n"
-
-    @property
-    def label(self):
-        return f"{self.name.replace(' ', '_')}/{self.image}_{self.face}"
-
-
-def faces(names, each, first):
-    """As in the release, ids count on from person to person, and faces lag behind images."""
-    return [
-        Face(name, image := first + index * each + number, image - first // 2)
-        for index, name in enumerate(names)
-        for number in range(each)
-    ]
-
-
-def write_lists(root, actors=(), actresses=(), header=True):
-    root.mkdir(parents=True, exist_ok=True)
-    for base, rows in ((LISTS["actors"], actors), (LISTS["actresses"], actresses)):
-        if rows:
-            (root / base).write_text(("\t".join(COLUMNS) + "\n" if header else "") + "".join(r.line for r in rows))
-
-
-def write(root, name, data):
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-
-
-def by_image(root, face):
-    name = face.name.replace(" ", "_")
-    write(root, f"actors/images/{name}/{name}_{face.image}.jpeg", face.data)
-
-
-def by_face(root, face):
-    write(root, f"{face.name}/{face.name}_{face.face}.png", face.data)
-
-
-def by_both(root, face):
-    write(root, f"{face.name.lower()}/{face.image}_{face.face}.jpg", face.data)
-
-
-def bare(root, face):
-    write(root, f"{face.name.replace(' ', '_')}/{face.image}", face.data)
-
-
-def by_link(root, rows, table=True, links=True, shard=4):
-    """As img2dataset writes it; of every shard the last failed."""
-    for start in range(0, len(rows), shard):
-        number = start // shard
-        keys = [f"{number:05d}{index:04d}" for index in range(len(rows[start : start + shard]))]
-        for key, face in list(zip(keys, rows[start:], strict=False))[:-1]:
-            write(root, f"{number:05d}/{key}.jpg", face.data)
-            if links:
-                write(root, f"{number:05d}/{key}.json", json.dumps({"url": face.url, "key": key}).encode())
-        content = {"url": [face.url for face in rows[start : start + shard]], "key": keys, "status": ["?"] * len(keys)}
-        write(root, f"{number:05d}_stats.json", b"{}")
-        if table:
-            parquet.write_table(pa.table(content), root / f"{number:05d}.parquet")
-
-
-def labelled(source):
-    entries = [source.entry(number) for number in range(len(source))]
-    return {entry.name: source.classes[entry.label] for entry in entries}
-
-
-def names(source):
-    return {source.entry(number).name for number in range(len(source))}
 
 
 @pytest.fixture
@@ -268,74 +182,6 @@ def test_rows_without_a_file_are_no_inputs_but_counted(scrub):
     source = FaceScrub(str(root))
     assert len(source) == len(rows) - 1
     assert source.remarks == (f"1 of the {len(rows)} faces in the lists have no downloaded image",)
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """14 people: twelve with 125 images, two with 119."""
-    root = tmp_path_factory.mktemp("many")
-    actors = faces([f"Actor {letter}" for letter in "ABCDEFGHIJKL"], 125, 1)
-    actresses = faces(["Actress M", "Actress N"], 119, 9000)
-    write_lists(root, actors, actresses)
-    for face in actors + actresses:
-        bare(root, face)
-    return str(root)
-
-
-def test_the_study_is_ten_people_with_120_images_each_of_which_18_are_the_test(many):
-    train, test, both = (FaceScrub(many, study="7", part=part) for part in ("", "test", "all"))
-    assert (len(train), len(test), len(both)) == (1020, 180, 1200)
-    assert len(both.classes) == 10
-    assert train.classes == test.classes == both.classes
-    assert names(train) | names(test) == names(both)
-    assert not names(train) & names(test)
-    assert set(Counter(labelled(test).values()).values()) == {18}
-    assert set(Counter(labelled(train).values()).values()) == {102}
-    assert not set(both.classes) & {"Actress M", "Actress N"}
-
-
-def test_the_study_is_chosen_by_its_seed_alone(many):
-    first, again, other = (FaceScrub(many, study=seed) for seed in ("7", "7", "8"))
-    assert first.digest == again.digest != other.digest
-    assert first.classes != other.classes
-    longhand = FaceScrub(many, people="10", images="120", seed="7")
-    assert longhand.digest == first.digest
-    assert longhand.spec == first.spec == f"facescrub:{many},study=7"
-
-
-def test_a_person_who_leaves_the_collection_changes_the_images_of_no_other(many, tmp_path):
-    chosen = labelled(FaceScrub(many, people="12", images="120", part="all"))
-    rows = faces([f"Actor {letter}" for letter in "ABCDEFGHIJKL"], 125, 1)
-    rows = [face for face in rows if face.name != "Actor C"]
-    write_lists(tmp_path, rows)
-    for face in rows:
-        bare(tmp_path, face)
-    left = labelled(FaceScrub(str(tmp_path), people="11", images="120", part="all"))
-    assert left == {name: person for name, person in chosen.items() if person != "Actor C"}
-
-
-def test_too_few_people_is_an_error_that_says_how_many_there_are(many):
-    with pytest.raises(SourceError, match="12 people with at least 120 images each, not 13"):
-        FaceScrub(many, people="13", images="120")
-    assert len(FaceScrub(many, people="13", images="119").classes) == 13
-
-
-@pytest.mark.parametrize(("part", "share"), [("test", 0.15), ("train", 0.85)])
-def test_without_a_study_the_parts_are_of_all_images_of_each_person(many, part, share):
-    source = FaceScrub(many, part=part)
-    assert len(source.classes) == 14
-    counts = Counter(labelled(source).values())
-    test = {"Actor A": round(0.15 * 125), "Actress M": round(0.15 * 119)}
-    for person, count in test.items():
-        assert counts[person] == (count if part == "test" else (125 if person == "Actor A" else 119) - count)
-    assert abs(len(source) / (12 * 125 + 2 * 119) - share) < 0.01
-    assert source.spec == f"facescrub:{many},part={part}"
-
-
-def test_the_parts_follow_the_seed(many):
-    zero, one = (names(FaceScrub(many, part="test", seed=seed)) for seed in ("", "1"))
-    assert zero != one
-    assert len(zero) == len(one)
 
 
 def test_real_cropped_faces_in_a_folder_per_person_take_the_same_options():

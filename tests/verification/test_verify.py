@@ -5,45 +5,28 @@ import re
 import shutil
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
 
 import semshard
-from semshard.engine import Autosave, Checkpoint, Deadline, make_runtime
 from semshard.models import build
-from semshard.progress import silent
-from semshard.settings import verify_config
 from semshard.sources.shapes import draw_shape
-from semshard.verification.checkpoint import VictimCheckpoint
 from semshard.verification.dataset import control
 from semshard.verification.grid import tasks
 from semshard.verification.inputs import open_inputs
 from semshard.verification.request import VerifyRequest
-from semshard.verification.verify import run_verify
 from semshard.victims import (
     Attacker,
-    LabelledImages,
-    Point,
-    TrainingState,
-    ValidationPoint,
-    VictimData,
-    VictimRecipe,
     apply,
     attackers,
-    train_victim,
 )
 from tests.support.runs import TINY
-
-QUICK = {"preset": "quick", "steps": 4, "batch": 8, "steps_a": 1, "evaluations": 2, "holdout": 0.3}
-PLAIN = QUICK | {"countermeasure": "none"}
-RECIPE = {name: value for name, value in PLAIN.items() if name != "preset"}
+from tests.support.verification import PLAIN, QUICK, RECIPE, opened_inputs, trained_phases
 
 
 @pytest.fixture
@@ -66,16 +49,6 @@ def test_every_attacker_has_a_clean_a_protected_and_a_control_victim(verified):
     assert found.chance == 0.1
     assert found.majority is None
     assert found.samples["train"] + found.samples["test"] == 40
-
-
-def trained_phases(events):
-    """The victims that were trained in this process, in order: a training reports its steps, whatever is cached."""
-    return list(dict.fromkeys(event.phase for event in events if event.unit == "steps"))
-
-
-def opened_inputs(shards, report, **settings):
-    """What verify trains on, and what it trains with."""
-    return open_inputs(VerifyRequest(shards, preset="quick", report=report, settings=settings))
 
 
 def test_held_out_images_are_in_no_training(finished, tmp_path):
@@ -120,75 +93,6 @@ def test_a_grid_is_the_product_of_its_lists_in_order_with_all_seeds(finished):
     assert found.worst() == max(e.data["protected"].best for e in found.attackers if e.attacker.fraction == 1)
     assert found.drop() == found.strongest.data["clean"].best - found.worst()
     assert found.verdict["attacker"] == found.strongest.attacker.name
-
-
-def test_an_interrupted_grid_is_resumed_and_ends_in_the_same_figures(finished, tmp_path):
-    shards, grid = finished / "shards", {"rho_a": "0,2/255", "report": tmp_path / "r", **PLAIN}
-    whole = semshard.verify(shards, **(grid | {"report": tmp_path / "whole"}))
-    events = []
-
-    def interrupt(event):
-        events.append(event)
-        if len(trained_phases(events)) == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        semshard.verify(shards, progress=interrupt, **grid)
-    done, events = trained_phases(events), []
-    again = semshard.verify(shards, progress=events.append, **grid)
-    assert trained_phases(events)[0] == done[4]
-    assert len(trained_phases(events)) == 2
-    assert [r.curve for r in again.results] == [r.curve for r in whole.results]
-    events = []
-    more = semshard.verify(shards, progress=events.append, **(grid | {"steps_a": 2}))
-    assert len(trained_phases(events)) == 3, "another adversary is another victim, but of standard training"
-    assert len(more.results) == 6
-
-
-def test_a_victim_that_was_killed_half_way_is_resumed_from_there(finished, tmp_path):
-    settings = {"rho_a": "2/255", **RECIPE}
-
-    def verify(report, progress=silent):
-        return run_verify(VerifyRequest(
-            finished / "shards", preset="quick", report=report, progress=progress, settings=settings, autosave_seconds=0
-        ))  # fmt: skip
-
-    whole = verify(tmp_path / "whole")
-
-    def killed(event):
-        if event.phase.startswith("protected") and event.done == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        verify(tmp_path / "r", killed)
-    assert len(list((tmp_path / "r").glob("victim-*"))) == 1
-    events = []
-    again = verify(tmp_path / "r", events.append)
-    first = {event.phase.split(":")[0]: event.done for event in reversed(events) if event.unit == "steps"}
-    assert first == {"protected": 2, "control": 1}, "the protected one resumes after its first step, the control is new"
-    assert [(r.curve, r.per_class) for r in again.results] == [(r.curve, r.per_class) for r in whole.results]
-    assert not list((tmp_path / "r").glob("victim-*"))
-
-
-def test_a_checkpoint_of_another_training_or_a_broken_one_is_ignored(tmp_path):
-    path = tmp_path / "victim.safetensors"
-    mine = VictimCheckpoint(path, "mine")
-    assert mine.load() == TrainingState()
-    path.write_bytes(b"half a file")
-    assert mine.load() == TrainingState()
-    seen = ValidationPoint(2, 0.5, torch.tensor([True, False]), torch.tensor([False, False]))
-    state = TrainingState(Checkpoint(2, {"model.a": torch.ones(2)}), (Point(2, 0.5, 0.25),), (seen,))
-    config = verify_config("quick", (32, 32), "float32", {"steps": 4, "round_every": 2})
-
-    def save(checkpoint):
-        VictimCheckpoint(path, "theirs").save(replace(state, checkpoint=checkpoint))
-
-    with pytest.raises(semshard.TimeIsUp, match="theirs stands at step 2 of 4"):
-        Autosave("theirs", save, deadline=Deadline(1e-9)).after(2, config, lambda done: state.checkpoint)
-    assert mine.load() == TrainingState()
-    loaded = VictimCheckpoint(path, "theirs").load()
-    assert (loaded.checkpoint.step, loaded.curve, loaded.validation_points[0].step) == (2, state.curve, 2)
-    assert torch.equal(loaded.validation_points[0].published, seen.published)
 
 
 def test_without_a_countermeasure_the_usual_ones_are_tried_with_and_without_an_adversary(finished, tmp_path):
@@ -415,37 +319,3 @@ def test_the_page_contains_everything_it_shows(verified):
 def test_too_few_samples_to_hold_any_out(finished):
     with pytest.raises(semshard.ShardError, match="too few to hold out"):
         semshard.verify(finished / "shards", rho_a="0", **(PLAIN | {"holdout": 1e-9}))
-
-
-def accuracy_under_attack(model, test, rho, steps=10):
-    """Test accuracy against PGD of `steps` within `rho`, as the textbook has it (Madry et al. 2018)."""
-    images, delta = test.images.float() / 255, torch.zeros(test.images.shape)
-    model.eval()
-    for _ in range(steps):
-        delta.requires_grad_()
-        (gradient,) = torch.autograd.grad(F.cross_entropy(model(images + delta), test.labels), delta)
-        delta = (delta.detach() + rho / 4 * gradient.sign()).clamp(-rho, rho)
-        delta = (images + delta).clamp(0, 1) - images
-    return float((model(images + delta).argmax(1) == test.labels).float().mean())
-
-
-@pytest.mark.slow
-def test_a_victim_learns_shapes_and_adversarial_training_withstands_an_attack_that_breaks_standard_training():
-    """The recipes work: far above chance on images that the victims never saw."""
-    runtime, rho = make_runtime("cpu"), 4 / 255
-    pictures = torch.from_numpy(np.stack([draw_shape(n) for n in range(2000)])).permute(0, 3, 1, 2).contiguous()
-    labels = torch.arange(2000) % 10
-    train, test = LabelledImages(pictures[:1000], labels[:1000]), LabelledImages(pictures[1000:], labels[1000:])
-    settings = {"steps": 250, "lr_every": 100, "evaluations": 5, "steps_a": 2, "step_share": 0.5}
-    config = verify_config("quick", (32, 32), runtime.precision, settings)
-    standard, adversarial = (
-        train_victim(runtime, VictimData(train, test), VictimRecipe(Attacker("small", radius), config, 10, 0))
-        for radius in (0.0, rho)
-    )
-    assert standard.curve[-1].test > 0.3
-    assert adversarial.curve[-1].test > 0.18
-    for victim in (standard, adversarial):
-        assert victim.curve[-1].test > victim.curve[0].test
-    attacked = [accuracy_under_attack(victim.model, test, rho) for victim in (standard, adversarial)]
-    assert attacked[0] < 0.1, "below chance: the attack breaks standard training"
-    assert attacked[1] > attacked[0] + 0.03

@@ -1,0 +1,18 @@
+"""Small victims, and what a verification of them trains on."""
+
+from semshard.verification.inputs import open_inputs
+from semshard.verification.request import VerifyRequest
+
+QUICK = {"preset": "quick", "steps": 4, "batch": 8, "steps_a": 1, "evaluations": 2, "holdout": 0.3}
+PLAIN = QUICK | {"countermeasure": "none"}
+RECIPE = {name: value for name, value in PLAIN.items() if name != "preset"}
+
+
+def trained_phases(events):
+    """The victims that were trained in this process, in order: a training reports its steps, whatever is cached."""
+    return list(dict.fromkeys(event.phase for event in events if event.unit == "steps"))
+
+
+def opened_inputs(shards, report, **settings):
+    """What verify trains on, and what it trains with."""
+    return open_inputs(VerifyRequest(shards, preset="quick", report=report, settings=settings))
