@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import Runtime, choose_preset, load_tensors, make_runtime
-from ..errors import SettingError
+from ..errors import LedgerError, SettingError
 from ..noise.views import make_view
 from ..progress import Progress, remarks, silent
 from ..settings import CELL_SETTINGS, PICTURES, TRAINED_WITH, ProtectConfig, Size, coerce, protect_config, to_json
@@ -97,8 +97,17 @@ class Request:
         return config
 
     def _trained_settings(self) -> dict[str, Any]:
-        """All settings that the given surrogate was trained with, as JSON values; none without a surrogate."""
-        return dict(load_tensors(Path(self.surrogate))[1]["settings"]) if self.surrogate else {}
+        """All settings that the given surrogate was trained with, as JSON values; none without a surrogate.
+
+        Raises `LedgerError` where another version of semshard wrote it, which had other settings.
+        """
+        if not self.surrogate:
+            return {}
+        settings = load_tensors(Path(self.surrogate))[1].get("settings", {})
+        missing = [name for name in ("preset", "final_draws", *TRAINED_WITH) if name not in settings]
+        if missing:
+            raise LedgerError(f"{self.surrogate} was written by another version of semshard: it lacks {missing[0]}")
+        return dict(settings)
 
     def _check_trained(self, config: ProtectConfig, trained: Mapping[str, Any]) -> None:
         for name, value in trained.items():

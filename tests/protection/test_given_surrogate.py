@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import semshard
+from semshard.engine import load_tensors, save_tensors
 from tests.support.runs import TINY, public_bytes
 
 
@@ -51,3 +52,12 @@ def test_no_pickle_is_ever_loaded_as_weights(finished):
     torch.save({"a": torch.zeros(1)}, finished / "evil.pt")
     with pytest.raises(semshard.LedgerError, match="no weights written by semshard"):
         semshard.protect(finished / "images", finished / "again", surrogate=finished / "evil.pt", **TINY)
+
+
+def test_a_surrogate_of_another_version_is_refused_in_words(finished):
+    surrogate = finished / "shards.ledger" / "surrogate.safetensors"
+    tensors, about = load_tensors(surrogate)
+    del about["settings"]["warm_up"]
+    save_tensors(finished / "old.safetensors", tensors, about)
+    with pytest.raises(semshard.LedgerError, match="another version of semshard: it lacks warm_up"):
+        semshard.protect(finished / "images", finished / "again", surrogate=finished / "old.safetensors")
