@@ -120,7 +120,7 @@ class _StepBench:
         return self._timed(
             "victim step",
             (2 * steps + 3) * self._forward,
-            lambda: step(self._x, self._labels, self._runtime.generator(0, "bench")),
+            lambda: step(self._x, self._labels, 0, "bench"),
             lambda: plain.adversarial_step(
                 self._plain, self._plain_sgd, self._x, self._labels, perturbation, self._config.pad
             ),

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from torch.func import functional_call
 
 from .captured import Captured, OnBatch, captured
+from .explicit import ExplicitPass
 from .fused import MAP_BYTES, available, fuse
+from .parts import LEAST, MOST, in_parts, spare
 
 
 def run(network: Callable[[Tensor], Tensor], images: Tensor, precision: str) -> Tensor:
@@ -47,7 +48,9 @@ class FoldedNetwork:
         self._most = 1 << 30  # images that go through at once: what the memory holds
         self._parts: dict[torch.Size, int] = {}  # … and what the CPU's caches hold, by the shape of an image
         self._captured: dict[torch.Size, OnBatch | None] = {}
+        self._explicit: ExplicitPass | None = None
         self.refresh()
+        self._explicit = ExplicitPass.of(self._graph, self._weights) if self._fused else None
 
     def refresh(self) -> None:
         """Take the weights and the batch-norm statistics that the model has now."""
@@ -55,11 +58,18 @@ class FoldedNetwork:
         for name, conv in self._fused.items():
             conv.load(weights.pop(f"{name}.weight"), weights.pop(f"{name}.bias", None))
         for name, value in weights.items():
-            self._weights.setdefault(name, value).copy_(value)
+            if name in self._weights:
+                self._weights[name].copy_(value)
+            else:
+                self._weights[name] = value
+                _put(self._graph, name, value)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Class scores, float (N, classes), of float images (N, 3, H, W) in [0, 1]; differentiable in the images."""
-        return run(lambda x: functional_call(self._graph, self._weights, (x,)), images, self._precision)
+        explicit = self._explicit
+        if explicit is None or (torch.is_grad_enabled() and images.requires_grad):
+            return run(self._graph, images, self._precision)
+        return torch.cat(in_parts(explicit.scores, torch.split(images, min(self._most, self._part(images)))))
 
     def gradient(self, images: Tensor, labels: Tensor) -> Tensor:
         """The gradient of the cross-entropy, summed over the batch, at float images (N, 3, H, W); labels are
@@ -69,9 +79,14 @@ class FoldedNetwork:
         through in halves, and so do all later ones.
         """
         most = min(self._most, self._part(images))
+        if self._explicit and len(images) <= most and (idle := spare()):  # no bit depends on how they are parted
+            most = max(LEAST, -(-len(images) // (1 + idle)))
         try:
-            parts = zip(torch.split(images, most), torch.split(labels, most), strict=True)
-            gradients = [self._gradient(*part) for part in parts]
+            pieces = list(zip(torch.split(images, most), torch.split(labels, most), strict=True))
+            if images.is_cuda:
+                gradients = [self._gradient(*piece) for piece in pieces]
+            else:
+                gradients = in_parts(lambda piece: self._gradient(*piece), pieces)
         except torch.OutOfMemoryError:
             if min(most, len(images)) == 1:
                 raise
@@ -81,6 +96,8 @@ class FoldedNetwork:
         return gradients[0] if len(gradients) == 1 else torch.cat(gradients)
 
     def _gradient(self, images: Tensor, labels: Tensor) -> Tensor:
+        if self._explicit:
+            return self._explicit.gradient(images, labels)
         plain = self._plain_gradient
         whole = captured(self._captured, lambda: Captured(plain, images, labels), images, self._remark)
         return (whole or plain)(images, labels)
@@ -91,16 +108,30 @@ class FoldedNetwork:
         return torch.autograd.grad(loss, images)[0]
 
     def _part(self, images: Tensor) -> int:
-        """How many images go through at once: as many as have their largest map near the CPU."""
+        """How many images go through at once: on a CPU as many as have their largest map near it, but no more than
+        occupy all threads.
+        """
+        if images.is_cuda or len(images) == 0:
+            return max(1, len(images))
         if not self._fused:
-            return len(images)
+            return MOST
         shape = images.shape[1:]
         if shape not in self._parts:
             with torch.no_grad():
-                self(images[:1])
+                run(self._graph, images[:1], self._precision)
             largest = max(conv.map_bytes for conv in self._fused.values())
-            self._parts[shape] = 1 << max(0, (MAP_BYTES // largest).bit_length() - 1)
+            self._parts[shape] = min(MOST, 1 << max(0, (MAP_BYTES // largest).bit_length() - 1))
         return self._parts[shape]
+
+
+def _put(graph: fx.GraphModule, name: str, value: Tensor) -> None:
+    """Give the graph this tensor as its parameter or buffer `name`, without a gradient."""
+    path, _, leaf = name.rpartition(".")
+    module = graph.get_submodule(path)
+    if leaf in module._parameters:
+        module._parameters[leaf] = nn.Parameter(value, requires_grad=False)
+    elif leaf in module._buffers:
+        module._buffers[leaf] = value
 
 
 def fold_graph(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import operator
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,8 +32,8 @@ NARROW = 4  # maps up to this width leave most of a tile empty: several images a
 ROUNDING = 2**-7  # of the largest value: what three roundings to bfloat16 may change
 SWITCH = "SEMSHARD_FUSED"
 
-_ADD = (operator.add, operator.iadd, torch.add)
-_RELU = (F.relu, torch.relu)
+ADD = (operator.add, operator.iadd, torch.add)
+RELU = (F.relu, torch.relu)
 
 
 @dataclass(frozen=True)
@@ -61,71 +62,159 @@ class FusedConv(nn.Module):
         self.stride, self.padding = cast(tuple[int, int], conv.stride), cast(tuple[int, int], conv.padding)
         self.relu, self.carry = relu, False
         self.map_bytes = 0  # of an image's output, at the last pass
-        self._zeros: dict[tuple[int, ...], Tensor] = {}  # buffers, 0 except where every pass writes
+        self._zeros = _Buffers()
 
     def load(self, weight: Tensor, bias: Tensor | None) -> None:
         """Take these weights in the place of earlier ones."""
-        self._weight, self._bias = weight, bias
-        self._rotated = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-        self._packed: dict[tuple[Any, ...], Tensor] = {}
+        kernel = cast(tuple[int, int], tuple(weight.shape[2:]))
+        rotated = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        self._forward = _Kernel(self._operators, weight, bias, self.padding)
+        self._spread = None
+        if self.stride == (1, 1):
+            centred = (kernel[0] - 1 - self.padding[0], kernel[1] - 1 - self.padding[1])
+            self._backward = _Kernel(self._operators, rotated, None, centred) if min(centred) >= 0 else None
+        elif kernel == (1, 1) and self.padding == (0, 0):
+            self._backward = _Kernel(self._operators, rotated, None, (0, 0))
+        else:
+            self._backward, self._spread = None, Spread.of(weight, self.stride, self.padding, self._operators)
+        self._weight = weight
         self._tiled = weight.dtype is torch.bfloat16 and _has_matrix_tiles()
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        x = x.to(self._weight.dtype).contiguous(memory_format=torch.channels_last)
-        out, carried = _Fused.apply(x, other, self)
-        self.map_bytes = out[0].numel() * out.element_size()
+        out, carried = _Fused.apply(self.prepared(x), other, self)
         return (out, carried) if self.carry else out
 
+    def prepared(self, x: Tensor) -> Tensor:
+        """x in the type and the memory layout of the weights."""
+        return x.to(self._weight.dtype).contiguous(memory_format=torch.channels_last)
+
     def convolve(self, x: Tensor, other: Tensor | None) -> Tensor:
-        return self._side_by_side(x, False, self.stride, other, self.relu)
+        out = self._side_by_side(self._forward, x, self.stride, other, self.relu)
+        self.map_bytes = out[0].numel() * out.element_size()
+        return out
 
     def input_gradient(self, gradient: Tensor, shape: torch.Size, other: Tensor | None) -> Tensor:
         """The gradient at an x of `shape`, plus `other`."""
-        kernel = self._weight.shape[2:]
-        centred = all(k == 2 * p + 1 for k, p in zip(kernel, self.padding, strict=True))
-        if centred and self.stride == (1, 1):
-            return self._side_by_side(gradient, True, self.stride, other, False)
-        if centred and kernel != (1, 1) and self._tiled:  # a wide product on a tile is cheaper than a strided gather
-            spread = self._zero_buffer((shape[0], gradient.shape[1], *shape[2:]), gradient)
-            spread[:, :, :: self.stride[0], :: self.stride[1]] = gradient
-            return self._side_by_side(spread, True, (1, 1), other, False)
-        arguments = (None, self.stride, self.padding, (1, 1), False, (0, 0), 1, (True, False, False))
-        x = gradient.new_empty(1).expand(shape)
-        dx: Tensor = torch.ops.aten.convolution_backward(gradient, x, self._weight, *arguments)[0]
+        if self._spread:
+            dx = self._spread(gradient, shape)
+        elif self._backward is None:  # padded beyond its kernel
+            arguments = (None, self.stride, self.padding, (1, 1), False, (0, 0), 1, (True, False, False))
+            x = gradient.new_empty(1).expand(shape)
+            dx = torch.ops.aten.convolution_backward(gradient, x, self._weight, *arguments)[0]
+        elif self.stride == (1, 1):
+            return self._side_by_side(self._backward, gradient, (1, 1), other, False)
+        else:  # a 1 × 1 kernel reaches every so many pixels only
+            dx = torch.zeros(shape, dtype=gradient.dtype).contiguous(memory_format=torch.channels_last)
+            dx[:, :, :: self.stride[0], :: self.stride[1]] = self._backward(gradient)
         return dx if other is None else dx.add_(other)
 
     def _side_by_side(
-        self, x: Tensor, rotated: bool, stride: tuple[int, int], other: Tensor | None, relu: bool
+        self, kernel: _Kernel, x: Tensor, stride: tuple[int, int], other: Tensor | None, relu: bool
     ) -> Tensor:
         n, channels, height, width = x.shape
-        pad, kernel = self.padding[1], self._weight.shape[3]
-        if not (self._tiled and width <= NARROW and stride == (1, 1) and kernel == 2 * pad + 1 > 1):
-            return self._product(x, rotated, stride, other, relu)
+        pad, across = kernel.padding[1], kernel.weight.shape[3]
+        if not (self._tiled and width <= NARROW and stride == (1, 1) and across == 2 * pad + 1 > 1):
+            return kernel(x, stride, other, relu)
         abreast = TILE // width
         rows = -(-n // abreast)
         if n < rows * abreast:
             x = torch.cat([x, x.new_zeros(rows * abreast - n, channels, height, width)])
-        wide = self._zero_buffer((rows, channels, height, abreast * (width + pad)), x)
+        wide = self._zeros((rows, channels, height, abreast * (width + pad)), x)
         seen = wide.permute(0, 2, 3, 1).view(rows, height, abreast, width + pad, channels)
         seen[:, :, :, :width] = x.permute(0, 2, 3, 1).view(rows, abreast, height, width, channels).transpose(1, 2)
-        y = self._product(wide, rotated, stride, None, False).permute(0, 2, 3, 1)
+        y = kernel(wide, stride).permute(0, 2, 3, 1)
         y = y.reshape(rows, height, abreast, width + pad, -1)[:, :, :, :width].transpose(1, 2)
         y = y.reshape(rows * abreast, height, width, -1)[:n].permute(0, 3, 1, 2)
         if other is not None:
             y += other
         return y.relu_() if relu else y
 
-    def _product(self, x: Tensor, rotated: bool, stride: tuple[int, int], other: Tensor | None, relu: bool) -> Tensor:
-        weight, bias = (self._rotated, None) if rotated else (self._weight, self._bias)
-        ops, key, dilation = self._operators, (rotated, *x.shape), (1, 1)
-        if key not in self._packed:
-            self._packed[key] = ops.pack(weight, self.padding, stride, dilation, 1, tuple(x.shape))
-        common = self._packed[key], bias, self.padding, stride, dilation, 1
-        if other is None:
-            return ops.convolve(x, *common, "relu" if relu else "none", [], "")
-        return ops.convolve_add(x, other, *common, "add", None, "relu" if relu else None, [], "")
 
-    def _zero_buffer(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+class _Kernel:
+    """A weight, packed for oneDNN at the first input of a shape."""
+
+    def __init__(self, operators: Operators, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> None:
+        self.weight, self.padding = weight, padding
+        self._operators, self._bias = operators, bias
+        self._packed: dict[tuple[int, ...], Tensor] = {}  # threads may pack the same weight twice, to equal bytes
+
+    def __call__(
+        self, x: Tensor, stride: tuple[int, int] = (1, 1), other: Tensor | None = None, relu: bool = False
+    ) -> Tensor:
+        """relu(conv(x) + other)."""
+        key = *x.shape, *stride
+        packed = self._packed.get(key)
+        if packed is None:
+            packed = self._operators.pack(self.weight, self.padding, stride, (1, 1), 1, tuple(x.shape))
+            self._packed[key] = packed
+        common = packed, self._bias, self.padding, stride, (1, 1), 1
+        if other is None:
+            return self._operators.convolve(x, *common, "relu" if relu else "none", [], "")
+        return self._operators.convolve_add(x, other, *common, "add", None, "relu" if relu else None, [], "")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The input gradient of a strided convolution as one plain convolution, followed by a change of places.
+
+    Pixel s·a + r of the gradient is the sum of dy[o] · w[s·(a − o) + r + p] over o: for each phase r a convolution of
+    dy with every s-th tap. All s² of them are the output channels of one kernel. It reads dy as it is, where torch's
+    own operator gathers every tap, and takes (taps of a phase)² · s² products, not the k² · s² of dy between zeros.
+    """
+
+    kernel: _Kernel
+    stride: tuple[int, int]
+    first: tuple[int, int]  # d = a − o of the last tap: what the output is shifted by
+    last: tuple[int, int]
+
+    @classmethod
+    def of(cls, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int], operators: Operators) -> Spread:
+        """For a weight (C_out, C_in, k, l)."""
+        taps = [_taps(*each) for each in zip(weight.shape[2:], stride, padding, strict=True)]
+        (rows, low_y, high_y), (columns, low_x, high_x) = taps
+        padded = F.pad(weight, (0, 1, 0, 1))  # a tap that a phase lacks is 0
+        phases = padded[:, :, rows[:, None, :, None], columns[None, :, None, :]]  # (C_out, C_in, s, s, t, t)
+        kernel = phases.permute(2, 3, 1, 0, 4, 5).flatten(0, 2).contiguous(memory_format=torch.channels_last)
+        reach = max(high_y, -low_y), max(high_x, -low_x)
+        return cls(_Kernel(operators, kernel, None, reach), stride, (low_y, low_x), (high_y, high_x))
+
+    def __call__(self, gradient: Tensor, shape: torch.Size) -> Tensor:
+        """The gradient at an x of `shape` (N, C, H, W)."""
+        n, channels, *size = shape
+        needed = [-(-side // step) for side, step in zip(size, self.stride, strict=True)]  # of a, per direction
+        missing = [
+            max(0, want - have - reach - low)
+            for want, have, reach, low in zip(needed, gradient.shape[2:], self.kernel.padding, self.first, strict=True)
+        ]
+        if any(missing):  # the convolution left rows or columns at the far edges out
+            gradient = F.pad(gradient, (0, missing[1], 0, missing[0]))
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+        y = self.kernel(gradient).permute(0, 2, 3, 1)  # (N, A, B, s · s · C)
+        top, left = (reach - high for reach, high in zip(self.kernel.padding, self.last, strict=True))
+        y = y[:, top : top + needed[0], left : left + needed[1]]
+        y = y.reshape(n, *needed, *self.stride, channels).transpose(2, 3)  # (N, A, s, B, s, C)
+        y = y.reshape(n, needed[0] * self.stride[0], needed[1] * self.stride[1], channels)
+        dx: Tensor = y[:, : size[0], : size[1]].permute(0, 3, 1, 2)
+        return dx.contiguous(memory_format=torch.channels_last)
+
+
+def _taps(kernel: int, stride: int, padding: int) -> tuple[Tensor, int, int]:
+    """Which tap of w a phase (row) takes at each place of its kernel (column), `kernel` where none; the range of d."""
+    reach = [
+        range(-((phase + padding) // stride), (kernel - 1 - phase - padding) // stride + 1) for phase in range(stride)
+    ]
+    low, high = min(each.start for each in reach), max(each.stop - 1 for each in reach)
+    numbers = torch.arange(stride)[:, None] + padding + stride * torch.arange(high, low - 1, -1)
+    return torch.where((numbers >= 0) & (numbers < kernel), numbers, kernel), low, high
+
+
+class _Buffers(threading.local):
+    """Buffers of the calling thread, 0 except where every pass writes."""
+
+    def __init__(self) -> None:
+        self._zeros: dict[tuple[int, ...], Tensor] = {}
+
+    def __call__(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         if shape not in self._zeros:
             zeros = torch.zeros(shape, dtype=like.dtype)
             self._zeros[shape] = zeros.contiguous(memory_format=torch.channels_last)
@@ -161,10 +250,10 @@ def fuse(graph: fx.GraphModule) -> dict[str, FusedConv]:
             continue
         tail, arguments = node, [node.args[0]]
         after = _only_user(tail)
-        if after and _is(after, modules, _ADD, ()) and len(set(after.args)) == len(after.all_input_nodes) == 2:
+        if after and _is(after, modules, ADD, ()) and len(set(after.args)) == len(after.all_input_nodes) == 2:
             tail, arguments = after, [node.args[0], *(each for each in after.args if each is not node)]
         after = _only_user(tail)
-        relu = bool(after and _is(after, modules, _RELU, (nn.ReLU,)))
+        relu = bool(after and _is(after, modules, RELU, (nn.ReLU,)))
         tail = after if after and relu else tail
         name = str(node.target)
         fused[name] = FusedConv(conv, relu)

@@ -12,6 +12,7 @@ from . import checkpoint
 from .captured import CapturedBackward, OnBatch, captured
 from .checkpoint import Checkpoint
 from .folded import FoldedNetwork
+from .parted import PartedBackward
 from .runtime import Runtime
 from .schedule import learning_rate
 
@@ -33,6 +34,7 @@ class TrainableNetwork:
         self._folded: FoldedNetwork | None = None
         self._stale = False  # whether the weights have changed since they were folded
         self._captured: dict[torch.Size, OnBatch | None] = {}
+        self._parted: dict[int, PartedBackward] = {}  # by the size of the batch
 
     @property
     def folded(self) -> FoldedNetwork:
@@ -61,6 +63,11 @@ class TrainableNetwork:
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
         """The loss; its gradients are in the parameters."""
         model, remark = self.model, self.runtime.remark
+        if self.runtime.device.type == "cpu":
+            count = len(images)
+            if count not in self._parted:
+                self._parted[count] = PartedBackward(model, self.runtime.precision, count)
+            return self._parted[count](images, labels)
         graph = captured(
             self._captured, lambda: CapturedBackward(model, self._loss, images, labels), images, remark
         )  # fmt: skip

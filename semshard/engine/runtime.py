@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..errors import SettingError
 from . import fused
 from .folded import FoldedNetwork, run
+from .parts import in_parts, one_thread, parts
 
 ALL_DRAWS = 1000  # more than any setting asks for
 
@@ -61,6 +62,15 @@ class Runtime:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
         except (OSError, StopIteration):  # no Linux: what nobody uses, caches not counted
             return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    def by_parts(self, count: int, function: Callable[[int, slice], Tensor]) -> Tensor:
+        """`function(number of the part, its images)` of every part of a batch of `count` images, joined in order.
+
+        On a CPU threads share the parts, and whatever is drawn for a part has to come from a stream of its own.
+        """
+        pieces = list(enumerate(parts(count, self.device)))
+        results = in_parts(lambda piece: function(*piece), pieces)
+        return results[0] if len(results) == 1 else torch.cat(results)
 
     def generator(self, seed: int, *path: str | int) -> torch.Generator:
         """A fresh random stream on the device, decided by `seed` and `path` alone."""
@@ -114,10 +124,13 @@ def make_runtime(device: str = "auto", precision: str = "auto", remark: Callable
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Within it, cuDNN picks algorithms that give the same bits every time."""
+    """Within it, the same bits come out every time: cuDNN picks such algorithms, and every operation on a CPU runs in
+    one thread, so that no sum depends on the number of threads.
+    """
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     try:
-        yield
+        with one_thread():
+            yield
     finally:
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before

@@ -70,8 +70,18 @@ class ModelStep:
     view: View
     perturbation: InnerPerturbation
 
-    def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Train on float images (N, 3, H, W) in [0, 1]; the loss, detached, on the device."""
+    def __call__(self, images: Tensor, labels: Tensor, seed: int, *where: str | int) -> Tensor:
+        """Train on float images (N, 3, H, W) in [0, 1]; the loss, detached, on the device. Random draws depend on
+        `seed` and `where`.
+        """
+        runtime, network = self.network.runtime, self.network.folded
+
+        def perturbed(part: int, here: slice) -> Tensor:
+            return self.perturbed(network, images[here], labels[here], runtime.generator(seed, *where, part))
+
+        return self.network.step(runtime.by_parts(len(images), perturbed), labels)
+
+    def perturbed(self, network: FoldedNetwork, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """t(x) + δᵃ, of the shape that the network sees."""
         seen = self.view.apply(images, self.view.draw(images, generator))
-        delta = self.perturbation.perturb(self.network.folded, seen, labels, generator)
-        return self.network.step(seen + delta, labels)
+        return seen + self.perturbation.perturb(network, seen, labels, generator)

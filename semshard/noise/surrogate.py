@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..engine import Autosave, Checkpoint, Runtime, TrainableNetwork, TrainingLoop, batch_numbers, sgd
+from ..engine import Autosave, Checkpoint, FoldedNetwork, Runtime, TrainableNetwork, TrainingLoop, batch_numbers, sgd
 from ..models import build
 from ..settings import ProtectConfig, Size
 from ..threads import ahead
@@ -76,18 +76,40 @@ class SurrogateTraining:
         return self.network.model
 
     def step(self, number: int, images: Tensor, labels: Tensor, sizes: Tensor | None = None) -> Tensor:
-        """One pass of the loop over a uint8 minibatch; returns the loss of the model step."""
+        """One pass of the loop over a uint8 minibatch; returns the loss of the model step.
+
+        Lines 2–11 treat every image by itself, and go part by part; line 12 needs the whole minibatch.
+        """
         runtime, config = self.network.runtime, self.config.at_warmup_step(number)
-        generator, view = runtime.generator(config.seed, "surrogate", number), self.view.on(sizes)
         images, labels = images.to(runtime.device), labels.to(runtime.device)
         if config.method != "tap":  # whose network learns from clean images
-            labels = shuffle_labels(labels, config.label_noise, generator)
+            labels = shuffle_labels(labels, config.label_noise, runtime.generator(config.seed, "labels", number))
+        network = self.network.folded
+
+        def perturbed(part: int, here: slice) -> Tensor:
+            generator = runtime.generator(config.seed, "surrogate", number, part)
+            view = self.view.on(None if sizes is None else sizes[here])
+            return self._perturbed(network, view, config, images[here], labels[here], generator)
+
+        return self.network.step(runtime.by_parts(len(labels), perturbed), labels)
+
+    def _perturbed(
+        self,
+        network: FoldedNetwork,
+        view: View,
+        config: ProtectConfig,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """The views that the model step trains on, float, of uint8 images with their defensive noise."""
+        if config.method != "tap":
             x = images.float() / 255
             grey = grey_images(x) if config.grey == "keep" else None
-            crafter = NoiseCrafter(self.network.folded, noise_view(view, config), config, runtime.draws_together)
+            crafter = NoiseCrafter(network, noise_view(view, config), config, self.network.runtime.draws_together)
             images = add(images, to_levels(crafter(x, labels, generator, grey), config.rho_u))  # lines 2–9
         model_step = ModelStep(self.network, view, inner_perturbation(config.model_step, config))
-        return model_step(images.float() / 255, labels, generator)  # lines 10–12
+        return model_step.perturbed(network, images.float() / 255, labels, generator)  # lines 10 and 11
 
 
 def shuffle_labels(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:

@@ -196,7 +196,7 @@ class _VictimTraining:
             yield train[numbers.to(train.labels.device, non_blocking=True)].to(device)
 
     def _train_on(self, step: int, batch: LabelledImages) -> Tensor:
-        return self.step(batch, self.runtime.generator(self.recipe.seed, "victim", step))
+        return self.step(batch, step)
 
     def _after(self, done: int, loss: Tensor) -> None:
         point = self._measure(done) if done in self._due else None
@@ -239,19 +239,31 @@ class VictimStep:
     view: View
     recipe: VictimRecipe
 
-    def __call__(self, batch: LabelledImages, generator: torch.Generator) -> Tensor:
-        """The loss, detached, on the device."""
+    def __call__(self, batch: LabelledImages, number: int) -> Tensor:
+        """The loss of step `number`, detached, on the device. The adversary, and where nothing is augmented the view,
+        treat every image by itself, and go part by part.
+        """
+        runtime, seed, network = self.network.runtime, self.recipe.seed, self.network.folded
         images, labels = batch.images.float() / 255, batch.labels
-        view = self.view.on(batch.sizes)
-        seen = view.apply(images, view.draw(images, generator))
-        countermeasure = BY_NAME[self.recipe.attacker.countermeasure]
-        if countermeasure.augment:
-            shares = F.one_hot(labels, self.recipe.classes).float()
-            seen, labels = countermeasure.augment(seen, shares, generator, self._losses)
+        augment = BY_NAME[self.recipe.attacker.countermeasure].augment
+        if augment:
+            generator, view = runtime.generator(seed, "victim", number), self.view.on(batch.sizes)
+            seen, shares = view.apply(images, view.draw(images, generator)), F.one_hot(labels, self.recipe.classes)
+            images, labels = augment(seen, shares.float(), generator, self._losses)
+
+        def perturbed(part: int, here: slice) -> Tensor:
+            generator, seen = runtime.generator(seed, "victim", number, part), images[here]
+            if not augment:
+                view = self.view.on(None if batch.sizes is None else batch.sizes[here])
+                seen = view.apply(seen, view.draw(seen, generator))
+            return seen + self._perturbation.perturb(network, seen, labels[here], generator)
+
+        return self.network.step(runtime.by_parts(len(images), perturbed), labels)
+
+    @property
+    def _perturbation(self) -> InnerPerturbation:
         rho, config = self.recipe.attacker.rho_a, self.recipe.config
-        perturbation = InnerPerturbation(rho, rho * config.step_share, config.steps_a)
-        delta = perturbation.perturb(self.network.folded, seen, labels, generator)
-        return self.network.step(seen + delta, labels)
+        return InnerPerturbation(rho, rho * config.step_share, config.steps_a)
 
     @torch.no_grad()
     def _losses(self, images: Tensor, shares: Tensor) -> Tensor:

@@ -33,12 +33,17 @@ class FromSurrogate:
     def __call__(self, images: Tensor, labels: Tensor, numbers: NDArray[np.int64], shard: int, at: int) -> Tensor:
         config, runtime = self.config.final(), self.runtime
         self.network.refresh()  # packs the weights anew: with those of the first batch a CPU is a tenth slower
-        x, wanted = images.to(runtime.device).float() / 255, self.target(labels).to(runtime.device)
-        generator = runtime.generator(config.seed, "craft", shard, at)
-        grey = grey_images(x) if config.grey == "keep" else None
         crafter = NoiseCrafter(self.network, self.view, config, runtime.draws_together)
-        delta = crafter(x, wanted, generator, grey)
-        return to_levels(delta, config.rho_u).cpu()
+        wanted = self.target(labels)
+
+        def noise(part: int, here: slice) -> Tensor:
+            x = images[here].to(runtime.device).float() / 255
+            generator = runtime.generator(config.seed, "craft", shard, at, part)
+            grey = grey_images(x) if config.grey == "keep" else None
+            delta = crafter(x, wanted[here].to(runtime.device), generator, grey)
+            return to_levels(delta, config.rho_u).cpu()
+
+        return runtime.by_parts(len(images), noise)
 
     def photos(self, photos: Sequence[Photo], labels: Tensor, shard: int, at: int) -> list[Photo]:
         self.network.refresh()
