@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -224,7 +224,7 @@ def _chunks(batches: Iterator[Batch], recipe: Recipe) -> Iterator[tuple[int, Cal
     """What is to be encoded, and the bytes of photographs that it keeps in memory."""
     for batch in batches:
         if batch.rejects or not len(batch.images):
-            rows = [_row(batch.collection, number, reason=reason) for number, reason in batch.rejects.items()]
+            rows = _rows(batch.collection, list(batch.rejects), reasons=list(batch.rejects.values()))
             yield 0, functools.partial(EncodedChunk, batch.shard, [], rows)
         whole = not isinstance(batch.images, list)
         each = max(1, CHUNK_PIXELS // (batch.images[0].size // 3)) if whole and len(batch.images) else 1
@@ -245,13 +245,19 @@ def _encode_chunk(batch: Batch, which: range, recipe: Recipe) -> EncodedChunk:
     extras = batch.extras[here] if batch.extras else None
     samples = SampleBatch(batch.shard, places, labels, clean, protected, extras)
     encoded = encode(samples, recipe.classes, recipe.fields, recipe.quality)
-    rows = [_row(batch.collection, number, each.key) for number, each in zip(numbers, encoded, strict=True)]
-    return EncodedChunk(batch.shard, encoded, rows)
+    return EncodedChunk(batch.shard, encoded, _rows(batch.collection, numbers, keys=[each.key for each in encoded]))
 
 
-def _row(collection: Collection, number: int, key: str | None = None, reason: str | None = None) -> LedgerRow:
-    whole = int(collection.numbers_in_whole(np.array([number]))[0])
-    return LedgerRow(whole, collection.source.entry(number).name, collection.digest(number), key, reason)
+def _rows(
+    collection: Collection, numbers: Sequence[int], keys: Sequence[str] = (), reasons: Sequence[str] = ()
+) -> list[LedgerRow]:
+    """Of inputs that have keys, or reasons why they have none."""
+    in_whole = collection.numbers_in_whole(np.array(numbers, np.int64)).tolist()
+    outcomes = zip(numbers, in_whole, keys or itertools.repeat(None), reasons or itertools.repeat(None), strict=False)
+    return [
+        LedgerRow(whole, collection.source.entry(number).name, collection.digest(number), key, reason)
+        for number, whole, key, reason in outcomes
+    ]
 
 
 # --- write --------------------------------------------------------------------------------------------------------

@@ -136,7 +136,8 @@ class Collection:
 
     def digest(self, number: int) -> str | None:
         """SHA-256, in hex, of what was read; None where nothing could be."""
-        return self.sha256[number].tobytes().hex() if self.sha256[number].any() else None
+        sha256 = self.sha256[number].tobytes()
+        return sha256.hex() if any(sha256) else None
 
     def decoded(self, number: int) -> Decoded:
         """The picture as it is published. Raises `RejectedImage` where the input is no longer what was scanned."""
