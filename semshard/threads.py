@@ -10,7 +10,7 @@ What goes wrong in a thread is raised here; what goes wrong here stops the threa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Empty, Full, Queue
@@ -61,7 +61,7 @@ class _Pipe:
         raise _Ended
 
 
-def ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int = DEPTH) -> Generator[T, None, None]:
     """The items, made by a thread of their own that is at most `depth` of them ahead."""
     pipe, failures = _Pipe(depth), list[BaseException]()
 

@@ -21,7 +21,7 @@ def entry(name: str, data: bytes) -> bytes:
     path, size = name.encode("ascii"), b"%011o\0" % len(data)
     if len(path) > 100 or len(size) > 12:
         raise ValueError(f"{name!r} with {len(data)} bytes does not fit into an ustar header")
-    checksum = _FIXED + sum(path) + sum(size)
+    checksum = _FIXED + sum(path + size)
     return _FORM % (path.ljust(100, b"\0"), size, checksum, data, _PADDING[: -len(data) % BLOCK])
 
 

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn
 
 from ..errors import RunError
+from ..threads import ahead
 from .protocol import Job, Order, Report, Result, Work, shares
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from semshard.workers.process import main; main({descriptor}, {cores})"
@@ -61,10 +62,12 @@ class LocalPool:
         self, job: Job[Order, Work, Result], order: Order, works: Iterable[Work], report: Report
     ) -> Iterator[Result]:
         self.peaks.clear()
+        prepared = ahead(works, 1)  # a worker should not wait until its next piece of work has been put together
         try:
-            yield from self._run(job, order, iter(works), report)
+            yield from self._run(job, order, prepared, report)
         finally:
             self._kill()
+            prepared.close()
 
     def _run(
         self, job: Job[Order, Work, Result], order: Order, works: Iterator[Work], report: Report
