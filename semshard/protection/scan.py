@@ -54,7 +54,7 @@ def processes(source: Source, runtime: Runtime) -> Run | None:
     workers = min(allowed(), runtime.memory() // SCAN_BASE)
     if workers < 2 or len(source) < SCAN_APART or source.part([0]) is None:
         return None
-    return LocalPool(workers, allowed(), waiting=1).run
+    return LocalPool(workers, allowed()).run
 
 
 def check_collection(collection: Collection, request: Request, where: str = "") -> None:

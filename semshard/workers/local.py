@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from ..threads import ahead
 from .protocol import Job, Order, Report, Result, Work, shares
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from semshard.workers.process import main; main({descriptor}, {cores})"
+QUICK = 1.0  # seconds for a piece of work; waiting for the next would take a noticeable part of it
 _GOODBYE = 5.0  # seconds that a worker which said that it ends may take to do so
 
 
@@ -42,11 +44,12 @@ class _Worker:
     connection: Connection
     cores: int
     under_way: list[Any] = field(default_factory=list)  # pieces of work that it has, in order
+    since: float = field(default_factory=time.monotonic)  # when it was started or had its last result
 
 
 @dataclass
 class LocalPool:
-    """Up to `workers` processes that share `cores`; each has one piece of work and `waiting` more in hand.
+    """So many `workers` that share `cores`. One that is quick is given its next piece of work before it asks for it.
 
     `peaks` are the most bytes resident of each worker that has ended by itself. Raises `RunError` where a worker dies.
     """
@@ -54,7 +57,6 @@ class LocalPool:
     workers: int
     cores: int
     held: Sequence[int] = ()  # file descriptors
-    waiting: int = 0
     peaks: list[int] = field(default_factory=list)
     _running: list[_Worker] = field(default_factory=list)
 
@@ -76,7 +78,7 @@ class LocalPool:
             self._running.append(self._start(cores))
         for worker in self._running:
             self._tell(worker, "order", job, order)
-        for worker in [worker for _ in range(1 + self.waiting) for worker in self._running]:
+        for worker in self._running:
             self._hand_on(worker, works)
         while self._running:
             connections = {worker.connection: worker for worker in self._running}
@@ -85,7 +87,8 @@ class LocalPool:
                 match self._hear(worker):
                     case "result", result:
                         worker.under_way.pop(0)
-                        self._hand_on(worker, works)
+                        seconds, worker.since = time.monotonic() - worker.since, time.monotonic()
+                        self._hand_on(worker, works, 2 if seconds < QUICK else 1)
                         yield result
                     case "report", message:
                         report(message)
@@ -107,9 +110,9 @@ class LocalPool:
             )
         return _Worker(process, Connection(ours.detach()), cores)
 
-    def _hand_on(self, worker: _Worker, works: Iterator[Any]) -> None:
-        """The next piece of work; without one, an idle worker may end."""
-        for work in itertools.islice(works, 1):
+    def _hand_on(self, worker: _Worker, works: Iterator[Any], most: int = 1) -> None:
+        """Work, until it has so many pieces; without any, an idle worker may end."""
+        for work in itertools.islice(works, max(0, most - len(worker.under_way))):
             worker.under_way.append(work)
             self._tell(worker, "work", work)
         if not worker.under_way:

@@ -73,7 +73,7 @@ def _serve(driver: Connection, orders: SimpleQueue[tuple[Any, ...]]) -> None:
 
 
 def _one_thread() -> None:
-    """Libraries that the job has loaded start threads of their own, one per core of the machine, if nothing stops them."""
+    """Libraries that the job has loaded would start threads of their own, one per core of the machine."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
     if cv2 := sys.modules.get("cv2"):

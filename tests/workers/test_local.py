@@ -63,7 +63,7 @@ def ignore(message):
 
 def test_every_piece_of_work_has_its_result_and_reports_on_the_way():
     said = []
-    pool = LocalPool(2, 2, waiting=1)
+    pool = LocalPool(2, 2)
     found = list(pool.run(job, 100, range(20), said.append))
     assert sorted(value for value, _, _ in found) == list(range(100, 120))
     assert sorted(said) == [("begun", work) for work in range(20)]
