@@ -117,7 +117,8 @@ def test_cores_are_shared_evenly_and_those_of_idle_workers_go_to_the_others():
     assert [shares(cores, workers) for cores, workers in ((8, 3), (2, 2), (2, 3), (5, 1))] == [
         [3, 3, 2], [1, 1], [1, 1, 1], [5]
     ]  # fmt: skip
-    assert sorted(cores for _, _, cores in LocalPool(3, 7).run(job, 0, [1], ignore)) in ([2], [3])
+    ((_, _, cores),) = LocalPool(3, 7).run(job, 0, [1], ignore)
+    assert cores in (3, 4, 7)  # the others end while it begins
     assert list(LocalPool(2, 4).run(job, 0, [("cores", 60)], ignore)) == [4]
 
 
