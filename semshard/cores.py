@@ -8,6 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path("/")
+_given: int | None = None  # by `set_cores`
+
+
+def set_cores(count: int | None) -> None:
+    """Allow this process `count` cores, at least 1, whatever `cores` says; None lets `cores` decide again. Any thread
+    may call this at any time: whoever starts threads asks `allowed` first.
+    """
+    global _given
+    _given = None if count is None else max(1, count)
+
+
+def allowed() -> int:
+    """How many threads this process may keep busy at once."""
+    return _given or cores()
 
 
 def cores(root: Path = ROOT) -> int:

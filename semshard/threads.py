@@ -9,14 +9,15 @@ What goes wrong in a thread is raised here; what goes wrong here stops the threa
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
+
+from .cores import allowed
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,7 +61,7 @@ class _Pipe:
         raise _Ended
 
 
-def ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int = DEPTH) -> Generator[T, None, None]:
     """The items, made by a thread of their own that is at most `depth` of them ahead."""
     pipe, failures = _Pipe(depth), list[BaseException]()
 
@@ -130,7 +131,10 @@ def ordered_map(
     """`map`, by a few threads, in order, with at most `each` results per thread under way or waiting; and together at
     most the weight `most`, unless one item alone is heavier.
     """
-    workers = len(os.sched_getaffinity(0))
+    workers = allowed()
+    if workers == 1:  # nothing can be done beside it, and a thread would cost more than it saves
+        yield from map(function, items)
+        return
     with ThreadPoolExecutor(workers) as pool:
         waiting, held = deque[tuple[Future[R], int]](), 0
         for item in items:

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +18,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..cores import allowed
 from ..engine import Runtime
 from ..measuring.memory import peak
 from ..measuring.timing import medians
-from ..protection.pipeline import Batch, make_shards
+from ..protection.pipeline import Batch, Craft
 from ..protection.request import Request
 from ..protection.resume import Run
+from ..protection.scan import processes
+from ..protection.shard_pool import Made, make_missing
 from ..settings import protect_config
 from ..shards import Ledger, SampleBatch, ShardWriter, encode, ledger_path
 from ..shards.pixels import encode_png
@@ -30,9 +34,12 @@ from ..sources import open_source, scan
 from ..sources.collection import Cache
 from ..sources.decode import decode
 from ..threads import ordered_map
+from ..workers import LocalPool, Report
 
 TOGETHER = 32
 CLASSES = 10
+SHARD = 1_000  # images of a shard, at most
+ROUNDS = 4  # parts of work for each process, when the encoder is measured alone
 T = TypeVar("T")
 
 
@@ -47,13 +54,17 @@ def pictures(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def data_path(count: int, repeats: int) -> dict[str, float]:
-    """Images a second of each part, all cores together; medians of `repeats`. `count` pictures of 32 × 32."""
+    """Images a second of each part, all cores together; medians of `repeats`. `count` pictures of 32 × 32.
+
+    Processes are measured while all of them work, without their start.
+    """
     small, large = pictures(count, 32), pictures(max(8, count // 50), 224)
     files = [encode_png(picture) for picture in small]
     samples = encode(SampleBatch(0, range(count), [0] * count, small, small), ["0"])
     rates = {
         "decode, 32 × 32": _rate(lambda: _spread(decode, files), count, repeats),
         "encode, 32 × 32": _rate(lambda: _spread(encode_png, small), count, repeats),
+        "encode, 32 × 32, in processes": _median([encoder_rate(small, allowed()) for _ in range(repeats)]),
         "encode, 224 × 224": _rate(lambda: _spread(encode_png, large), len(large), repeats),
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -66,57 +77,111 @@ def data_path(count: int, repeats: int) -> dict[str, float]:
         rates["tar, 32 × 32"] = _rate(write, count, repeats)
     with tempfile.TemporaryDirectory() as folder:
         write_folder(Path(folder) / "images", count)
-        rates["pipeline, pixels in memory"] = _median(
-            [pipeline(Path(folder), keep=True, name=f"kept{i}") for i in range(repeats)]
-        )
-        rates["pipeline, files read again"] = _median(
-            [pipeline(Path(folder), keep=False, name=f"read{i}") for i in range(repeats)]
-        )
+        rates["scan, 32 × 32"] = _median([scan_rate(Path(folder)) for _ in range(repeats)])
+        for name, keep, workers in (
+            ("pixels in memory", True, 0),
+            ("files read again", False, 0),
+            ("pixels in memory, 1 process", True, 1),
+            (f"pixels in memory, {allowed()} processes", True, allowed()),
+        ):
+            runs = [pipeline(Path(folder), keep=keep, name=f"{name} {i}", workers=workers) for i in range(repeats)]
+            rates[f"pipeline, {name}"] = _median([run.rate for run in runs])
     return rates
 
 
 def peak_memory(counts: Sequence[int]) -> dict[int, int]:
     """Peak resident bytes of a process that runs the pipeline on so many pictures, files read again."""
-    found = {}
-    for count in counts:
-        with tempfile.TemporaryDirectory() as folder:
-            write_folder(Path(folder) / "images", count)
-            program = f"from semshard.benchmark.data_path import report; report({folder!r})"
-            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-            found[count] = int(json.loads(done.stdout)["peak"])
-    return found
+    return {count: int(_measured_apart(count, 0)["peak"]) for count in counts}
 
 
-def report(folder: str) -> None:
-    """Run the pipeline on the pictures in `folder` and write the peak memory of this process to standard output."""
-    pipeline(Path(folder), keep=False, name="out")
-    sys.stdout.write(json.dumps({"peak": peak(torch.device("cpu"))}))
+def peak_memory_of_workers(counts: Sequence[int], workers: int) -> dict[int, int]:
+    """The same of the largest of so many workers, in shards of `SHARD` pictures."""
+    return {count: max(_measured_apart(count, workers)["peaks"]) for count in counts}
 
 
-def pipeline(folder: Path, *, keep: bool, name: str) -> float:
-    """Images a second from `folder`/images to finished shards in `folder`/`name`, after the scan; free noise."""
-    source = open_source(folder / "images")
-    collection = scan(source)
+def _measured_apart(count: int, workers: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(Path(folder) / "images", count)
+        program = f"from semshard.benchmark.data_path import report; report({folder!r}, {workers})"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        return dict(json.loads(done.stdout))
+
+
+def report(folder: str, workers: int) -> None:
+    """Run the pipeline on the pictures in `folder` and write the peak memory of all processes to standard output."""
+    run = pipeline(Path(folder), keep=False, name="out", workers=workers)
+    sys.stdout.write(json.dumps({"peak": peak(torch.device("cpu")), "peaks": run.made.peaks}))
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """How fast a pipeline was."""
+
+    rate: float  # images/s, from when a quarter was done: by then all workers have loaded what they need
+    rate_with_start: float  # images/s, with the start of its workers
+    made: Made
+
+
+@dataclass(frozen=True)
+class FreeNoise:
+    """Makes what crafts without a cost: the same noise, int8 (H, W, 3), for every image."""
+
+    noise: NDArray[np.int8]
+
+    def __call__(self) -> Craft:
+        return self._craft
+
+    def _craft(self, batch: Batch) -> Batch:
+        protected = np.clip(np.add(batch.images, self.noise, dtype=np.int16), 0, 255).astype(np.uint8)
+        return dataclasses.replace(batch, protected=protected)
+
+
+def pipeline(folder: Path, *, keep: bool, name: str, workers: int = 0) -> PipelineRun:
+    """From `folder`/images to finished shards in `folder`/`name`, after the scan; free noise. By so many processes, 0
+    for this one.
+    """
+    collection = scan(open_source(folder / "images"))
     if not keep:
         collection = dataclasses.replace(collection, cache=Cache(0))
     out = folder / name
     out.mkdir()
     ledger = Ledger(ledger_path(out))
-    config = protect_config("quick", collection.size, "float32", {})
-    height, width = collection.size or (0, 0)
-    noise = np.random.default_rng(0).integers(-8, 9, (height, width, 3), np.int8)
-
-    def free(batch: Batch) -> Batch:
-        protected = np.clip(np.add(batch.images, noise, dtype=np.int16), 0, 255).astype(np.uint8)
-        return dataclasses.replace(batch, protected=protected)
-
+    shard = min(SHARD, -(-len(collection.source) // 8))
+    config = protect_config("quick", collection.size, "float32", {"shard_size": shard})
+    noise = FreeNoise(np.random.default_rng(0).integers(-8, 9, (*(collection.size or (0, 0)), 3), np.int8))
+    steps = list[tuple[float, int]]()
+    request = Request(
+        folder / "images", max_rejects=0, progress=lambda event: steps.append((time.perf_counter(), event.done))
+    )  # fmt: skip
     with ledger.locked():
-        request = Request(folder / "images", max_rejects=0)
         run = Run(request, Runtime(torch.device("cpu"), "float32"), collection, config, out, ledger, "")
         plan = run.plan()
-        start = time.perf_counter()
-        make_shards(run, free, plan, range(len(plan)))
-        return len(source) / (time.perf_counter() - start)
+        made = make_missing(run, noise, plan, range(len(plan)), workers)
+    end, start, count = time.perf_counter(), steps[0][0], len(collection.source)
+    first, done = next(step for step in steps if step[1] >= count // 4)
+    return PipelineRun((count - done) / (end - first), count / (end - start), made)
+
+
+def scan_rate(folder: Path) -> float:
+    """Images a second of a scan of `folder`/images, as protect does it."""
+    source = open_source(folder / "images")
+    start = time.perf_counter()
+    scan(source, elsewhere=processes(source, Runtime(torch.device("cpu"), "float32")))
+    return len(source) / (time.perf_counter() - start)
+
+
+def encoder_rate(small: NDArray[np.uint8], workers: int) -> float:
+    """Images a second of the encoder alone, in so many processes, from when the first of `ROUNDS` parts is done."""
+    times = []
+    for _ in LocalPool(workers, workers).run(encode_all, None, [small] * ROUNDS * workers, lambda message: None):
+        times.append(time.perf_counter())
+    return len(small) * (len(times) - 1) / (times[-1] - times[0])
+
+
+def encode_all(order: None, works: Iterable[NDArray[np.uint8]], report: Report) -> Iterator[int]:
+    """The job of a worker: pictures (N, H, W, 3), encoded and counted."""
+    for work in works:
+        yield len([encode_png(picture) for picture in work])
 
 
 def write_folder(folder: Path, count: int) -> None:

@@ -1,15 +1,18 @@
 """The pipeline of protect: load → craft → encode → write, shard by shard.
 
 A thread reads ahead, the device crafts in the calling thread, and behind it threads encode and write, in the order of
-the plan.
+the plan. `shards` decides where the shards are made: in this process, or in several with a core each.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +21,23 @@ from torch import Tensor
 
 from ..noise import add
 from ..noise.methods import Noise
-from ..progress import Event
 from ..settings import ProtectConfig
-from ..shards import Encoded, Extra, Fields, LedgerRow, SampleBatch, ShardWriter, done_stats, encode, mark_done
+from ..shards import (
+    Encoded,
+    Extra,
+    Fields,
+    Ledger,
+    LedgerRow,
+    SampleBatch,
+    ShardStats,
+    ShardWriter,
+    encode,
+    mark_done,
+)
 from ..sources import Collection
 from ..sources.image_metadata import Metadata
 from ..threads import ahead, behind, ordered_map
-from .resume import Run
-from .scan import limit_rejects
+from ..workers import Report, run_alone
 from .training_images import labels_of
 
 Pixels = NDArray[np.uint8]
@@ -44,6 +56,7 @@ class Batch:
 
     shard: int
     at: int  # place of the first in the shard
+    collection: Collection  # that the inputs are of
     images: Pixels | list[Pixels]
     labels: Tensor  # int64 (N,)
     inputs: list[tuple[int, int, int]]  # of each image: its place in the shard, its number, its label
@@ -55,55 +68,87 @@ class Batch:
 Craft = Callable[[Batch], Batch]  # puts the protected images into a batch
 
 
-def make_shards(run: Run, craft: Craft, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> None:
-    """Write the `missing` shards of a plan. Raises `TooManyRejects`."""
-    count = _Count(run, plan, missing)
-    clean = ahead(load_batches(run.collection, run.config, plan, missing))
+@dataclass(frozen=True)
+class Recipe:
+    """How samples are written."""
+
+    classes: tuple[str, ...]
+    fields: Fields = field(default_factory=Fields)
+    quality: int = 95
+
+
+@dataclass(frozen=True, eq=False)
+class ShardOrder:
+    """What is the same for all shards of a run; can be pickled where `craft` can."""
+
+    craft: Callable[[], Craft]  # makes what crafts
+    config: ProtectConfig
+    recipe: Recipe
+    out: Path
+    ledger: Path
+
+    @functools.cached_property
+    def crafter(self) -> Craft:
+        """What crafts, made once in each process."""
+        return self.craft()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """A shard that is to be made of inputs of a collection, in their order."""
+
+    shard: int
+    collection: Collection
+    numbers: NDArray[np.int64]
+
+    def __str__(self) -> str:
+        return f"shard {self.shard:05d}"
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """Inputs that are crafted, and those that turned out to be unusable."""
+
+    images: int
+    rejects: int
+
+
+def make_shards(order: ShardOrder, works: Iterable[ShardWork], report: Report) -> Iterator[ShardStats]:
+    """Load, craft, encode and write shards, one after the other. After each batch `report` is given an `Advanced`."""
+    done = deque[ShardStats]()
 
     def encode_and_write(protected: Iterator[Batch]) -> None:
-        write_shards(run, encode_batches(protected, recipe_of(run)))
+        done.extend(write_shards(order, encode_batches(protected, order.recipe)))
 
     with behind(encode_and_write) as hand_on:
-        for batch in clean:
-            hand_on(craft(batch))
-            count.add(batch)
+        for batch in ahead(load_batches(order.config, works)):
+            hand_on(order.crafter(batch))
+            report(Advanced(len(batch.inputs), len(batch.rejects)))
+            while done:
+                yield done.popleft()
+    yield from done
 
 
-class _Count:
-    """How many images are done, and how many inputs turned out to be unusable."""
-
-    def __init__(self, run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> None:
-        self._run, self._done, self._total = run, 0, sum(len(plan[shard]) for shard in missing)
-        finished = (done_stats(run.out, shard) for shard in sorted(set(range(len(plan))) - set(missing)))
-        self._rejected = len(run.collection.rejects) + sum(stats.rejected for stats in finished if stats)
-        self._check(f"; see {run.ledger.path}")
-
-    def add(self, batch: Batch) -> None:
-        """Raises `TooManyRejects`."""
-        self._done += len(batch.inputs) + len(batch.rejects)
-        self._rejected += len(batch.rejects)
-        self._check()
-
-    def _check(self, where: str = "") -> None:
-        run = self._run
-        limit_rejects(self._rejected, len(run.collection.source), run.request.max_rejects, where)
-        run.request.progress(Event("craft", self._done, self._total, "images"))
+def make_shard(order: ShardOrder, work: ShardWork) -> ShardStats:
+    """Load, craft, encode and write one shard, whose bytes depend on the arguments alone."""
+    return run_alone(make_shards, order, work, lambda message: None)
 
 
 # --- load ---------------------------------------------------------------------------------------------------------
 
 
-def load_batches(
-    collection: Collection, config: ProtectConfig, plan: list[NDArray[np.int64]], shards: Sequence[int]
-) -> Iterator[Batch]:
+def load_batches(config: ProtectConfig, works: Iterable[ShardWork]) -> Iterator[Batch]:
     """The clean images of those shards, batch by batch; no batch crosses a shard."""
-    for shard in shards:
+    for work in works:
         at = 0
-        for numbers in batches(collection, config, plan[shard]):
-            yield load_batch(collection, numbers, shard, at)
+        for numbers in batches(work.collection, config, work.numbers):
+            yield load_batch(work.collection, numbers, work.shard, at)
             at += len(numbers)
-        if not len(plan[shard]):
-            yield load_batch(collection, plan[shard], shard, 0)  # a tar without a usable sample is an empty one
+        if not len(work.numbers):
+            yield load_batch(work.collection, work.numbers, work.shard, 0)  # a tar without a usable sample is empty
 
 
 def batches(collection: Collection, config: ProtectConfig, numbers: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -140,7 +185,7 @@ def load_batch(collection: Collection, numbers: NDArray[np.int64], shard: int, a
     if metadata or carried:
         extras = [Extra(metadata.get(number, Metadata()), carried.get(number, {})) for number in kept.tolist()]
     images = np.stack(pixels) if collection.size and pixels else pixels
-    return Batch(shard, at, images, labels, inputs, rejects, extras)
+    return Batch(shard, at, collection, images, labels, inputs, rejects, extras)
 
 
 # --- craft --------------------------------------------------------------------------------------------------------
@@ -152,7 +197,7 @@ def craft_batch(noise: Noise, batch: Batch) -> Batch:
         return replace(batch, protected=batch.images)
     if isinstance(batch.images, list):
         return replace(batch, protected=noise.photos(batch.images, batch.labels, batch.shard, batch.at))
-    numbers = np.array([number for _, number, _ in batch.inputs], np.int64)
+    numbers = batch.collection.numbers_in_whole(np.array([number for _, number, _ in batch.inputs], np.int64))
     planes = torch.from_numpy(np.ascontiguousarray(batch.images.transpose(0, 3, 1, 2)))
     delta = noise(planes, batch.labels, numbers, batch.shard, batch.at)
     return replace(batch, protected=np.ascontiguousarray(add(planes, delta).numpy().transpose(0, 2, 3, 1)))
@@ -162,27 +207,12 @@ def craft_batch(noise: Noise, batch: Batch) -> Batch:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How samples are written."""
-
-    classes: tuple[str, ...]
-    fields: Fields = field(default_factory=Fields)
-    quality: int = 95
-
-
-def recipe_of(run: Run) -> Recipe:
-    """That of a run."""
-    return Recipe(run.classes, run.fields, run.config.quality)
-
-
-@dataclass(frozen=True)
 class EncodedChunk:
-    """Samples of a batch that one thread encodes, and the numbers of their inputs."""
+    """Samples of a batch that one thread encodes, and the ledger's rows of them, or of rejects."""
 
     shard: int
     samples: list[Encoded]
-    numbers: tuple[int, ...]
-    rejects: dict[int, str]
+    rows: list[LedgerRow]
 
 
 def encode_batches(batches: Iterator[Batch], recipe: Recipe) -> Iterator[EncodedChunk]:
@@ -194,7 +224,8 @@ def _chunks(batches: Iterator[Batch], recipe: Recipe) -> Iterator[tuple[int, Cal
     """What is to be encoded, and the bytes of photographs that it keeps in memory."""
     for batch in batches:
         if batch.rejects or not len(batch.images):
-            yield 0, functools.partial(EncodedChunk, batch.shard, [], (), batch.rejects)
+            rows = _rows(batch.collection, list(batch.rejects), reasons=list(batch.rejects.values()))
+            yield 0, functools.partial(EncodedChunk, batch.shard, [], rows)
         whole = not isinstance(batch.images, list)
         each = max(1, CHUNK_PIXELS // (batch.images[0].size // 3)) if whole and len(batch.images) else 1
         for first in range(0, len(batch.images), each):
@@ -214,26 +245,33 @@ def _encode_chunk(batch: Batch, which: range, recipe: Recipe) -> EncodedChunk:
     extras = batch.extras[here] if batch.extras else None
     samples = SampleBatch(batch.shard, places, labels, clean, protected, extras)
     encoded = encode(samples, recipe.classes, recipe.fields, recipe.quality)
-    return EncodedChunk(batch.shard, encoded, numbers, {})
+    return EncodedChunk(batch.shard, encoded, _rows(batch.collection, numbers, keys=[each.key for each in encoded]))
+
+
+def _rows(
+    collection: Collection, numbers: Sequence[int], keys: Sequence[str] = (), reasons: Sequence[str] = ()
+) -> list[LedgerRow]:
+    """Of inputs that have keys, or reasons why they have none."""
+    in_whole = collection.numbers_in_whole(np.array(numbers, np.int64)).tolist()
+    outcomes = zip(numbers, in_whole, keys or itertools.repeat(None), reasons or itertools.repeat(None), strict=False)
+    return [
+        LedgerRow(whole, collection.source.entry(number).name, collection.digest(number), key, reason)
+        for number, whole, key, reason in outcomes
+    ]
 
 
 # --- write --------------------------------------------------------------------------------------------------------
 
 
-def write_shards(run: Run, chunks: Iterator[EncodedChunk]) -> None:
+def write_shards(order: ShardOrder, chunks: Iterator[EncodedChunk]) -> Iterator[ShardStats]:
     """The chunks as tar, parquet and ledger rows; a shard's stats file is written last and marks it as done."""
     for shard, of_shard in itertools.groupby(chunks, lambda chunk: chunk.shard):
         rows: list[LedgerRow] = []
-        with ShardWriter(run.out, shard) as writer:
+        with ShardWriter(order.out, shard) as writer:
             for chunk in of_shard:
                 writer.add(chunk.samples)
-                for number, sample in zip(chunk.numbers, chunk.samples, strict=True):
-                    rows.append(_row(run.collection, number, key=sample.key))
-                rows += [_row(run.collection, number, reason=reason) for number, reason in chunk.rejects.items()]
-                writer.rejected += len(chunk.rejects)
-        run.ledger.write_shard(shard, rows)
-        mark_done(run.out, writer.stats)
-
-
-def _row(collection: Collection, number: int, key: str | None = None, reason: str | None = None) -> LedgerRow:
-    return LedgerRow(number, collection.source.entry(number).name, collection.digest(number), key, reason)
+                rows += chunk.rows
+                writer.rejected += sum(row.reason is not None for row in chunk.rows)
+        Ledger(order.ledger).write_shard(shard, rows)
+        mark_done(order.out, writer.stats)
+        yield writer.stats

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,11 @@ from ..engine import deterministic, load_tensors, save_tensors
 from ..progress import Progress, silent
 from ..shards import Ledger, ManifestContent, done_stats, ledger_path, read_manifest, write_manifest
 from ..sources import Collection, SourceOptions
-from .noise import noise_of
-from .pipeline import craft_batch, make_shards
+from .noise import Crafting
 from .request import Request
 from .resume import PhaseTimer, Run, open_run, refuse_nesting, rejects_of
 from .scan import scan_source
+from .shard_pool import make_missing
 from .surrogate import SurrogateFiles, load_surrogate, train_surrogate
 
 
@@ -91,9 +90,9 @@ def run_protect(request: Request, out: Path, collection: Collection | None = Non
         missing = run.missing(len(plan))
         if missing:
             with timer("surrogate"):
-                noise = noise_of(runtime, run.collection, run.config, surrogate_of(run))
+                crafting = Crafting.of(run, surrogate_of(run))
             with timer("craft"), deterministic():
-                make_shards(run, functools.partial(craft_batch, noise), plan, missing)
+                make_missing(run, crafting, plan, missing)
         with timer("finish"):
             return finish(run, len(plan), len(missing), timer)
 

@@ -6,15 +6,20 @@ from collections import Counter
 
 import torch
 
+from ..cores import allowed
 from ..engine import Runtime
 from ..errors import SettingError, TooManyRejects
-from ..progress import Event
+from ..progress import Event, Throttle
 from ..shards.pixels import LONGEST
 from ..sources import Collection, Source, check_classes, scan, with_groups
 from ..sources.decode import decoding_of
+from ..sources.scanning import Run
+from ..workers import LocalPool
 from .request import GROUPS, Request
 
 GROUP_MOST = 500_000  # images that are grouped, at most: their copies are in memory at once
+SCAN_APART = 5_000  # inputs that starting processes is worth: each takes half a second to import the decoders
+SCAN_BASE = 1 << 28  # bytes of a process that scans
 GROUP_SIDE = 64  # pixels a side of the copies that photographs are grouped by
 
 
@@ -24,13 +29,15 @@ def scan_source(source: Source, request: Request, runtime: Runtime) -> Collectio
     for sentence in source.remarks:
         progress(Event("scan", message=sentence))
 
+    throttle = Throttle()
+
     def advance(done: int, rejected: int) -> None:
-        if done % 64 == 0 or done == len(source):
+        if throttle(done == len(source)):
             progress(Event("scan", done, len(source), "images", {"rejected": rejected}))
 
     collection = scan(
         source, decoding_of(pictures), pictures["resolution"], duplicates=pictures["duplicates"],
-        longest=LONGEST[pictures["format"]], advance=advance,
+        longest=LONGEST[pictures["format"]], advance=advance, elsewhere=processes(source, runtime),
     )  # fmt: skip
     if collection.duplicates:
         what = "rejected" if pictures["duplicates"] == "reject" else "kept"
@@ -40,6 +47,14 @@ def scan_source(source: Source, request: Request, runtime: Runtime) -> Collectio
     if not source.classes:
         _group(collection, pictures["groups"] or GROUPS, request, runtime)
     return collection
+
+
+def processes(source: Source, runtime: Runtime) -> Run | None:
+    """What runs a long scan in a process per core; None where threads of this one do as well."""
+    workers = min(allowed(), runtime.memory() // SCAN_BASE)
+    if workers < 2 or len(source) < SCAN_APART or source.part([0]) is None:
+        return None
+    return LocalPool(workers, allowed()).run
 
 
 def check_collection(collection: Collection, request: Request, where: str = "") -> None:

@@ -16,11 +16,12 @@ import io
 import itertools
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +44,7 @@ _INPUT = pa.schema(
         ("note", pa.string()),
     ]
 )
+PATIENCE = 3.0  # seconds that the lock is waited for
 _GROUP = 1 << 16  # rows that are in memory at once
 _ROW = pa.schema(
     [
@@ -93,20 +95,31 @@ class Ledger:
         self.path = path
         self.surrogate = path / "surrogate.safetensors"
         self.checkpoint = path / "checkpoint.safetensors"
+        self.lock: int | None = (
+            None  # the file descriptor that holds the lock; a process that inherits it holds it, too
+        )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the ledger with mode 0700 if needed, and keep every other process out until the block ends."""
+        """Create the ledger with mode 0700 if needed, and keep every other process out until the block ends.
+
+        Waits for `PATIENCE` seconds: the workers of a run that was killed take a moment to end.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.mkdir(mode=0o700, exist_ok=True)
         self.path.chmod(0o700)
         with open(self.path / "lock", "ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OutputError(f"another process is writing here (it holds {self.path / 'lock'})") from None
+            until = time.monotonic() + PATIENCE
+            while not _taken(lock):
+                if time.monotonic() > until:
+                    raise OutputError(f"another process is writing here (it holds {self.path / 'lock'})")
+                time.sleep(0.05)
             remove_leftovers(self.path)
-            yield
+            self.lock = lock.fileno()
+            try:
+                yield
+            finally:
+                self.lock = None
 
     def run(self) -> dict[str, Any] | None:
         """What `begin` wrote; None for a fresh ledger."""
@@ -166,6 +179,14 @@ class Ledger:
             for row in rows:
                 about = {"source": row.source, "reason": row.reason, "sha256": row.sha256}
                 file.write((json.dumps(about, ensure_ascii=False) + "\n").encode())
+
+
+def _taken(lock: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _write(path: Path, rows: Iterable[LedgerRow]) -> None:

@@ -41,7 +41,10 @@ def encode_pictures(
         )
     if not 0 < height * width <= MOST_PIXELS:
         raise ShardError(f"the image is {width} × {height}; 1 to {MOST_PIXELS} pixels can be published")
-    encoded = [_encode(picture, format, options) for picture in pixels]
+    if not len(pixels):
+        return []
+    turned = cv2.cvtColor(pixels.reshape(-1, width, 3), cv2.COLOR_RGB2BGR).reshape(pixels.shape)  # all in one call
+    encoded = [_encode(picture, format, options) for picture in turned]
     if metadata is None:
         return encoded
     return [_WITH[format](extra, data) if extra else data for extra, data in zip(metadata, encoded, strict=True)]
@@ -60,7 +63,8 @@ def _options(format: str, quality: int) -> list[int]:
 
 
 def _encode(picture: NDArray[np.uint8], format: str, options: list[int]) -> bytes:
-    done, data = cv2.imencode(f".{EXTENSIONS[format]}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+    """The file of a picture (H, W, 3) in OpenCV's order of channels, BGR."""
+    done, data = cv2.imencode(f".{EXTENSIONS[format]}", picture, options)
     if not done:
         raise ShardError(f"OpenCV could not encode an image of shape {picture.shape} as {_NAMES[format]}")
     return bytes(data)

@@ -10,9 +10,10 @@ BLOCK = 512
 RECORD = 20 * BLOCK
 _BEFORE = b"0000644\0" + b"0000000\0" * 2  # mode, owner, group
 _AFTER = b"0" + bytes(100) + b"ustar\x0000" + bytes(64 + 16 + 167)  # a file; no link, owner, device
-_FIXED = (
-    sum(_BEFORE) + sum(b"00000000000\0") + 8 * ord(" ") + sum(_AFTER)
-)  # of the checksum, whose own field counts as blanks
+_MTIME = b"00000000000\0"
+_FIXED = sum(_BEFORE) + sum(_MTIME) + 8 * ord(" ") + sum(_AFTER)  # of the checksum, whose own field counts as blanks
+_FORM = b"%b" + _BEFORE + b"%b" + _MTIME + b"%06o\0 " + _AFTER + b"%b%b"
+_PADDING = bytes(BLOCK)
 
 
 def entry(name: str, data: bytes) -> bytes:
@@ -20,9 +21,8 @@ def entry(name: str, data: bytes) -> bytes:
     path, size = name.encode("ascii"), b"%011o\0" % len(data)
     if len(path) > 100 or len(size) > 12:
         raise ValueError(f"{name!r} with {len(data)} bytes does not fit into an ustar header")
-    checksum = b"%06o\0 " % (_FIXED + sum(path) + sum(size))
-    header = path.ljust(100, b"\0") + _BEFORE + size + b"00000000000\0" + checksum + _AFTER
-    return b"".join((header, data, bytes(-len(data) % BLOCK)))
+    checksum = _FIXED + sum(path + size)
+    return _FORM % (path.ljust(100, b"\0"), size, checksum, data, _PADDING[: -len(data) % BLOCK])
 
 
 def end(written: int) -> bytes:

@@ -5,6 +5,7 @@ Equal samples give equal bytes: tar headers carry mtime 0, no owner and mode 064
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -29,7 +30,7 @@ from .fields import Fields
 from .pixels import decode_picture, encode_pictures
 
 PNG = Fields()
-_BAND = 1 << 24  # values that are compared at once
+_BAND = 1 << 16  # values of an image that are compared at once
 COLUMNS = pa.schema(
     [
         ("key", pa.string()),
@@ -113,7 +114,7 @@ def encode(batch: SampleBatch, classes: Sequence[str], fields: Fields = PNG, qua
     files = encode_pictures(protected, fields.format, quality, metadata)
     if fields.format == "jpeg":
         protected = np.stack([decode_picture(data, "jpeg", fields.keep) for data in files])
-    linf, errors = _difference(batch.clean, protected)
+    linf, errors = _differences(batch.clean, protected)
     samples = []
     for i, (place, label) in enumerate(zip(batch.places, batch.labels, strict=True)):
         key, name, sha256 = (
@@ -122,7 +123,7 @@ def encode(batch: SampleBatch, classes: Sequence[str], fields: Fields = PNG, qua
             hashlib.sha256(protected[i].data).hexdigest(),
         )
         measured = f'"width":{width},"height":{height},"linf":{linf[i]},"sha256":"{sha256}"'
-        about = f'{{"class":{json.dumps(name, ensure_ascii=False)},{measured}}}'.encode()
+        about = f'{{"class":{_as_json(name)},{measured}}}'.encode()
         carried = {fields.published(name): data for name, data in extras[i].carried.items()} if extras else {}
         parts = (
             tar.entry(f"{key}.cls", b"%d" % label),
@@ -131,21 +132,29 @@ def encode(batch: SampleBatch, classes: Sequence[str], fields: Fields = PNG, qua
             *(tar.entry(f"{key}.{extension}", carried[extension]) for extension in sorted(carried)),
         )
         psnr = 10 * math.log10(255**2 / errors[i]) if errors[i] else math.inf
-        row = {"key": key, "label": label, "class": name, "width": width, "height": height, "linf": linf[i]}
-        samples.append(Encoded(b"".join(parts), row | {"sha256": sha256}, psnr))
+        row = {
+            "key": key, "label": label, "class": name, "width": width, "height": height, "linf": linf[i],
+            "sha256": sha256,
+        }  # fmt: skip
+        samples.append(Encoded(b"".join(parts), row, psnr))
     return samples
 
 
-def _difference(clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> tuple[list[int], list[float]]:
+@functools.lru_cache
+def _as_json(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
+
+
+def _differences(clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> tuple[list[int], list[float]]:
     """Per image the largest change of a channel, in grey levels, and the mean of its square; in bands of rows."""
     count, height = clean.shape[:2]
-    linf, squares = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    linf, squares = np.zeros(count, np.uint8), np.zeros(count, np.int64)
     rows = max(1, _BAND // max(1, clean[0, 0].size))
     for top in range(0, height, rows):
-        here = slice(top, top + rows)
-        noise = np.subtract(protected[:, here], clean[:, here], dtype=np.int16).reshape(count, -1)
-        linf = np.maximum(linf, np.abs(noise).max(1))
-        squares += np.square(noise, dtype=np.int32).sum(1, dtype=np.int64)
+        a, b = (pixels[:, top : top + rows].reshape(count, -1) for pixels in (clean, protected))
+        change = np.maximum(a, b) - np.minimum(a, b)
+        linf = np.maximum(linf, change.max(1))
+        squares += np.square(change, dtype=np.uint16).sum(1, dtype=np.int64)
     return linf.tolist(), (squares / clean[0].size).tolist()
 
 
@@ -167,8 +176,7 @@ class ShardWriter:
 
     def add(self, samples: Sequence[Encoded]) -> None:
         """Append samples."""
-        for sample in samples:
-            self._write(sample.entries)
+        self._write(b"".join([sample.entries for sample in samples]))
         self._samples.extend((sample.row, sample.psnr) for sample in samples)
 
     def _write(self, data: bytes) -> None:

@@ -6,8 +6,10 @@ table of MD5 sums, and the archive is compared before it is unpacked.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import tarfile
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +33,8 @@ class Cifar(Source):
     batch is missing or is not the published one.
     """
 
+    pixels_in_parts = True
+
     def __init__(self, place: str, classes: int, split: str = "train") -> None:
         self._kind, self._split = f"cifar{classes}", split
         if split not in SPLITS:
@@ -43,6 +47,8 @@ class Cifar(Source):
         self.classes = tuple(parts[0].classes)
         self._pixels = [np.asarray(part.data, np.uint8) for part in parts]  # (n, 32, 32, 3) each
         self._labels = [np.asarray(part.targets, np.uint8) for part in parts]
+        self._first = len(self._labels[0])  # images of the first split
+        self._chosen: list[int] | None = None  # of a part: the numbers of its images in the whole
 
     @property
     def spec(self) -> str:
@@ -62,13 +68,23 @@ class Cifar(Source):
 
     def entry(self, number: int) -> Entry:
         part, index = self._place(number)
-        name = "train" if SPLITS[self._split][part] else "test"
-        return Entry(f"{name}/{index:05d}", int(self._labels[part][index]))
+        whole = number if self._chosen is None else self._chosen[number]
+        second = whole >= self._first
+        name = "train" if SPLITS[self._split][second] else "test"
+        return Entry(f"{name}/{whole - second * self._first:05d}", int(self._labels[part][index]))
 
     def read(self, number: int) -> NDArray[np.uint8]:
         """Pixels (32, 32, 3) RGB."""
         part, index = self._place(number)
         return np.ascontiguousarray(self._pixels[part][index])
+
+    def part(self, numbers: Sequence[int]) -> Cifar:
+        """With the pixels, 3 KB per image."""
+        part, places = copy.copy(self), [self._place(number) for number in numbers]
+        part._pixels = [np.stack([self._pixels[split][index] for split, index in places])] if places else []
+        part._labels = [np.array([self._labels[split][index] for split, index in places], np.uint8)]
+        part._chosen = [number if self._chosen is None else self._chosen[number] for number in numbers]
+        return part
 
     def _place(self, number: int) -> tuple[int, int]:
         """Which part, and the index in it."""

@@ -1,17 +1,19 @@
 """A source that was scanned: which inputs are usable, what they are, and their pixels on demand.
 
-The scan decodes every input once, before any expensive work, so that bad files are known after a minute and not in the
-middle of the night. Of each input it keeps a hundred bytes: hashes, size, label. Pixels stay in memory up to a bound
-that does not depend on the collection; the others are decoded again when they are needed, and an input whose bytes
-have changed since is refused.
+The scan (`scanning`) decodes every input once, before any expensive work, so that bad files are known after a minute
+and not in the middle of the night. Of each input it keeps a hundred bytes: hashes, size, label. Pixels stay in memory
+up to a bound that does not depend on the collection; the others are decoded again when they are needed, and an input
+whose bytes have changed since is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -22,10 +24,12 @@ from ..settings import LARGE, Size
 from ..threads import ordered_map
 from .decode import Decoded, Decoding, decode, resize
 from .image_metadata import Metadata
-from .source import Source
+from .source import Box, Source
 
 CACHE_BYTES = 1 << 30  # of decoded pixels that are kept, at most
+PART_BYTES = 1 << 26  # of those that travel with a part, at most
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
+K = TypeVar("K")
 
 
 @dataclass
@@ -37,6 +41,18 @@ class Cache:
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __getstate__(self) -> tuple[int, list[tuple[list[tuple[int, int]], Pixels]]]:
+        return self.most, stacked(self._kept.items())
+
+    def __setstate__(self, state: tuple[int, list[tuple[list[tuple[int, int]], Pixels]]]) -> None:
+        self.__init__(state[0])  # type: ignore[misc]
+        self._kept.update(unstacked(state[1]))
+        self._bytes = sum(pixels.nbytes for pixels in self._kept.values())
+
+    @property
+    def has_room(self) -> bool:
+        return self._bytes < self.most
+
     def get(self, key: tuple[int, int]) -> Pixels | None:
         return self._kept.get(key)
 
@@ -45,6 +61,14 @@ class Cache:
             if key not in self._kept and self._bytes + pixels.nbytes <= self.most:
                 self._kept[key] = pixels
                 self._bytes += pixels.nbytes
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a part of a collection comes from."""
+
+    numbers: NDArray[np.int64]  # of its inputs, in the whole
+    size: Size  # of every image of the whole, as `Collection.size`
 
 
 @dataclass
@@ -62,6 +86,31 @@ class Collection:
     notes: dict[int, str] = field(default_factory=dict)  # number → what was done that the owner may not expect
     duplicates: int = 0  # usable inputs with the pixels of an earlier one
     cache: Cache = field(default_factory=Cache)
+    origin: Origin | None = None  # where this is a part of another collection
+
+    def part(self, numbers: NDArray[np.int64], most: int = PART_BYTES) -> Collection | None:
+        """Those inputs alone, numbered from 0, as another process can have them, with up to `most` bytes of the pixels
+        in the cache; None where only this process can read the source.
+        """
+        source = self.source.part(numbers.tolist())
+        if source is None:
+            return None
+        cache = Cache()
+        for place, number in enumerate(numbers.tolist() if not source.pixels_in_parts else []):
+            kept = self.cache.get((number, 0))
+            most -= kept.nbytes if kept is not None else 0
+            if kept is not None and most >= 0:
+                cache.put((place, 0), kept)
+        cache.most = 0  # a worker reads every picture once
+        rejects = {place: self.rejects[n] for place, n in enumerate(numbers.tolist()) if n in self.rejects}
+        return Collection(
+            source, self.decoding, self.resolution, self.sha256[numbers], self.sizes[numbers], self.labels[numbers],
+            rejects, self.classes, cache=cache, origin=Origin(self.numbers_in_whole(numbers), self.size),
+        )  # fmt: skip
+
+    def numbers_in_whole(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The numbers of those inputs in the collection that this is a part of; the same where it is none."""
+        return numbers if self.origin is None else self.origin.numbers[numbers]
 
     @property
     def usable(self) -> NDArray[np.int64]:
@@ -71,6 +120,8 @@ class Collection:
     @property
     def size(self) -> Size:
         """(height, width) of every usable image; None where they are photographs, each at its own resolution."""
+        if self.origin is not None:
+            return self.origin.size
         sizes = self.sizes[self.sizes[:, 0] > 0]
         same = len(sizes) and (sizes == sizes[0]).all() and (self.resolution or sizes[0].max() <= LARGE)
         return (int(sizes[0, 0]), int(sizes[0, 1])) if same else None
@@ -85,11 +136,12 @@ class Collection:
 
     def digest(self, number: int) -> str | None:
         """SHA-256, in hex, of what was read; None where nothing could be."""
-        return self.sha256[number].tobytes().hex() if self.sha256[number].any() else None
+        sha256 = self.sha256[number].tobytes()
+        return sha256.hex() if any(sha256) else None
 
     def decoded(self, number: int) -> Decoded:
         """The picture as it is published. Raises `RejectedImage` where the input is no longer what was scanned."""
-        picture, sha256 = read(self.source, number, self.decoding, self.resolution)
+        picture, sha256 = read(self.source, number, self.decoding, self.resolution, self.source.entry(number).box)
         if sha256 != self.sha256[number].tobytes():
             raise RejectedImage("changed since it was scanned")
         return picture
@@ -138,9 +190,9 @@ class Collection:
         return np.stack(pixels) if pixels else np.zeros((0, height, width, 3), np.uint8), kept, rejects
 
 
-def read(source: Source, number: int, decoding: Decoding, resolution: int) -> tuple[Decoded, bytes]:
-    """A picture of a source and the SHA-256 of what was read. Raises `RejectedImage`."""
-    content, box = source.read(number), source.entry(number).box
+def read(source: Source, number: int, decoding: Decoding, resolution: int, box: Box | None) -> tuple[Decoded, bytes]:
+    """A picture of a source, or its `box`, and the SHA-256 of what was read. Raises `RejectedImage`."""
+    content = source.read(number)
     if isinstance(content, bytes):
         picture, sha256 = decode(content, decoding, box), hashlib.sha256(content).digest()
     else:
@@ -148,6 +200,20 @@ def read(source: Source, number: int, decoding: Decoding, resolution: int) -> tu
     if resolution:
         picture = Decoded(resize(picture.pixels, resolution), picture.note, Metadata())
     return picture, sha256
+
+
+def stacked(pictures: Iterable[tuple[K, Pixels]]) -> list[tuple[list[K], Pixels]]:
+    """Pictures by key as one array (N, H, W, 3) for each size: thousands of small arrays would take long to pickle."""
+    of_size: dict[tuple[int, ...], list[tuple[K, Pixels]]] = defaultdict(list)
+    for key, pixels in pictures:
+        of_size[pixels.shape].append((key, pixels))
+    return [([key for key, _ in some], np.stack([pixels for _, pixels in some])) for some in of_size.values()]
+
+
+def unstacked(stacks: Iterable[tuple[list[K], Pixels]]) -> Iterator[tuple[K, Pixels]]:
+    """What `stacked` was given."""
+    for keys, pictures in stacks:
+        yield from zip(keys, pictures, strict=True)
 
 
 def squash(pixels: Pixels, side: int) -> Pixels:
@@ -161,117 +227,12 @@ def squash(pixels: Pixels, side: int) -> Pixels:
     return pixels
 
 
-@dataclass(frozen=True)
-class Scanned:
-    """What the scan of one input gave."""
-
-    reason: str = ""
-    sha256: bytes = bytes(32)
-    size: tuple[int, int] = (0, 0)
-    digest: bytes = bytes(16)  # of the pixels
-    note: str = ""
-
-
 def unscanned(source: Source, decoding: Decoding, resolution: int) -> Collection:
     """A collection of which nothing is known yet."""
     count = len(source)
     sha256, sizes = np.zeros((count, 32), np.uint8), np.zeros((count, 2), np.int32)
     labels = np.full(count, -1, np.int32)
     return Collection(source, decoding, resolution, sha256, sizes, labels, {}, source.classes)
-
-
-def scan(
-    source: Source,
-    decoding: Decoding | None = None,
-    resolution: int = 0,
-    numbers: Sequence[int] | None = None,
-    *,
-    duplicates: str = "keep",
-    longest: int | None = None,
-    advance: Callable[[int, int], None] = lambda done, rejected: None,
-) -> Collection:
-    """Decode every input once, or those with the given `numbers`. `advance(inputs done, rejects)` follows each.
-
-    Images with a side above `longest` are rejected, those with the pixels of an earlier one where `duplicates` is
-    "reject".
-
-    Raises `SourceError` where all inputs belong to one class, or a class has a single one, before any is read; and
-    where none is usable.
-    """
-    collection = unscanned(source, decoding or Decoding(), resolution)
-    scan_into(collection, numbers, duplicates=duplicates, longest=longest, advance=advance)
-    return collection
-
-
-def scan_into(
-    collection: Collection,
-    numbers: Sequence[int] | None = None,
-    *,
-    duplicates: str = "keep",
-    longest: int | None = None,
-    advance: Callable[[int, int], None] = lambda done, rejected: None,
-) -> None:
-    """What `scan` does, in a collection that nothing is known of yet; its cache says how many pixels are kept."""
-    source = collection.source
-    digests = np.zeros((len(source), 2), np.uint64)
-    chosen = range(len(source)) if numbers is None else numbers
-    for number in chosen:
-        label = source.entry(number).label
-        collection.labels[number] = -1 if label is None else label
-    if numbers is None and source.classes:
-        check_classes(collection, np.flatnonzero(collection.labels >= 0), "images")
-    results = ordered_map(lambda number: _scan_one(collection, number, longest), chosen)
-    for done, (number, scanned) in enumerate(zip(chosen, results, strict=True), 1):
-        collection.sha256[number] = np.frombuffer(scanned.sha256, np.uint8)
-        collection.sizes[number] = scanned.size
-        digests[number] = np.frombuffer(scanned.digest, np.uint64)
-        if scanned.reason:
-            collection.rejects[number] = scanned.reason
-        if scanned.note:
-            collection.notes[number] = scanned.note
-        advance(done, len(collection.rejects))
-    _find_duplicates(collection, digests, duplicates)
-    usable = collection.usable if numbers is None else np.setdiff1d(chosen, list(collection.rejects))
-    if not len(usable):
-        reason = next(iter(collection.rejects.values()), "there are none")
-        raise SourceError(f"{source.spec} holds no usable image; the first is rejected because: {reason}")
-
-
-def _scan_one(collection: Collection, number: int, longest: int | None) -> Scanned:
-    source, entry = collection.source, collection.source.entry(number)
-    if entry.reason or (entry.label is None and source.classes):
-        return Scanned(entry.reason or "has no label")
-    try:
-        picture, sha256 = read(source, number, collection.decoding, collection.resolution)
-    except RejectedImage as reason:
-        return Scanned(str(reason))
-    pixels = picture.pixels
-    if longest and max(pixels.shape) > longest:
-        return Scanned(
-            f"{pixels.shape[1]} × {pixels.shape[0]} pixels, above {longest} per side, the maximum of the format"
-        )
-    if max(pixels.shape) <= LARGE or collection.resolution:  # of larger ones the training keeps small copies
-        collection.cache.put((number, 0), pixels)
-    shape = np.array(pixels.shape[:2], np.int32)
-    digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16, key=shape.tobytes()).digest()
-    return Scanned("", sha256, (int(shape[0]), int(shape[1])), digest, picture.note)
-
-
-def _find_duplicates(collection: Collection, digests: NDArray[np.uint64], what: str) -> None:
-    """Count the usable inputs with the pixels of an earlier one; with "reject" they are rejected."""
-    usable = np.flatnonzero(collection.sizes[:, 0])
-    order = usable[np.lexsort((usable, digests[usable, 0], digests[usable, 1]))]
-    first = -1
-    for number in order.tolist():
-        if first < 0 or (digests[number] != digests[first]).any():
-            first = number
-            continue
-        collection.duplicates += 1
-        if what == "reject":
-            collection.rejects[number] = f"has the pixels of {collection.source.entry(first).name}"
-            collection.sizes[number] = 0
-    if what == "reject":
-        collection.rejects = dict(sorted(collection.rejects.items()))
 
 
 def check_classes(

@@ -52,6 +52,10 @@ class Faces:
         row = self.table[number]
         return f"{self.people[row['label']].replace(' ', '_')}/{row['image']}_{row['face']}"
 
+    def part(self, numbers: NDArray[np.int32]) -> Faces:
+        """Those faces alone."""
+        return Faces(self.people, self.table[numbers], [self.paths[number] for number in numbers], self.listed)
+
     @cached_property
     def usable(self) -> NDArray[np.bool_]:
         """Of each face whether it has a person and a box that is not empty."""

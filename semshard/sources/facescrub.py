@@ -6,8 +6,10 @@ lists, DIR is a folder of cropped faces, with a folder for each person.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
 
@@ -80,6 +82,14 @@ class FaceScrub(Source):
         if sha256 and hashlib.sha256(data).hexdigest() != sha256:
             raise RejectedImage("is not the file of the list: its SHA-256 differs")
         return data
+
+    def part(self, numbers: Sequence[int]) -> FaceScrub | None:
+        if not self._files.is_shared:
+            return None
+        part = copy.copy(self)
+        part._faces = self._faces.part(self._numbers[list(numbers)])
+        part._numbers = np.arange(len(numbers), dtype=np.int32)
+        return part
 
 
 def _grown(box: list[int], margin: Fraction) -> Box:

@@ -36,6 +36,7 @@ class Files(ABC):
     root: str
     roots: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    is_shared: bool = True  # whether other processes of this machine can read them, too
 
     def names(self) -> list[str]:
         """All files but hidden ones and those that file managers leave behind, sorted by the bytes of the name."""
@@ -152,6 +153,10 @@ class RemoteFiles(Files):
         self._http = place.lower().startswith(("http://", "https://"))
         # Systems that are not asynchronous inside (zip, ftp) share one connection or file position.
         self._turn = nullcontext() if getattr(self._system, "async_impl", False) else threading.Lock()
+        self.is_shared = is_shared(self._system)
+
+    def __reduce__(self) -> tuple[type[RemoteFiles], tuple[str, tuple[float, ...]]]:
+        return RemoteFiles, (self.root, self._pauses)  # connections and locks stay in their process
 
     def read(self, name: str) -> bytes:
         try:
@@ -284,6 +289,13 @@ def _entered(real: str, starts: set[str]) -> bool:
             return False
         real = parent
     return True
+
+
+def is_shared(system: Any) -> bool:
+    """Whether another process that opens this fsspec file system finds the same files."""
+    names = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+    inner = getattr(system, "fs", None)  # of a file system inside another one's file
+    return "memory" not in names and (inner is None or is_shared(inner))
 
 
 def _filesystem(place: str) -> tuple[Any, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -60,6 +61,13 @@ class Folder(Source):
 
     def read(self, number: int) -> bytes:
         return self._files.read(self._names[number])
+
+    def part(self, numbers: Sequence[int]) -> Folder | None:
+        if not self._files.is_shared:
+            return None
+        part = copy.copy(self)
+        part._names, part._labels = [self._names[number] for number in numbers], self._labels[list(numbers)]
+        return part
 
     def _label_by_folder(self) -> None:
         if not any("/" in name for name in self._names):

@@ -11,6 +11,7 @@ The library: https://huggingface.co/docs/datasets/stream. It is an extra: pip in
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import re
@@ -23,6 +24,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import RejectedImage, SourceError
 from .source import Entry, Source
@@ -51,9 +53,10 @@ class HuggingFace(Source):
         self._spec = f"hf:{dataset}" + "".join(f",{name}={value}" for name, value in options.items() if value)
         self._place, self._split = place, split or TRAIN
         self.folders = (os.path.abspath(place),) if os.path.isdir(place) else ()
-        self._spool = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the source)
-        weakref.finalize(self, self._spool.close)
+        self._spool = Spool()
         self._ends = array("q")
+        self._starts: NDArray[np.int64] | None = None  # of a part, which has gaps between its pictures
+        self._chosen: list[int] | None = None  # of a part: the numbers of its rows in the whole
         self._reasons: dict[int, str] = {}
         library = _library()
         with _without_bars(library), _as_source_errors(self._spec):
@@ -74,18 +77,35 @@ class HuggingFace(Source):
 
     def entry(self, number: int) -> Entry:
         label = int(self._labels[number])
-        name = f"{self._split}/{number:07d}"
+        name = f"{self._split}/{number if self._chosen is None else self._chosen[number]:07d}"
         return Entry(name, label if label >= 0 else None, self._reasons.get(number, ""))
 
     def read(self, number: int) -> bytes:
-        start = self._ends[number - 1] if number else 0
+        start = self._start(number)
         size = self._ends[number] - start
         if not size:
             raise RejectedImage(self._reasons.get(number, _NO_PICTURE))
-        data = os.pread(self._spool.fileno(), size, start)
+        data = self._spool.read(size, start)
         if len(data) != size:
             raise RejectedImage("was cut off in the temporary file")
         return data
+
+    def part(self, numbers: Sequence[int]) -> HuggingFace | None:
+        if not self._spool.is_shared:
+            return None
+        part = copy.copy(self)
+        part._starts = np.array([self._start(number) for number in numbers], np.int64)
+        part._ends = array("q", [self._ends[number] for number in numbers])
+        part._labels = self._labels[list(numbers)]
+        part._reasons = {n: self._reasons[number] for n, number in enumerate(numbers) if number in self._reasons}
+        part._chosen = [number if self._chosen is None else self._chosen[number] for number in numbers]
+        return part
+
+    def _start(self, number: int) -> int:
+        """Where its picture begins in the temporary file."""
+        if self._starts is not None:
+            return int(self._starts[number])
+        return self._ends[number - 1] if number else 0
 
     def _index(self, library: Any, rows: Any, image: str, label: str) -> None:
         features = rows.features or dict.fromkeys(next(iter(rows), {}))
@@ -136,6 +156,39 @@ class HuggingFace(Source):
         if not data:
             raise RejectedImage("is empty")
         return data
+
+
+class Spool:
+    """A temporary file without a name, which is gone with the process that made it. In another process it is that file,
+    opened by its descriptor there, for as long as it lives.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        # It lives as long as the source, and no longer.
+        self._file = open(path, "rb") if path else tempfile.TemporaryFile()  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        self._path = path or f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
+
+    def __reduce__(self) -> tuple[type[Spool], tuple[str]]:
+        return Spool, (self._path,)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the system lets other processes open it."""
+        return os.path.exists(self._path)
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def read(self, size: int, start: int) -> bytes:
+        """For any thread."""
+        return os.pread(self._file.fileno(), size, start)
 
 
 def belongs(path: str, place: str) -> bool:

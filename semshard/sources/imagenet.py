@@ -12,13 +12,14 @@ name, and the decoder accepts them all.
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import io
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -88,6 +89,13 @@ class ImageNet(Source):
 
     def read(self, number: int) -> bytes:
         return self._files.read(self._names[number])
+
+    def part(self, numbers: Sequence[int]) -> ImageNet | None:
+        if not self._files.is_shared:
+            return None
+        part = copy.copy(self)
+        part._names, part._labels = [self._names[number] for number in numbers], self._labels[list(numbers)]
+        return part
 
     def _find(self, names: list[str]) -> str:
         """What the names of this split's files start with."""

@@ -8,7 +8,7 @@ Picture `i` depends on (seed, i) alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,6 +137,7 @@ class Shapes(Source):
 
     count: int
     seed: int = 0
+    chosen: tuple[int, ...] | None = None  # of a part: the numbers of its pictures
 
     classes = CLASSES
 
@@ -145,13 +146,20 @@ class Shapes(Source):
         return f"shapes:{self.count}"
 
     def __len__(self) -> int:
-        return self.count
+        return self.count if self.chosen is None else len(self.chosen)
 
     def entry(self, number: int) -> Entry:
+        number = self._number(number)
         return Entry(f"shapes/{number:07d}", number % len(CLASSES))
 
     def read(self, number: int) -> NDArray[np.uint8]:
-        return draw_shape(number, self.seed)
+        return draw_shape(self._number(number), self.seed)
+
+    def part(self, numbers: Sequence[int]) -> Shapes:
+        return Shapes(self.count, self.seed, tuple(map(self._number, numbers)))
+
+    def _number(self, number: int) -> int:
+        return number if self.chosen is None else self.chosen[number]
 
     @property
     def digest(self) -> str:

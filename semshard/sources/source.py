@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ class Source(ABC):
     remarks: tuple[str, ...] = ()  # what the owner should know of the source, a sentence each
     folders: tuple[str, ...] = ()  # on this machine that it reads from
     fields: tuple[str, ...] = ()  # extensions of `carried`, of all samples together, sorted
+    pixels_in_parts: bool = False  # whether a part holds the pixels of its inputs
 
     @property
     @abstractmethod
@@ -63,3 +65,12 @@ class Source(ABC):
     def carried(self, number: int) -> dict[str, bytes]:
         """Other fields of the sample, by extension, that go into the published sample as they are."""
         return {}
+
+    def part(self, numbers: Sequence[int]) -> Source | None:
+        """A source of those inputs alone, numbered from 0, that can be pickled and read by another process of this
+        machine while this one lives; spec, digest, classes and fields are those of the whole. It holds what is needed
+        to read the inputs; their pixels only where `pixels_in_parts` says so.
+
+        None where only this process can read them.
+        """
+        return None

@@ -19,6 +19,7 @@ from typing import Any
 from braceexpand import braceexpand
 
 from ..errors import RejectedImage, SourceError
+from .files import is_shared
 
 BLOCK = 4 << 20  # bytes per request to a remote tar: a request costs more than what is between two headers
 LARGEST_READ = 16 << 20  # bytes of a field, while indexing
@@ -42,6 +43,11 @@ class Tar:
     def folder(self) -> str:
         """On this machine; empty for a remote tar."""
         return os.path.dirname(os.path.abspath(self.path)) if self.system is None else ""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes of this machine can read it, too."""
+        return self.system is None or is_shared(self.system)
 
     def open(self) -> Any:  # IO[bytes]
         options = {"block_size": BLOCK, "cache_type": "readahead"}

@@ -12,6 +12,7 @@ The form: https://github.com/webdataset/webdataset, "The WebDataset Format".
 from __future__ import annotations
 
 import bisect
+import copy
 import hashlib
 import json
 import os
@@ -87,7 +88,7 @@ class WebDatasetShards(Source):
         return len(self._faults)
 
     def entry(self, number: int) -> Entry:
-        key = self._keys[self._key_ends[number - 1] if number else 0 : self._key_ends[number]].decode()
+        key = self._keys[self._between(self._key_ends, number)].decode()
         label = int(self._labels[number])
         return Entry(f"{self._tar(number).name}/{key}", label if label >= 0 else None, _FAULTS[self._faults[number]])
 
@@ -102,11 +103,45 @@ class WebDatasetShards(Source):
         A .json with the label in it is carried, as it holds more than the label. Raises `RejectedImage` as `read` does.
         """
         tar, extensions, carried = self._tar(number), list(self._kinds), {}
-        for i in range(self._field_ends[number - 1] if number else 0, self._field_ends[number]):
+        fields = self._between(self._field_ends, number)
+        for i in range(fields.start, fields.stop):
             extension, data = extensions[self._field_kinds[i]], tar.read((self._fields[2 * i], self._fields[2 * i + 1]))
             if extension not in _ABOUT or not self._is_ours(data, tar):
                 carried[extension] = data
         return carried
+
+    def part(self, numbers: Sequence[int]) -> WebDatasetShards | None:
+        if not all(tar.is_shared for tar in self._tars):
+            return None
+        part = copy.copy(self)
+        part._tars, part._ends = [], []
+        part._keys, part._key_ends, part._faults = bytearray(), array("q"), array("B")
+        part._pictures, part._field_ends = array("q"), array("q")
+        part._field_kinds, part._fields = array("i"), array("q")
+        part._labels = self._labels[list(numbers)]
+        for number in numbers:
+            part._copy(self, number)
+        return part
+
+    def _copy(self, whole: WebDatasetShards, number: int) -> None:
+        """Append a sample of another such source."""
+        tar, keys = whole._tar(number), whole._between(whole._key_ends, number)
+        if not self._tars or self._tars[-1] is not tar:
+            self._tars.append(tar)
+            self._ends.append(len(self))
+        self._keys += whole._keys[keys]
+        self._key_ends.append(len(self._keys))
+        self._pictures.extend(whole._pictures[2 * number : 2 * number + 2])
+        fields = whole._between(whole._field_ends, number)
+        self._field_kinds.extend(whole._field_kinds[fields])
+        self._fields.extend(whole._fields[2 * fields.start : 2 * fields.stop])
+        self._field_ends.append(len(self._field_kinds))
+        self._faults.append(whole._faults[number])
+        self._ends[-1] = len(self)
+
+    def _between(self, ends: array[int], number: int) -> slice:
+        """What belongs to a sample, by where that of each sample ends."""
+        return slice(ends[number - 1] if number else 0, ends[number])
 
     def _tar(self, number: int) -> Tar:
         return self._tars[bisect.bisect_right(self._ends, number)]

@@ -13,7 +13,8 @@ from PIL import Image
 
 import semshard
 from semshard.sources import Decoding, SourceOptions, check_classes, open_source, scan, squash, unscanned
-from semshard.sources.collection import Cache, scan_into
+from semshard.sources.collection import Cache
+from semshard.sources.scanning import scan_into
 from semshard.sources.shapes import draw_shape, write_shapes
 from semshard.sources.source import Entry, Source
 from tests.support.corpus import rejected_files, usable_files

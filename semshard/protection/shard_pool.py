@@ -1,0 +1,143 @@
+"""Where the shards of a run are made: in this process, or in local processes with a core each.
+
+Processes of their own, because threads of one take turns at the interpreter's lock. Each reads, crafts, encodes and
+writes whole shards; this process hands out the work, adds up rejects, and holds the lock, which they inherit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..atomic import remove_leftovers
+from ..cores import allowed
+from ..noise.methods.ntga import needed
+from ..progress import Event
+from ..shards import done_stats
+from ..sources.collection import PART_BYTES
+from ..workers import Here, LocalPool, Pool
+from .pipeline import (
+    BATCH_PIXELS,
+    CHUNK_BYTES,
+    Advanced,
+    Craft,
+    Recipe,
+    ShardOrder,
+    ShardWork,
+    batches,
+    load_batch,
+    make_shards,
+)
+from .resume import Run
+from .scan import limit_rejects
+
+WORTH = 6.0  # seconds of crafting that starting workers is worth: each imports torch first
+BASE = 1 << 29  # bytes of a worker that has loaded the libraries
+
+
+@dataclass(frozen=True)
+class Made:
+    """How shards were made."""
+
+    workers: int  # 0: in this process
+    peaks: tuple[int, ...] = ()  # the most bytes resident, of each worker
+
+
+def make_missing(
+    run: Run, craft: Callable[[], Craft], plan: list[NDArray[np.int64]], missing: Sequence[int], workers: int = -1
+) -> Made:
+    """Write the `missing` shards of a plan, by so many processes (0: by this one, −1: as suits). Raises
+    `TooManyRejects`, and `RunError` where a process dies.
+    """
+    order = ShardOrder(
+        craft, run.config, Recipe(run.classes, run.fields, run.config.quality), run.out, run.ledger.path
+    )  # fmt: skip
+    count = _Count(run, plan, missing)
+    suited = _workers(run, order, plan, missing) if workers < 0 else workers
+    pool: Pool = (
+        LocalPool(suited, allowed(), [run.ledger.lock] if run.ledger.lock is not None else []) if suited else Here()
+    )
+    try:
+        for _ in pool.run(make_shards, order, _works(run, plan, missing, apart=bool(suited)), count.add):
+            pass
+    except BaseException:
+        remove_leftovers(run.out)  # of workers that were killed
+        remove_leftovers(run.ledger.path)
+        raise
+    return Made(suited, tuple(pool.peaks)) if isinstance(pool, LocalPool) else Made(0)
+
+
+def _works(run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int], apart: bool) -> Iterator[ShardWork]:
+    for shard in missing:
+        if not apart:
+            yield ShardWork(shard, run.collection, plan[shard])
+            continue
+        part = run.collection.part(plan[shard])
+        assert part is not None
+        yield ShardWork(shard, part, np.arange(len(plan[shard])))
+
+
+class _Count:
+    """How many images are done, and how many inputs turned out to be unusable."""
+
+    def __init__(self, run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> None:
+        self._run, self._done, self._total = run, 0, sum(len(plan[shard]) for shard in missing)
+        finished = (done_stats(run.out, shard) for shard in sorted(set(range(len(plan))) - set(missing)))
+        self._rejected = len(run.collection.rejects) + sum(stats.rejected for stats in finished if stats)
+        self._check(f"; see {run.ledger.path}")
+
+    def add(self, advanced: Advanced) -> None:
+        """Raises `TooManyRejects`."""
+        self._done += advanced.images + advanced.rejects
+        self._rejected += advanced.rejects
+        self._check()
+
+    def _check(self, where: str = "") -> None:
+        run = self._run
+        limit_rejects(self._rejected, len(run.collection.source), run.request.max_rejects, where)
+        run.request.progress(Event("craft", self._done, self._total, "images"))
+
+
+# --- how many processes -------------------------------------------------------------------------------------------
+
+
+def _workers(run: Run, order: ShardOrder, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> int:
+    """As many as there are cores, missing shards, and room in memory; 0 where this process does as well alone."""
+    most = min(allowed(), len(missing), run.runtime.memory() // memory_of_worker(run))
+    if run.runtime.device.type != "cpu" or most < 2 or not _is_worth_it(run, order, plan, missing):
+        return 0
+    if run.collection.part(plan[missing[0]][:1]) is None:
+        where = run.collection.source.spec
+        run.request.progress(
+            Event("craft", message=f"{where} can be read by this process only, which makes one shard at a time")
+        )
+        return 0
+    return most
+
+
+def _is_worth_it(run: Run, order: ShardOrder, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> bool:
+    """Whether crafting takes long enough, by the time of its first batch."""
+    shards = [plan[shard] for shard in missing]
+    first = next((numbers for shard in shards for numbers in batches(run.collection, run.config, shard)), None)
+    if first is None:
+        return False
+    batch = load_batch(run.collection, first, missing[0], 0)
+    start = time.perf_counter()
+    order.crafter(batch)
+    return (time.perf_counter() - start) / len(first) * sum(map(len, shards)) > WORTH
+
+
+def memory_of_worker(run: Run) -> int:
+    """Bytes that a worker takes: the libraries, the pixels that travel with its shard, and twice a batch as float32
+    beside what waits to be encoded.
+    """
+    config, size = run.config, run.collection.size
+    if size is None:
+        return BASE + 2 * 4 * 3 * BATCH_PIXELS + CHUNK_BYTES
+    pixels = 3 * size[0] * size[1]
+    kernel = needed(config.craft_batch, pixels) if config.method == "ntga" else 0
+    return BASE + PART_BYTES + 2 * 4 * config.craft_batch * pixels + kernel
