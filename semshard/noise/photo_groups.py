@@ -136,15 +136,15 @@ class PhotoGroup:
         if self.jpeg is None:
             return out.copy_(self.pixels)
         if fold == 0:
-            pictures = _exchanged(self.pixels, torch.float32).mul_(self.steps.unit).add_(0.5)
+            pictures = _swapped(self.pixels, torch.float32).mul_(self.steps.unit).add_(0.5)
             decoded, self._coded = self.jpeg.apply(pictures)
-            self._decoded = _exchanged(decoded.sub_(0.5), out.dtype)
+            self._decoded = _swapped(decoded.sub_(0.5), out.dtype)
         return self._decoded
 
     def descend(self, gradient: Tensor) -> None:
         """One signed step against a gradient (n, h, 3, w) at `values`, which it may overwrite."""
         if self.jpeg is not None:
-            at_pictures = self.jpeg.adjoint(_exchanged(gradient, torch.float32), self._coded)
+            at_pictures = self.jpeg.adjoint(_swapped(gradient, torch.float32), self._coded)
             gradient.transpose(1, 2).copy_(at_pictures.add_(0))  # −0 becomes 0
         if self.grey is not None:
             gradient = torch.where(self.grey, gradient.mean(2, keepdim=True), gradient)
@@ -155,7 +155,7 @@ class PhotoGroup:
         return self.steps.noise(self.pixels, self.images, rho).transpose(1, 2)
 
 
-def _exchanged(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """A copy with rows and channels exchanged: (n, h, 3, w) to (n, 3, h, w), or back."""
-    exchanged = images.transpose(1, 2)
-    return torch.empty(exchanged.shape, dtype=dtype, device=images.device).copy_(exchanged)
+def _swapped(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """A copy with rows and channels swapped: (n, h, 3, w) to (n, 3, h, w), or back."""
+    swapped = images.transpose(1, 2)
+    return torch.empty(swapped.shape, dtype=dtype, device=images.device).copy_(swapped)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from semshard.engine import make_runtime
 from semshard.noise import new_surrogate
-from semshard.noise.photo_groups import Crops, Scratch, resample_all, restore_all
+from semshard.noise.photo_groups import Scratch
 from semshard.noise.photos import BAND_PIXELS, PhotoNoise, add_cells, cell_side, draw_factor, means
 from semshard.noise.views import CropFlip, ResizedCrop, Whole, make_view
 from semshard.noise.views.balanced_crops import even_boxes
@@ -132,28 +132,6 @@ def test_pixels_that_no_crop_covered_keep_what_they_had():
     assert moved[:, 10:40, :, 20:60].any()
     moved[:, 10:40, :, 20:60] = 0
     assert not moved.any()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("draws", [1, 3])
-def test_the_products_of_several_views_are_those_of_each_and_their_adjoint(dtype, draws):
-    boxes = torch.from_numpy(even_boxes(np.array([(50, 70)] * 2), 2 * draws, np.random.default_rng(0)))
-    by = Crops(boxes.unflatten(1, (2, draws)), (50, 70), 16, dtype).matrices(1, 0, draws)
-    x = torch.rand(2, 50, 3, 70, generator=torch.Generator().manual_seed(0)).to(dtype)
-    g = torch.rand(2 * draws, 16, 3, 16, generator=torch.Generator().manual_seed(1)).to(dtype)
-    seen, back = resample_all(x, by), torch.empty_like(x)
-    restore_all(g, by, back)
-    exact = {torch.float32: 1e-5, torch.bfloat16: 2e-2}[dtype]
-    inner = [(a.double() * b.double()).sum() for a, b in ((seen, g), (x, back))]
-    torch.testing.assert_close(*inner, rtol=exact, atol=0)
-    for image in range(2):
-        for draw in range(draws):
-            top, left, height, width, flip = boxes[image, draws + draw].long().tolist()
-            crop = x[image].float().transpose(0, 1)[None, :, top : top + height, left : left + width]
-            alone = F.interpolate(crop, (16, 16), mode="bilinear", antialias=True)
-            alone = alone.flip(3) if flip else alone
-            shown = seen[image * draws + draw].float().transpose(0, 1)[None]
-            torch.testing.assert_close(shown, alone, rtol=0, atol=exact)
 
 
 def test_noise_made_with_bfloat16_products_is_nearly_that_of_float32():
