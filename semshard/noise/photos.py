@@ -37,11 +37,11 @@ from .whole_steps import WholeSteps
 
 Photo = NDArray[np.uint8]  # (H, W, 3) RGB
 PART_CELLS = {
-    "cpu": int(__import__("os").environ.get("PC", 1 << 19)),
+    "cpu": 1 << 21,
     "cuda": 1 << 24,
 }  # crafted together: what fits into the caches of a CPU; some gigabytes on a GPU
 GROUP_VALUES = {
-    "cpu": int(__import__("os").environ.get("GV", 1 << 19)),
+    "cpu": 1 << 19,
     "cuda": 1 << 26,
 }  # of the pixels of a group: what fits near a core
 FOLD_VALUES = {"cpu": 1 << 25, "cuda": 1 << 28}  # of matrices and strips of the draws that are computed together
