@@ -27,12 +27,14 @@ def bench(
         Optional[str],
         typer.Option(metavar="V,…", help="Further methods to measure, like sem,rem,em; all (the default), or none."),
     ] = None,
-    pictures: Annotated[int, typer.Option(min=0, help="Pictures for the data path; 0 leaves it out.")] = 2_000,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="Pictures for the data path; 0 leaves it and the photographs out.")
+    ] = 2_000,
     json: Json = False,
 ) -> None:
     """Measure the speed of this machine.
 
-    Ceilings, steps beside a plain baseline, methods, data path, memory.
+    Ceilings, steps beside a plain baseline, methods, photographs, data path, memory.
     """
     import semshard
 
@@ -65,6 +67,8 @@ def _show(result: BenchResult) -> None:
     _show_steps(result)
     if result.methods:
         _show_methods(result)
+    if result.photographs:
+        _show_photographs(result)
     if result.data_path:
         show.facts(
             "data path",
@@ -113,5 +117,23 @@ def _show_methods(result: BenchResult) -> None:
                 show.size(method.peak_memory),
             )
             for method in result.methods
+        ],
+    )
+
+
+def _show_photographs(result: BenchResult) -> None:
+    from . import show
+
+    show.table(
+        f"crafting photographs, preset {result.settings['preset']}",
+        ("pixels", "photographs/s", "share of passes", "peak memory"),
+        [
+            (
+                f"{size.width:,} × {size.height:,}",
+                f"{size.per_second:,.1f}",
+                f"{size.passes:.0%}",
+                show.size(size.peak_memory),
+            )
+            for size in result.photographs
         ],
     )

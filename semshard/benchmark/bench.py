@@ -1,4 +1,4 @@
-"""The story of bench: ceilings of this device → steps beside a plain baseline → methods → data path → memory."""
+"""The story of bench: ceilings → steps beside a plain baseline → methods → photographs → data path → memory."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..progress import Event, Progress, remarks, silent
 from ..settings import CELL_SETTINGS, NO_LIST, ProtectConfig, protect_config, to_json, verify_config
 from .data_path import data_path, peak_memory
 from .methods import MethodTime, method_time
+from .photographs import SHAPES, PhotographTime, photograph_times
 from .steps import StepTime, folds, steps
 
 SIZE = (32, 32)
@@ -36,6 +37,7 @@ class BenchResult:
     steps: list[StepTime]
     folds: dict[int, float]  # seconds of one gradient of Eq. 10, by draws that go through the network together
     methods: list[MethodTime]
+    photographs: list[PhotographTime]
     data_path: dict[str, float]
     peak_memory: dict[int, int]  # bytes, by images
 
@@ -43,6 +45,7 @@ class BenchResult:
         return vars(self) | {
             "steps": [step.to_json() for step in self.steps],
             "methods": [asdict(method) for method in self.methods],
+            "photographs": [asdict(size) for size in self.photographs],
         }
 
 
@@ -60,8 +63,8 @@ def bench(
     """Measure this machine: the steps of a preset on 32 × 32 images beside the plain baseline, and the data path.
 
     `settings` are fields of `ProtectConfig`. `methods` are measured, too, all unless given. `pictures` go through the
-    data path, 0 leaves it out; peak memory is measured with `memory_at` pictures. Times are medians of `repeats` runs,
-    taken in turn. Raises `SettingError`.
+    data path; 0 leaves it and the photographs out. Peak memory is measured with `memory_at` pictures. Times are medians
+    of `repeats` runs, taken in turn. Raises `SettingError`.
     """
     if repeats < 1:
         raise SettingError(f"repeats = {repeats} must be at least 1")
@@ -72,7 +75,7 @@ def bench(
         raise SettingError(f"the baseline knows crop-flip views only, not {','.join(config.views)}")
     names = [method.name for method in METHODS] if methods is None else list(methods)
     others = [protect_config(preset, SIZE, runtime.precision, _other(settings, name)) for name in names]
-    announce = _Announcer(progress, 3 + len(others) + (1 + len(memory_at) if pictures else 0))
+    announce = _Announcer(progress, 3 + len(others) + (2 + len(memory_at) if pictures else 0))
     product, ceiling = _ceilings(runtime, config, repeats, announce)
     chosen = {"rho_a": config.rho_a, "victim": config.network}
     victims = verify_config(preset, SIZE, runtime.precision, chosen)
@@ -87,6 +90,7 @@ def bench(
         steps=times,
         folds=folds(runtime, config, SIZE, repeats),
         methods=[_method(runtime, other, announce) for other in others],
+        photographs=_photographs(runtime, preset, repeats, announce) if pictures else [],
         data_path=_data_path(pictures, repeats, announce),
         peak_memory=_memory(memory_at, announce) if pictures else {},
     )
@@ -117,6 +121,11 @@ def _ceilings(runtime: Runtime, config: ProtectConfig, repeats: int, announce: _
 def _method(runtime: Runtime, config: ProtectConfig, announce: _Announcer) -> MethodTime:
     announce(f"method {config.method}")
     return method_time(runtime, config, SIZE, IMAGES, 1)
+
+
+def _photographs(runtime: Runtime, preset: str, repeats: int, announce: _Announcer) -> list[PhotographTime]:
+    announce(f"photographs of {len(SHAPES)} sizes")
+    return list(photograph_times(runtime, protect_config(preset, None, runtime.precision, {}), repeats))
 
 
 def _data_path(pictures: int, repeats: int, announce: _Announcer) -> dict[str, float]:

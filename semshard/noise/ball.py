@@ -21,6 +21,22 @@ def uniform(like: Tensor, rho: float, generator: torch.Generator) -> Tensor:
     return draw.mul_(2 * rho).sub_(rho)
 
 
+def coarse_uniform(like: Tensor, rho: float, middle: float, generator: torch.Generator) -> Tensor:
+    """`middle` plus one of 256 equally spaced values in ±rho, each as likely; float32, of the shape and the memory
+    layout of `like` (N, C, H, W). Eight values per random number take a quarter of the time of eight numbers.
+    """
+    words = torch.empty(-(-like.numel() // 8), dtype=torch.int64, device=like.device)
+    drawn = words.random_(-(2**63), None, generator=generator).view(torch.int8)[: like.numel()].to(torch.float32)
+    step = 2 * rho / 256
+    return torch.rsub(drawn, middle - step / 2, alpha=step).as_strided(like.shape, like.stride())
+
+
+def within(gradient: Tensor, images: Tensor) -> Tensor:
+    """`gradient` where images are in [0, 1], 0 and 1 among them; elsewhere 0. In one pass, for float32."""
+    inside: Tensor = torch.ops.aten.hardtanh_backward(gradient, images, -(2.0**-126), 1 + 2.0**-23)
+    return inside
+
+
 def project(delta: Tensor, x: Tensor, rho: float) -> Tensor:
     """The nearest perturbation with |δ| ≤ rho and x + δ in [0, 1]."""
     return torch.clamp(delta.clamp(-rho, rho), -x, 1 - x)

@@ -6,7 +6,8 @@ noise. A photograph is therefore crafted on cells of that many pixels per side: 
 large as the closest crop, more for large ones. The gradients of a cell's pixels hardly differ, so this is close to
 descent on every pixel, at a cost that does not grow with the camera.
 
-The cells of all photographs of a part lie in one flat tensor, which is what the one PGD loop works on.
+Photographs of a part go through the network together, whatever their sizes; what happens to their pixels between two
+passes happens shape by shape (`photo_groups`), on whole numbers (`whole_steps`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,20 +27,26 @@ from torch import Tensor
 from ..engine import FoldedNetwork, Runtime
 from ..settings import ProtectConfig
 from .adversary import inner_perturbation
-from .ball import pgd, to_levels, uniform
+from .ball import coarse_uniform, within
+from .photo_groups import Crops, PhotoGroup, Scratch, resample_all, restore_all
 from .views import Families, families_of
-from .views.balanced_crops import even_boxes
+from .views.balanced_crops import Boxes, even_boxes
 from .views.jpeg import Jpeg
-from .views.resized_crop import AREA, RATIO, Resampling, box_resampling, resample, restore
+from .views.resized_crop import AREA, RATIO
+from .whole_steps import WholeSteps
 
 Photo = NDArray[np.uint8]  # (H, W, 3) RGB
 PART_CELLS = {
-    "cpu": 1 << 19,
+    "cpu": 1 << 21,
     "cuda": 1 << 24,
 }  # crafted together: what fits into the caches of a CPU; some gigabytes on a GPU
+GROUP_VALUES = {
+    "cpu": 1 << 19,
+    "cuda": 1 << 26,
+}  # of the pixels of a group: what fits near a core
 FOLD_VALUES = {"cpu": 1 << 25, "cuda": 1 << 28}  # of matrices and strips of the draws that are computed together
 MOST_FACTOR = 32  # times the usual draws; enough for formats of 800:1
-BAND_PIXELS = 1 << 22  # that noise is added to at once
+BAND_PIXELS = 1 << 16  # that noise is added to at once
 
 
 def cell_side(height: int, width: int, crop: int) -> int:
@@ -55,33 +63,34 @@ def draw_factor(height: int, width: int) -> int:
 def add_cells(photo: Photo, noise: NDArray[np.int8], cell: int, band_pixels: int = BAND_PIXELS) -> Photo:
     """The protected photograph: int8 noise (3, h, w) in grey levels, one value per cell, added and clipped to 0..255.
 
-    About `band_pixels` are computed at once, so that large photographs need little memory besides the result.
+    About `band_pixels` are computed at once, which fits into a core's cache: a photograph is read and written once.
     """
     height, width = photo.shape[:2]
     out = np.empty_like(photo)
-    rows = max(1, band_pixels // (width * cell)) * cell
-    planes = noise.transpose(1, 2, 0)
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        band = planes[top // cell : -(-bottom // cell)]
-        band = band.repeat(cell, 0).repeat(cell, 1)[: bottom - top, :width] if cell > 1 else band
-        out[top:bottom] = np.clip(photo[top:bottom].astype(np.int16) + band, 0, 255)
+    up, down = (_interleaved(part) for part in (noise, -noise))
+    rows = max(1, band_pixels // (width * cell))
+    whole = height // cell
+    bands = [(top, min(top + rows, whole), cell) for top in range(0, whole, rows)]
+    if height % cell:
+        bands.append((whole, whole + 1, height % cell))
+    for first, last, side in bands:
+        at = slice(first * cell, first * cell + (last - first) * side)
+        old, new = (of[at].reshape(last - first, side, width, 3) for of in (photo, out))
+        more, less = (of[first:last, None] for of in (up, down))
+        if cell > 1:
+            more, less = (of.repeat(cell, 2)[:, :, :width] for of in (more, less))
+        # Bytes that cannot overflow: of `more` and `less` one is 0.
+        np.minimum(old, 255 - more, out=new)
+        new += more
+        np.maximum(new, less, out=new)
+        new -= less
     return out
 
 
-@dataclass(frozen=True)
-class ShapeGroup:
-    """Photographs whose cells have the same shape, side by side in the flat tensor."""
-
-    numbers: list[int]  # of the photographs, in their batch
-    size: tuple[int, int]  # height, width, in cells
-    at: slice  # in the flat tensor
-    boxes: Tensor  # float (n, K · J, 5), in cells
-    grey: Tensor  # bool (n, 1, 1, 1)
-
-    def of(self, flat: Tensor) -> Tensor:
-        """Their images (n, 3, h, w)."""
-        return flat[self.at].view(len(self.numbers), 3, *self.size)
+def _interleaved(noise: NDArray[np.int8]) -> Photo:
+    """The positive part of noise (3, h, w): uint8 (h, w, 3)."""
+    merged = cv2.merge(list(np.maximum(noise, 0).view(np.uint8)))
+    return np.asarray(merged, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -121,107 +130,133 @@ class PhotoNoise:
     def _craft(
         self, photos: list[Photo], labels: Tensor, numbers: list[int], *where: str | int
     ) -> dict[int, tuple[NDArray[np.int8], int]]:
-        config, device = self.config, self.runtime.device
+        config = self.config
         generator = self.runtime.generator(config.seed, *where)
         cells = [cell_side(photo.shape[0], photo.shape[1], config.crop) for photo in photos]
         small = [means(photo, cell) for photo, cell in zip(photos, cells, strict=True)]
-        groups, x = self._arrange(small, config, *where)
-        labels = torch.cat([labels[group.numbers] for group in groups]).to(device)
-        steps = iter(range(config.steps_u))
-        delta = pgd(
-            lambda delta: self._gradient(groups, x + delta, labels, next(steps), generator),
-            x,
-            self._grey(groups, uniform(x, config.rho_u, generator)),
-            rho=config.rho_u,
-            alpha=config.alpha_u,
-            steps=config.steps_u,
-            direction="minimise",
-        )
-        levels = to_levels(delta, config.rho_u).cpu()
-        by_number = {}
+        groups = self._arrange(small, labels, *where)
+        scratch = Scratch(groups, self._dtype)
+        for step in range(config.steps_u):
+            self._step(groups, step, scratch, generator)
+        by_number = dict[int, tuple[NDArray[np.int8], int]]()
         for group in groups:
-            for place, noise in zip(group.numbers, group.of(levels), strict=True):
-                by_number[numbers[place]] = noise.numpy(), cells[place]
+            noise = group.noise(config.rho_u).cpu().numpy()
+            by_number |= {numbers[n]: (each, cells[n]) for n, each in zip(group.numbers, noise, strict=True)}
         return by_number
 
-    def _arrange(self, small: list[Photo], config: ProtectConfig, *where: str | int) -> tuple[list[ShapeGroup], Tensor]:
-        """Groups of equal shape, and all their cells in one float tensor, in [0, 1]."""
+    @functools.cached_property
+    def _steps(self) -> WholeSteps:
+        return WholeSteps.of(self.config.rho_u, self.config.alpha_u)
+
+    def _arrange(self, small: list[Photo], labels: Tensor, *where: str | int) -> list[PhotoGroup]:
+        """Groups of equal shape, with boxes and random starts."""
         shapes: dict[tuple[int, int], list[int]] = {}
         for number, photo in enumerate(small):
             shapes.setdefault((photo.shape[0], photo.shape[1]), []).append(number)
-        seeds = self.runtime.generator(config.seed, "boxes", *where)
-        random = np.random.default_rng(seeds.initial_seed())
-        groups, planes, at = list[ShapeGroup](), list[Tensor](), 0
-        for size, numbers in shapes.items():
-            stack = np.stack([small[number] for number in numbers]).transpose(0, 3, 1, 2)
-            grey = (stack == stack[:, :1]).all((1, 2, 3)) if config.grey == "keep" else np.zeros(len(stack), bool)
-            planes.append(torch.from_numpy(np.ascontiguousarray(stack)).flatten())
-            boxes = torch.from_numpy(self._boxes(size, len(numbers), random))
-            mask = torch.from_numpy(grey)[:, None, None, None]
-            device = self.runtime.device
-            groups.append(ShapeGroup(numbers, size, slice(at, at + stack.size), boxes.to(device), mask.to(device)))
-            at += stack.size
-        return groups, torch.cat(planes).to(self.runtime.device).float() / 255
+        random = np.random.default_rng(self.runtime.generator(self.config.seed, "boxes", *where).initial_seed())
+        boxes = self._boxes([(photo.shape[0], photo.shape[1]) for photo in small], random)
+        groups = list[PhotoGroup]()
+        for size, same in shapes.items():
+            most = max(1, GROUP_VALUES.get(self.runtime.device.type, 1 << 28) // (3 * size[0] * size[1]))
+            for numbers in (same[at : at + most] for at in range(0, len(same), most)):
+                photos = [small[number] for number in numbers]
+                groups.append(self._group(numbers, photos, labels[numbers], np.stack([boxes[n] for n in numbers])))
+                groups[-1].begin(random)
+        return groups
 
-    def _boxes(self, size: tuple[int, int], count: int, random: np.random.Generator) -> NDArray[np.float32]:
-        config = self.config
-        draws = config.steps_u * config.draws * draw_factor(*size)
-        if config.noise_views == ("none",):
-            return np.tile(np.array([0, 0, *size, 0], np.float32), (count, draws, 1))
-        return even_boxes(np.array([size] * count, np.int64), draws, random)
+    def _group(self, numbers: list[int], photos: list[Photo], labels: Tensor, boxes: Boxes) -> PhotoGroup:
+        """A group of photographs of equal shape, with boxes (n, K · J, 5)."""
+        config, device = self.config, self.runtime.device
+        planes = np.stack([np.stack(cv2.split(photo), 1) for photo in photos])  # (n, h, 3, w)
+        grey = (planes == planes[:, :, :1]).all((1, 2, 3)) if config.grey == "keep" else np.zeros(len(planes), bool)
+        by_step = torch.from_numpy(boxes).to(device).view(len(boxes), config.steps_u, -1, 5)
+        return PhotoGroup(
+            numbers,
+            torch.from_numpy(planes).to(device),
+            labels.to(device),
+            torch.from_numpy(grey)[:, None, None, None].to(device) if grey.any() else None,
+            Crops(by_step, (planes.shape[1], planes.shape[3]), config.crop, self._dtype),
+            self._steps,
+            Jpeg(config.quality, "4:2:0") if config.jpeg_safe else None,
+        )
 
-    def _gradient(
-        self, groups: list[ShapeGroup], x: Tensor, labels: Tensor, step: int, generator: torch.Generator
-    ) -> Tensor:
-        """The gradient at all cells of the loss at perturbed views, summed over the draws of this step."""
-        total = torch.zeros_like(x)
-        pictures = [group.of(x) for group in groups]
-        if self.config.jpeg_safe:
-            jpeg = Jpeg(self.config.quality, "4:2:0")
-            coded = [jpeg.apply(picture) for picture in pictures]
-            pictures = [decoded for decoded, _ in coded]
-        group_labels = torch.split(labels, [len(group.numbers) for group in groups])
-        draws = [self._draws(group) for group in groups]
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of views' matrices and products: that of the network, which rounds what it sees to as many bits."""
+        return torch.bfloat16 if self.runtime.precision == "bfloat16" else torch.float32
+
+    def _boxes(self, sizes: list[tuple[int, int]], random: np.random.Generator) -> dict[int, Boxes]:
+        """Of each image (K · J, 5). All that have as many draws get theirs together, whatever their sizes."""
+        config, boxes = self.config, dict[int, Boxes]()
+        factors = [draw_factor(*size) for size in sizes]
+        for factor in sorted(set(factors)):
+            numbers, draws = [n for n, of in enumerate(factors) if of == factor], config.steps_u * config.draws * factor
+            if config.noise_views == ("none",):
+                boxes |= {n: np.tile(np.array([0, 0, *sizes[n], 0], np.float32), (draws, 1)) for n in numbers}
+            else:
+                drawn = even_boxes(np.array([sizes[n] for n in numbers], np.int64), draws, random)
+                boxes |= dict(zip(numbers, drawn, strict=True))
+        return boxes
+
+    def _step(self, groups: list[PhotoGroup], step: int, scratch: Scratch, generator: torch.Generator) -> None:
+        """One signed step of every group."""
+        for group, gradient in self._gradients(groups, step, scratch, generator):
+            group.descend(gradient)
+
+    def _gradients(
+        self, groups: list[PhotoGroup], step: int, scratch: Scratch, generator: torch.Generator
+    ) -> Iterator[tuple[PhotoGroup, Tensor]]:
+        """Each group with its gradient (n, h, 3, w) of the loss at perturbed views, summed over the draws of a step.
+
+        A gradient is good until the next one is taken.
+        """
         each = sum(len(group.numbers) * self.config.crop * 4 * sum(group.size) for group in groups)
-        together = max(1, min(self.runtime.draws_together, FOLD_VALUES.get(x.device.type, 1 << 28) // each))
-        for first in range(0, max(draws), together):
-            fold = range(first, first + together)
-            crops = [(n, self._view(groups[n], step, j)) for n, most in enumerate(draws) for j in fold if j < most]
-            seen = torch.cat([resample(pictures[n], view) for n, view in crops])
-            params = self._families.draw(seen, generator)
-            mapped, targets = self._families.apply(seen, params), torch.cat([group_labels[n] for n, _ in crops])
-            gradient = self._families.adjoint(self._seen_gradient(mapped, targets, generator), params)
-            parts = torch.split(gradient, [len(groups[n].numbers) for n, _ in crops])
-            for (n, view), part in zip(crops, parts, strict=True):
-                groups[n].of(total).add_(restore(part, view))
-        if self.config.jpeg_safe:
-            for group, (_, saved) in zip(groups, coded, strict=True):
-                group.of(total).copy_(jpeg.adjoint(group.of(total), saved))
-        return self._grey(groups, total)
+        together = max(1, min(self.runtime.draws_together, FOLD_VALUES.get(self.runtime.device.type, 1 << 28) // each))
+        sums = [torch.empty_like(scratch.of(group)) if group.crops.draws > together else None for group in groups]
+        for first in range(0, max(group.crops.draws for group in groups), together):
+            taking = [n for n, group in enumerate(groups) if first < group.crops.draws]
+            fold = [groups[n].crops.matrices(step, first, together) for n in taking]
+            seen = [
+                resample_all(groups[n].values(scratch.of(groups[n]), first), by)
+                for n, by in zip(taking, fold, strict=True)
+            ]
+            targets = [groups[n].labels.repeat_interleave(by.rows.shape[1]) for n, by in zip(taking, fold, strict=True)]
+            gradient = self._at_views(torch.cat(seen), groups[0].scale, torch.cat(targets), generator)
+            for n, by, part in zip(taking, fold, torch.split(gradient, [len(of) for of in seen]), strict=True):
+                total = sums[n]
+                out = scratch.of(groups[n]) if total is None else total
+                restore_all(part, by, out, add=first > 0)
+                if first + together >= groups[n].crops.draws:
+                    yield groups[n], out
 
-    def _seen_gradient(self, seen: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def _at_views(self, seen: Tensor, scale: float, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """The gradient at views as `resample_all` gives them, in the same shape and dtype.
+
+        In between they are float32, in the memory layout that the network takes.
+        """
+        views = seen.transpose(1, 2).to(torch.float32, memory_format=torch.channels_last)
+        if self._families.members:
+            views = views.mul_(scale).add_(0.5)
+            params = self._families.draw(views, generator)
+            mapped = self._families.apply(views, params).contiguous(memory_format=torch.channels_last)
+            gradient = self._families.adjoint(self._perturbed_gradient(mapped, 1, 0, labels, generator), params)
+        else:
+            gradient = self._perturbed_gradient(views, scale, 0.5, labels, generator)
+        return gradient.transpose(1, 2).to(seen.dtype, memory_format=torch.contiguous_format)
+
+    def _perturbed_gradient(
+        self, views: Tensor, scale: float, middle: float, labels: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """The gradient at `views` · scale + middle, perturbed; clipped pixels have none."""
         perturbation = inner_perturbation(self.config.noise_step, self.config)
-        start = perturbation.start(seen, generator)
-        perturbed = seen + perturbation.ascend(self.network, seen, labels, start)
+        if perturbation.rho and not perturbation.steps:
+            perturbed = coarse_uniform(views, perturbation.rho, middle, generator).add_(views, alpha=scale)
+        else:
+            perturbed = views * scale + middle
+            start = perturbation.start(perturbed, generator)
+            perturbed += perturbation.ascend(self.network, perturbed, labels, start)
         gradient = self.network.gradient(perturbed.clamp(0, 1), labels)
-        return gradient * ((perturbed >= 0) & (perturbed <= 1))  # clipped pixels have none
-
-    def _draws(self, group: ShapeGroup) -> int:
-        return group.boxes.shape[1] // self.config.steps_u
-
-    def _view(self, group: ShapeGroup, step: int, draw: int) -> Resampling:
-        number = step * self._draws(group) + draw
-        top, left, height, width, flip = group.boxes[:, number].unbind(1)
-        return box_resampling((top, left, height, width), flip > 0, group.size, self.config.crop)
-
-    @staticmethod
-    def _grey(groups: list[ShapeGroup], flat: Tensor) -> Tensor:
-        """`flat`, the same in all channels of the photographs whose noise has to stay grey."""
-        for group in groups:
-            if group.grey.any():
-                images = group.of(flat)
-                images.copy_(torch.where(group.grey, images.mean(1, keepdim=True), images))
-        return flat
+        return within(gradient, perturbed)
 
 
 def means(photo: Photo, cell: int) -> Photo:
@@ -229,7 +264,20 @@ def means(photo: Photo, cell: int) -> Photo:
     if cell == 1:
         return photo
     height, width = photo.shape[:2]
-    down, right = -height % cell, -width % cell
-    whole = cv2.copyMakeBorder(photo, 0, down, 0, right, cv2.BORDER_REPLICATE) if down or right else photo
-    size = (width + right) // cell, (height + down) // cell
-    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.uint8)
+    out = np.empty((-(-height // cell), -(-width // cell), 3), np.uint8)
+    for rows in _whole_and_rest(height, cell):
+        for columns in _whole_and_rest(width, cell):
+            piece: NDArray[Any] = photo[rows, columns]
+            down, right = -piece.shape[0] % cell, -piece.shape[1] % cell
+            if down or right:
+                piece = cv2.copyMakeBorder(piece, 0, down, 0, right, cv2.BORDER_REPLICATE)
+            size = piece.shape[1] // cell, piece.shape[0] // cell
+            top, left = rows.start // cell, columns.start // cell
+            out[top : top + size[1], left : left + size[0]] = cv2.resize(piece, size, interpolation=cv2.INTER_AREA)
+    return out
+
+
+def _whole_and_rest(length: int, cell: int) -> list[slice]:
+    """Pixels in whole cells, and those of the last cell where it is not whole."""
+    whole = length // cell * cell
+    return [part for part in (slice(0, whole), slice(whole, length)) if part.start < part.stop]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import semshard
-from semshard.benchmark import plain
+from semshard.benchmark import photographs, plain
 from semshard.benchmark.data_path import peak_memory, pictures, pipeline, write_folder
 from semshard.engine import Runtime
 from semshard.measuring.ceilings import convolutions, forward_flop, matrix_product
@@ -89,6 +89,7 @@ def test_a_whole_benchmark_as_json_and_as_tables():
     assert (rem["name"], sc["name"], sc["step"]) == ("rem", "sc", None)
     assert rem["whole"] == pytest.approx(rem["step"] * found["settings"]["steps"] + 50_000 / rem["crafting"])
     assert min(rem["peak_memory"], sc["peak_memory"]) > 1e8
+    assert found["photographs"] == []
     tables = command("bench", "--methods=none", *options).stdout
     assert "surrogate step" in tables
     assert " ×" in tables
@@ -106,6 +107,16 @@ def test_the_data_path_runs_as_in_protect(tmp_path):
 def test_peak_memory_is_that_of_a_process_of_its_own():
     (peak,) = peak_memory([40]).values()
     assert 1e8 < peak < 8e9
+
+
+def test_photographs_are_measured_each_size_in_a_process_of_its_own(monkeypatch):
+    monkeypatch.setattr(photographs, "SHAPES", {(60, 80): 2, (200, 150): 1})
+    config = protect_config("quick", None, "float32", {"crop": 24, "final_steps": 1, "final_draws": 1})
+    for found, size in zip(photographs.photograph_times(CPU, config, 1), [(60, 80), (200, 150)], strict=True):
+        assert (found.height, found.width) == size
+        assert found.per_second > 0
+        assert found.passes > 0
+        assert found.peak_memory > 1e8
 
 
 def test_views_without_a_baseline_are_refused():

@@ -101,12 +101,19 @@ def _moved(start: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def box_resampling(
-    box: tuple[Tensor, Tensor, Tensor, Tensor], flip: Tensor, size: Sequence[int], side: int
+    box: tuple[Tensor, Tensor, Tensor, Tensor],
+    flip: Tensor,
+    size: Sequence[int],
+    side: int,
+    dtype: torch.dtype | None = None,
 ) -> Resampling:
-    """What resamples boxes (top, left, height, width; each (N,)) of images of `size` to `side`, mirrored at `flip`."""
+    """What resamples boxes (top, left, height, width; each (N,)) of images of `size` to `side`, mirrored at `flip`.
+
+    The matrices have the dtype of the boxes, or another one.
+    """
     top, left, height, width = box
-    rows, columns = weights(top, height, size[0], side), weights(left, width, size[1], side)
-    return Resampling(rows, torch.where(flip[:, None, None], columns.flip(1), columns))
+    rows, columns = weights(top, height, size[0], side, None, dtype), weights(left, width, size[1], side, flip, dtype)
+    return Resampling(rows, columns)
 
 
 def resample(images: Tensor, by: Resampling) -> Tensor:
@@ -119,16 +126,33 @@ def restore(gradient: Tensor, by: Resampling) -> Tensor:
     return by.rows[:, None].mT @ gradient @ by.columns[:, None]
 
 
-def weights(start: Tensor, length: Tensor, size: int, side: int) -> Tensor:
-    """Triangle-filter weights (N, side, size) that resample [start, start + length) of `size` pixels to `side`.
+def weights(
+    start: Tensor,
+    length: Tensor,
+    size: int,
+    side: int,
+    flip: Tensor | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Triangle-filter weights (N, side, size) that resample [start, start + length) of `size` pixels to `side`, in
+    reverse order at bool `flip` (N,).
 
-    No pixel whose centre lies outside the box takes part, as if it had been cut out first.
+    No pixel whose centre lies outside the box takes part, as if it had been cut out first. Only the few weights that
+    can differ from 0 are computed, at most 2 · size / side + 2 of a row, and put into a matrix of zeros.
     """
     scale = length / side  # input pixels an output pixel, (N,)
-    centre = start[:, None] + (torch.arange(side, device=start.device) + 0.5) * scale[:, None]  # (N, side)
-    pixel = torch.arange(size, device=start.device, dtype=start.dtype) + 0.5
-    reach = scale.clamp(min=1)[:, None, None]  # antialiasing: the filter widens when the image shrinks
-    weight = (1 - (pixel - centre[:, :, None]).abs() / reach).clamp(min=0)
-    inside = (pixel >= start[:, None]) & (pixel < (start + length)[:, None])
-    weight = weight * inside[:, None]
-    return weight / weight.sum(2, keepdim=True).clamp(min=1e-6)
+    place = torch.arange(side, device=start.device) + 0.5
+    places = place if flip is None else torch.where(flip[:, None], side - place, place)
+    centre = start[:, None] + places * scale[:, None]  # (N, side)
+    reach = scale.clamp(min=1)[:, None]  # antialiasing: the filter widens when the image shrinks
+    taps = min(size, math.ceil(2 * max(1, size / side)) + 1)
+    first = (centre - reach - 0.5).floor_().add_(1).clamp_(0, size - taps)
+    index = first[:, :, None] + torch.arange(taps, device=start.device, dtype=start.dtype)  # (N, side, taps)
+    pixel = index + 0.5
+    weight = pixel.sub(centre[:, :, None]).abs_().div_(reach[:, :, None]).neg_().add_(1).clamp_(min=0)
+    weight *= (pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None])
+    weight /= weight.sum(2, keepdim=True).clamp_(min=1e-6)
+    row = torch.arange(len(start) * side, device=start.device).mul_(size).view(len(start), side, 1)
+    matrix = weight.new_zeros(len(start) * side * size, dtype=dtype)
+    matrix.index_copy_(0, index.long().add_(row).flatten(), weight.to(matrix.dtype).flatten())
+    return matrix.view(len(start), side, size)
