@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..cores import cores
+from ..cores import allowed
 from .folded import run
 from .parts import one_thread, parts
 
@@ -66,7 +66,11 @@ class PartedBackward:
         return replica
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        torch._foreach_copy_(self._narrowed, self._wide)
+        if self._narrowed:
+            torch._foreach_copy_(self._narrowed, self._wide)
+        for parameters in self._parameters:
+            for parameter in parameters:
+                parameter.grad = None
         losses = self._meeting.hold(lambda part: self._backward(part, images, labels))
         for own, total in zip(self._trained, self._totals(), strict=True):
             own.grad = total
@@ -82,8 +86,6 @@ class PartedBackward:
                 torch._foreach_copy_(totals, gradients)
             else:
                 torch._foreach_add_(totals, [gradient.to(totals[0].dtype) for gradient in gradients])
-            for parameter in parameters:
-                parameter.grad = None
         return totals
 
     def _backward(self, part: int, images: Tensor, labels: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ class _Meeting:
 
     def hold(self, attend: Callable[[int], Tensor]) -> list[Tensor]:
         """`attend(part)` of every part, each in a thread of its own. Raises what the first part to fail raises."""
-        self._permits = threading.Semaphore(cores())
+        self._permits = threading.Semaphore(allowed())
         self._barrier.reset()
         failures: list[BaseException] = []
 
@@ -126,6 +128,7 @@ class _Meeting:
         with one_thread():
             others = [self._pool.submit(one, part) for part in range(1, self._size)]
             results = [one(0), *(other.result() for other in others)]
+        self._values, self._result, self._combine = [None] * self._size, None, list  # which hold on to a network
         if failures:
             raise failures[0]
         return results

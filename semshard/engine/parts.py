@@ -1,6 +1,6 @@
 """Parts of a batch at once, each in one thread: how a CPU's cores share a pass.
 
-Inside an operation torch's threads wait for each other by spinning, hundreds of times a step; beside another busy
+Inside an operation torch's threads wait for each other by spinning, hundreds of times per step; beside another busy
 program, each wait lasts until the scheduler lets a stopped thread run again, and a training comes to a standstill. Here
 every operation runs in one thread, and threads meet only after a whole part: one that has finished takes the next part.
 
@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import torch
 
-from ..cores import cores
+from ..cores import allowed
 
 PARTS = 2  # of a batch, at least
 MOST = 32  # images of a part: more do not lower the cost of starting operations by much, and fall out of the cache
@@ -83,14 +83,17 @@ class _Team:
 
         def work() -> None:
             with torch.set_grad_enabled(gradients):
-                while (number := next(numbers)) < len(items):
-                    results[number] = function(items[number])
+                try:
+                    while (number := next(numbers)) < len(items):
+                        results[number] = function(items[number])
+                except BaseException:
+                    next(itertools.islice(numbers, len(items), None), None)  # nobody begins another item
+                    raise
 
         helpers = self._hire(len(items) - 1, work)
         try:
             work()
         finally:
-            next(itertools.islice(numbers, len(items), None), None)  # after a failure nobody begins another item
             wait(helpers)
         for helper in helpers:
             helper.result()
@@ -124,7 +127,7 @@ class _Team:
         now = time.monotonic()
         if now - self._looked < LOOK:
             return
-        self._looked, size = now, cores() - 1
+        self._looked, size = now, allowed() - 1
         if size != self._size:
             if self._pool:
                 self._pool.shutdown(wait=False)

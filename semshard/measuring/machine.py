@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from .._version import __version__
+from ..cores import allowed
 
 
 def describe(device: torch.device) -> dict[str, Any]:
     """The machine, in words and versions."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
-        "threads": torch.get_num_threads(),
+        "threads": allowed(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         **(_cuda() if device.type == "cuda" else {}),

@@ -11,6 +11,7 @@ from torch import nn
 
 from .._version import __version__
 from ..engine import deterministic, load_tensors, save_tensors
+from ..measuring.machine import describe
 from ..progress import Progress, silent
 from ..shards import Ledger, ManifestContent, done_stats, ledger_path, read_manifest, write_manifest
 from ..sources import Collection, SourceOptions
@@ -120,7 +121,9 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         late = (row for shard in range(shards) for row in run.ledger.shard(shard) if row.reason)
         run.ledger.write_rejects(itertools.chain(rejects_of(run.collection), late))
         size, duplicates = run.collection.size, run.collection.duplicates
-        content = ManifestContent(run.config, run.classes, size, run.fields, stats, rejected, duplicates)
+        machine = describe(run.runtime.device)
+        made_on = {name: machine[name] for name in ("device", "torch")}
+        content = ManifestContent(run.config, run.classes, size, run.fields, stats, rejected, duplicates, made_on)
         write_manifest(run.out, content, __version__)
     manifest = read_manifest(run.out)
     return ProtectResult(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -31,6 +32,7 @@ class ManifestContent:
     shards: list[ShardStats]
     rejected: int  # inputs
     duplicates: int  # samples with the pixels of an earlier one
+    made_on: Mapping[str, str]  # the kind of the device, and torch's version: what the bytes depend on, too
 
 
 def write_manifest(directory: Path, content: ManifestContent, tool_version: str) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def write_manifest(directory: Path, content: ManifestContent, tool_version: str)
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "semshard", "version": tool_version},
+        "made_on": dict(content.made_on),
         "settings": {name: value for name, value in effective(config).items() if name not in _PRIVATE},
         "classes": list(content.classes),
         "labels": labels,

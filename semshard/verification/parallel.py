@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ..cores import allowed, set_cores
 from ..engine import Runtime
 from ..progress import Event, silent
 from .dataset import VictimDataset
@@ -25,7 +26,7 @@ class _Work:
 
     dataset: VictimDataset
     trainer: VictimTrainer
-    threads: int
+    cores: int
 
 
 _work: _Work | None = None  # of a process that trains
@@ -49,7 +50,7 @@ def train_in_parallel(dataset: VictimDataset, trainer: VictimTrainer, jobs: int)
         return
     runtime = Runtime(trainer.runtime.device, trainer.runtime.precision, draws_together=trainer.runtime.draws_together)
     there = replace(trainer, runtime=runtime, progress=silent, cache=None)  # one process writes the cache: this one
-    work = _Work(dataset, there, torch.get_num_threads() // jobs)
+    work = _Work(dataset, there, allowed() // jobs)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, _begin, (work,)) as pool:
         futures = {pool.submit(_train, task): key for key, task in missing.items()}
@@ -75,7 +76,7 @@ def _fit(dataset: VictimDataset, trainer: VictimTrainer) -> int:
 def _begin(work: _Work) -> None:
     global _work
     _work = work
-    torch.set_num_threads(max(1, work.threads))
+    set_cores(max(1, work.cores))
 
 
 def _train(task: VictimTask) -> VictimOutcome:

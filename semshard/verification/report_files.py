@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._version import __version__
 from ..atomic import atomic_write, write_json
+from ..cores import allowed
 from ..engine import Runtime
 from ..inspection.preview import preview_rows
 from ..inspection.similarity import linf, psnr, ssim
@@ -60,7 +61,7 @@ def _hardware(runtime: Runtime) -> dict[str, Any]:
     on_gpu = runtime.device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(runtime.device) if on_gpu else platform.machine(),
-        "threads": torch.get_num_threads(),
+        "threads": allowed(),
         "torch": torch.__version__,
     }
 

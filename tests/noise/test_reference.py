@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from semshard.engine import Runtime
+from semshard.engine.parts import parts
 from semshard.models import build
 from semshard.noise import InnerPerturbation, NoiseCrafter, SurrogateTraining, add, inner_perturbation, to_levels
 from semshard.noise.ball import uniform
@@ -181,16 +182,11 @@ def two_steps(config):
     view, _ = make_view(config, (32, 32))
     training, momenta = SurrogateTraining.of(CPU, ours, view, config), {}
     for step in range(2):
-        g = CPU.generator(config.seed, "surrogate", step)
-        delta_u = crafted(CPU, ours, images / 255, y, config, g)
+        of_parts = enumerate(parts(len(x), CPU.device))
+        views = [seen_in_a_part(ours, images[here], y[here], config, step, part) for part, here in of_parts]
         training.step(step, images, y)
 
-        g = CPU.generator(config.seed, "surrogate", step)
-        drawn_like_craft(x, config, g)
-        noisy = torch.clamp(images + reference.rounded(delta_u.double(), config.rho_u), 0, 255) / 255
-        places = offsets(x, g)
-        seen = torch.stack([reference.view(noisy[n], *places[n], PAD) for n in range(len(x))])
-        start = inner_perturbation(config.model_step, config).start(seen.float(), g).double()
+        seen, start = map(torch.cat, zip(*views, strict=True))
         delta = reference.inner_perturbation(config.model_step, theirs.eval(), seen, y, start, **within(config))
         options = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay}
         reference.model_step(theirs, torch.clamp(seen + delta, 0, 1), y, momenta, **options)
@@ -199,6 +195,17 @@ def two_steps(config):
             largest = max(largest, difference.item())
         theirs.load_state_dict(ours.state_dict())  # so that rounding does not pile up over steps
     return largest
+
+
+def seen_in_a_part(model, images, labels, config, step, part):
+    """The views of protected images in one part of a batch, and where the adversary starts."""
+    delta_u = crafted(CPU, model, images / 255, labels, config, CPU.generator(config.seed, "surrogate", step, part))
+    g = CPU.generator(config.seed, "surrogate", step, part)
+    drawn_like_craft(images.float(), config, g)
+    noisy = torch.clamp(images + reference.rounded(delta_u.double(), config.rho_u), 0, 255) / 255
+    places = offsets(images.float(), g)
+    seen = torch.stack([reference.view(noisy[n], *places[n], PAD) for n in range(len(images))])
+    return seen, inner_perturbation(config.model_step, config).start(seen.float(), g).double()
 
 
 def test_bfloat16_agrees_with_float32_on_most_signs():

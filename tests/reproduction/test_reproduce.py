@@ -104,12 +104,12 @@ def test_a_table_is_filled_and_a_second_run_trains_nothing(images, tmp_path):
 
 def test_a_table_scans_its_source_once_and_not_at_all_where_it_continues(images, tmp_path):
     def scans(*cells):
-        phases = []
+        events = []
         semshard.reproduce(
             "table2", images, tmp_path / "out", cells=cells, protection=SMALL, device="cpu",
-            progress=lambda event: phases.append(event.phase), **VICTIM,
+            progress=events.append, **VICTIM,
         )  # fmt: skip
-        return [phase for phase in phases if phase.endswith("scan")]
+        return [event.phase for event in events if event.phase.endswith("scan") and event.done == event.total]
 
     assert scans("SEM:0", "EM:0", "SC:0") == ["scan"], "two surrogates and three protections"
     assert scans("SEM:0", "SC:4/255") == [], "a victim more of a protection that is there"

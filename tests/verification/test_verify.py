@@ -106,19 +106,9 @@ def test_without_a_countermeasure_the_usual_ones_are_tried_with_and_without_an_a
     assert [each.attacker.name for each in asked.attackers] == ["small, adversarial training at 2/255"]
 
 
-@pytest.fixture
-def threads():
-    """Sets the number of threads for this test alone."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
-def test_victims_trained_at_once_are_those_of_the_grid_and_are_trained_elsewhere(finished, tmp_path, threads):
+def test_victims_trained_at_once_are_those_of_the_grid_and_are_trained_elsewhere(finished, tmp_path):
     grid = {"rho_a": "0,2/255", "protected_fraction": "1,0.5", **PLAIN}
-    threads(1)
     alone = semshard.verify(finished / "shards", report=tmp_path / "alone", **grid)
-    threads(2)  # one for each of two processes: the number of threads may change the last bits
     events = []
     found = semshard.verify(finished / "shards", report=tmp_path / "two", jobs=2, progress=events.append, **grid)
     assert not trained_phases(events), "nothing is trained in this process"
