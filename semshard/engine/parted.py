@@ -102,10 +102,8 @@ class _Meeting:
     def __init__(self, size: int) -> None:
         self._size = size
         self._pool = ThreadPoolExecutor(max(1, size - 1), "step", torch.set_num_threads, (1,))
-        self._values: list[Any] = [None] * size
-        self._result: Any = None
-        self._combine: Callable[[list[Any]], Any] = list
-        self._barrier = threading.Barrier(size, self._put_together)
+        self._table = _Table(size)
+        self._barrier = threading.Barrier(size, self._table.put_together)
         self._permits = threading.Semaphore(1)
 
     def hold(self, attend: Callable[[int], Tensor]) -> list[Tensor]:
@@ -128,7 +126,7 @@ class _Meeting:
         with one_thread():
             others = [self._pool.submit(one, part) for part in range(1, self._size)]
             results = [one(0), *(other.result() for other in others)]
-        self._values, self._result, self._combine = [None] * self._size, None, list  # which hold on to a network
+        self._table.clear()
         if failures:
             raise failures[0]
         return results
@@ -137,16 +135,29 @@ class _Meeting:
         """`combine` of the values of all parts, in their order, once all are here; one thread computes it for all."""
         if self._size == 1:
             return combine([value])
-        self._values[part], self._combine = value, combine
+        self._table.values[part], self._table.combine = value, combine
         self._permits.release()
         try:
             self._barrier.wait()
         finally:
             self._permits.acquire()
-        return cast(R, self._result)  # nobody can be at the next meeting before this part is
+        return cast(R, self._table.result)  # nobody can be at the next meeting before this part is
 
-    def _put_together(self) -> None:
-        self._result = self._combine(self._values)
+
+class _Table:
+    """What lies on the table of a meeting. It is apart so that a meeting which nobody holds any more ends at once."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.clear()
+
+    def clear(self) -> None:
+        self.values: list[Any] = [None] * self._size
+        self.combine: Callable[[list[Any]], Any] = list
+        self.result: Any = None
+
+    def put_together(self) -> None:
+        self.result = self.combine(self.values)
 
 
 @dataclass(frozen=True)
