@@ -198,6 +198,7 @@ class Spread:
         return dx.contiguous(memory_format=torch.channels_last)
 
 
+@functools.cache  # weights are loaded at every step, and their places stay the same
 def _taps(kernel: int, stride: int, padding: int) -> tuple[Tensor, int, int]:
     """Which tap of w a phase (row) takes at each place of its kernel (column), `kernel` where none; the range of d."""
     reach = [

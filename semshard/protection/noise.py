@@ -25,12 +25,18 @@ from .resume import Run, check_method
 from .training_images import tensors
 
 
-def noise_of(runtime: Runtime, collection: Collection, config: ProtectConfig, model: nn.Module | None) -> Noise:
+def noise_of(
+    runtime: Runtime,
+    collection: Collection,
+    config: ProtectConfig,
+    model: nn.Module | None,
+    others: HeldOut | None = None,
+) -> Noise:
     """The noise of a method, by its trained surrogate where it has one. Raises `SettingError` where the images do not
     suit the method.
     """
     check_method(runtime, collection, config)
-    others = held_out(collection, config)
+    others = others or held_out(collection, config)
     return make_noise(runtime, config, len(collection.classes), collection.size, model=model, held_out=others)
 
 
@@ -92,9 +98,10 @@ class Crafting:
     def of(cls, run: Run, model: nn.Module | None) -> Crafting:
         """That of a run with its trained surrogate. Raises `SettingError` where the images do not suit the method."""
         path = run.ledger.surrogate if model is not None else None
+        others = held_out(run.collection, run.config)  # of this process and of the others: read once
         return cls(
-            noise_of(run.runtime, run.collection, run.config, model), run.config, len(run.classes), run.collection.size,
-            run.runtime, path, _sha256(path), held_out(run.collection, run.config),
+            noise_of(run.runtime, run.collection, run.config, model, others), run.config, len(run.classes),
+            run.collection.size, run.runtime, path, _sha256(path), others,
         )  # fmt: skip
 
     def __call__(self) -> Craft:

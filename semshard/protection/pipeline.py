@@ -1,7 +1,7 @@
 """The pipeline of protect: load → craft → encode → write, shard by shard.
 
 A thread reads ahead, the device crafts in the calling thread, and behind it threads encode and write, in the order of
-the plan. `shards` decides where the shards are made: in this process, or in several with a core each.
+the plan. `shard_pool` decides where the shards are made: in this process, or in several with a core each.
 """
 
 from __future__ import annotations
