@@ -25,10 +25,11 @@ Weights = Annotated[
     ),
 ]
 Jobs = Annotated[
-    int,
+    Optional[int],
     typer.Option(
         min=1,
-        help="Victims trained at the same time, each in a process with its share of the cores.",
+        help="Victims trained at the same time, each in a process with its share of the cores. Without it, on a CPU "
+        "one for each core, on a GPU one.",
         rich_help_panel=COMPUTING,
     ),
 ]
@@ -62,7 +63,7 @@ def verify(
     require_below: RequireBelow = None,
     require_drop: RequireDrop = None,
     weights: Weights = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:

@@ -26,7 +26,9 @@ ALLOWED = {
     "grouping": {*SETTINGS, "engine", "models", "noise"},
     "victims": {*SETTINGS, "engine", "models", "noise"},
     "protection": {*SETTINGS, "engine", "models", "noise", "sources", "shards", "measuring", "grouping", "workers"},
-    "verification": {*SETTINGS, "engine", "models", "noise", "sources", "shards", "inspection", "victims"},
+    "verification": {
+        *SETTINGS, "engine", "models", "noise", "sources", "shards", "inspection", "victims", "measuring", "workers",
+    },
     "studies": {
         *SETTINGS, "engine", "noise", "sources", "shards", "protection", "verification", "victims",
     },

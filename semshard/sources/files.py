@@ -268,6 +268,8 @@ def counts(name: str) -> bool:
 
 def printable(name: str) -> str:
     r"""The name as valid Unicode: bytes that are not UTF-8 become \xNN, so backslashes become two; never ambiguous."""
+    if name.isascii() and "\\" not in name:
+        return name
     return _bytes(name.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
 
 

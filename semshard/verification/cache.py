@@ -34,6 +34,10 @@ class ResultCache:
     def __contains__(self, key: str) -> bool:
         return key in self._results
 
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """The result with this key, which there must be."""
+        return self._results[key]
+
     def get(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The result with this key; where there is none yet, `make` computes it, and it is written down."""
         if key not in self._results:

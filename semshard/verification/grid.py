@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..settings import VerifyConfig
 from ..victims import Attacker, VictimData, attackers
 from .dataset import VictimDataset
-from .results import KINDS, REST, VictimResult
+from .results import KINDS, REST, VictimOutcome, VictimResult
 from .trainer import VictimTrainer
 
 
@@ -22,25 +22,54 @@ class VictimTask(NamedTuple):
 
 def train_grid(dataset: VictimDataset, trainer: VictimTrainer) -> list[VictimResult]:
     """A result for every attacker of the trainer's config, every data and seed. What is cached is not trained again."""
-    results: dict[VictimTask, VictimResult] = {}
-    for task, data in tasks(dataset, trainer.config):
-        attacker, kind, seed = task
-        phase = f"{kind}: {attacker.name}" + (f", seed {seed}" if trainer.config.seeds > 1 else "")
-        outcome = trainer.outcome(phase, data, attacker, seed)
-        results[task] = VictimResult(**vars(outcome), attacker=attacker, data=kind, seed=seed)
-    return [results[task] for task in sorted(results, key=_order(trainer.config))]
+    outcomes = {
+        task: trainer.outcome(phase(task, trainer.config), data, task.attacker, task.seed)
+        for task, data in tasks(dataset, trainer.config)
+    }
+    return in_order(outcomes, trainer.config)
+
+
+def in_order(outcomes: Mapping[VictimTask, VictimOutcome], config: VerifyConfig) -> list[VictimResult]:
+    """The results of a grid: by attacker, then by data, then by seed."""
+    return [
+        VictimResult(**vars(outcomes[task]), attacker=task.attacker, data=task.kind, seed=task.seed)
+        for task in sorted(outcomes, key=_order(config))
+    ]
+
+
+def phase(task: VictimTask, config: VerifyConfig) -> str:
+    """What the training of a victim is called while it goes on."""
+    return f"{task.kind}: {task.attacker.name}" + (f", seed {task.seed}" if config.seeds > 1 else "")
+
+
+def grid(config: VerifyConfig) -> Iterator[VictimTask]:
+    """Every victim of the grid; those in a row that train on the same pictures."""
+    for attacker, kind in _attackers_and_kinds(config):
+        for seed in range(config.seed, config.seed + config.seeds):
+            yield VictimTask(attacker, kind, seed)
 
 
 def tasks(dataset: VictimDataset, config: VerifyConfig) -> Iterator[tuple[VictimTask, VictimData]]:
-    """Every victim of the grid with its data; those in a row that train on the same pictures."""
-    last: tuple[Any, VictimData] | None = None
-    for attacker, kind in _attackers_and_kinds(config):
+    """Every victim of the grid with its data."""
+    prepared = PreparedData(dataset)
+    for task in grid(config):
+        yield task, prepared(task)
+
+
+class PreparedData:
+    """What victims train and are tested on; the pictures of the last one are kept, for the next may train on them."""
+
+    def __init__(self, dataset: VictimDataset) -> None:
+        self._dataset = dataset
+        self._last: tuple[Any, VictimData] | None = None
+
+    def __call__(self, task: VictimTask) -> VictimData:
+        attacker, kind, _ = task
         pictures = (attacker.countermeasure, kind, attacker.fraction if kind != "clean" else 1.0)
-        if last is None or last[0] != pictures:
-            last = None  # two of them may not fit into memory
-            last = pictures, _data(dataset, attacker, kind)
-        for seed in range(config.seed, config.seed + config.seeds):
-            yield VictimTask(attacker, kind, seed), last[1]
+        if self._last is None or self._last[0] != pictures:
+            self._last = None  # two of them may not fit into memory
+            self._last = pictures, _data(self._dataset, attacker, kind)
+        return self._last[1]
 
 
 def _attackers_and_kinds(config: VerifyConfig) -> Iterator[tuple[Attacker, str]]:

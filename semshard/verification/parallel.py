@@ -1,67 +1,99 @@
 """Several victims at once, each in a process of its own with its share of the cores.
 
 The networks of `quick` are so small that two victims, each on one core, finish sooner than one after the other on two.
+A process that finds no victim left gives its cores to the others.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
-from ..cores import allowed, set_cores
+from ..cores import allowed
 from ..engine import Runtime
+from ..measuring.cost import network
+from ..noise.views import make_view
 from ..progress import Event, silent
+from ..workers import LocalPool, Report
 from .dataset import VictimDataset
-from .grid import VictimTask, tasks
-from .results import VictimOutcome
+from .grid import PreparedData, VictimTask, grid, in_order, phase, tasks, train_grid
+from .results import VictimOutcome, VictimResult, outcome_from_json
 from .trainer import VictimTrainer
+
+WORTH = 5e12  # operations that are worth the start of processes: some ten seconds
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Order:
     """All that a process needs; it is sent there once."""
 
     dataset: VictimDataset
     trainer: VictimTrainer
-    cores: int
 
 
-_work: _Work | None = None  # of a process that trains
+@dataclass(frozen=True)
+class _Missing:
+    """A victim to train, and its key in the cache."""
+
+    key: str
+    task: VictimTask
+
+    def __str__(self) -> str:
+        return f"{self.task.kind}: {self.task.attacker.name}"
 
 
-def train_in_parallel(dataset: VictimDataset, trainer: VictimTrainer, jobs: int) -> None:
-    """Fill the trainer's cache with the missing victims of the grid, `jobs` at once, fewer where memory holds fewer.
-
-    Without a cache nothing is done: there is nowhere to put their outcomes.
+def train_in_parallel(dataset: VictimDataset, trainer: VictimTrainer, jobs: int) -> list[VictimResult]:
+    """A result for every victim of the grid, as `train_grid` gives them; `jobs` at once, fewer where memory holds
+    fewer. What they reach goes into the trainer's cache, which there must be. Raises `RunError` where a process dies.
     """
-    cache = trainer.cache
-    if cache is None:
-        return
+    cache, config = trainer.cache, trainer.config
+    assert cache is not None
+    keys = {task: trainer.key(data, task.attacker, task.seed) for task, data in tasks(dataset, config)}
     missing: dict[str, VictimTask] = {}
-    for task, data in tasks(dataset, trainer.config):
-        key = trainer.key(data, task.attacker, task.seed)
+    for task, key in keys.items():
         if key not in cache:
             missing.setdefault(key, task)
     jobs = min(jobs, len(missing), _fit(dataset, trainer))
-    if jobs < 2:
-        return
+    if jobs == 1:
+        return train_grid(dataset, trainer)
+    if missing:
+        # Those that take longest come first, so that the last ones end together.
+        works = [_Missing(key, task) for key, task in missing.items()]
+        works.sort(key=lambda each: not each.task.attacker.rho_a)
+        trainer.progress(Event("victims", 0, len(works), "victims"))
+        found = LocalPool(jobs, allowed()).run(
+            train_each, _Order(dataset, _elsewhere(trainer)), works, trainer.progress
+        )
+        for number, (key, outcome) in enumerate(found, 1):
+            cache.put(key, outcome.to_json())
+            trainer.progress(Event("victims", number, len(works), "victims"))
+    return in_order({task: outcome_from_json(cache[key]) for task, key in keys.items()}, config)
+
+
+def suited_jobs(dataset: VictimDataset, trainer: VictimTrainer) -> int:
+    """On a CPU as many victims as there are cores, if the grid is worth the start of processes; on a GPU one."""
+    if trainer.runtime.device.type != "cpu":
+        return 1
+    config, precision, flop = trainer.config, trainer.runtime.precision, 0.0
+    _, size = make_view(config, (dataset.clean.shape[1], dataset.clean.shape[2]))
+    for attacker, _, _ in grid(config):
+        flop += network(attacker.network, trainer.classes, size, precision).victim(config, attacker.rho_a, 0).flop
+    return allowed() if flop > WORTH else 1
+
+
+def train_each(order: _Order, works: Iterable[_Missing], report: Report) -> Iterator[tuple[str, VictimOutcome]]:
+    """The job of a process: the outcomes of victims, by their keys."""
+    trainer, prepared = replace(order.trainer, progress=report), PreparedData(order.dataset)
+    for key, task in ((work.key, work.task) for work in works):
+        yield key, trainer.outcome(phase(task, trainer.config), prepared(task), task.attacker, task.seed)
+
+
+def _elsewhere(trainer: VictimTrainer) -> VictimTrainer:
+    """The trainer as another process gets it. One process writes the cache: this one."""
     runtime = Runtime(trainer.runtime.device, trainer.runtime.precision, draws_together=trainer.runtime.draws_together)
-    there = replace(trainer, runtime=runtime, progress=silent, cache=None)  # one process writes the cache: this one
-    work = _Work(dataset, there, allowed() // jobs)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _begin, (work,)) as pool:
-        futures = {pool.submit(_train, task): key for key, task in missing.items()}
-        trainer.progress(Event("victims", 0, len(futures), "victims"))
-        try:
-            for number, future in enumerate(as_completed(futures), 1):
-                cache.put(futures[future], future.result().to_json())
-                trainer.progress(Event("victims", number, len(futures), "victims"))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    return replace(trainer, runtime=runtime, progress=silent, cache=None)
 
 
 def _fit(dataset: VictimDataset, trainer: VictimTrainer) -> int:
@@ -71,20 +103,3 @@ def _fit(dataset: VictimDataset, trainer: VictimTrainer) -> int:
     if most == 1:
         trainer.progress(Event("victims", message="memory holds one victim's images only: one is trained at a time"))
     return most
-
-
-def _begin(work: _Work) -> None:
-    global _work
-    _work = work
-    set_cores(max(1, work.cores))
-
-
-def _train(task: VictimTask) -> VictimOutcome:
-    assert _work
-    attacker, kind, seed = task
-    config = replace(
-        _work.trainer.config, victim=(attacker.network,), rho_a=(attacker.rho_a,),
-        countermeasure=(attacker.countermeasure,), start=(attacker.start,), protected_fraction=(attacker.fraction,),
-    )  # fmt: skip
-    data = next(data for each, data in tasks(_work.dataset, config) if each == task)
-    return _work.trainer.outcome(f"{kind}: {attacker.name}", data, attacker, seed)

@@ -25,7 +25,7 @@ class VerifyRequest:
     preset: str = "auto"
     report: str | Path | None = None  # the folder of the report
     weights: str | Path | None = None  # that victims start from
-    jobs: int = 1  # victims trained at once
+    jobs: int | None = None  # victims trained at once; None for as many as suits
     device: str = "auto"
     progress: Progress = silent
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from ..progress import Progress, silent
 from .grid import train_grid
 from .inputs import VerifyInputs, open_inputs
 from .judge import judge
-from .parallel import train_in_parallel
+from .parallel import suited_jobs, train_in_parallel
 from .report_files import write_report_files
 from .request import VerifyRequest
 from .results import VerifyResult, VictimResult
@@ -23,7 +23,7 @@ def verify(
     preset: str = "auto",
     report: str | Path | None = None,
     weights: str | Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     device: str = "auto",
     progress: Progress = silent,
     **settings: Any,
@@ -37,7 +37,7 @@ def verify(
     report.json, report.html and an in-toto attestation into `report` (default: `<shards>.report` beside the shards; it
     shows clean pixels, so it is not for publication). Finished victims are kept there too, and the one in training is
     saved once a minute, so that the same call resumes where it stopped. `jobs` victims are trained at once, each in a
-    process of its own.
+    process of its own; on a CPU as many as there are cores unless given. Their accuracies do not depend on it.
 
     Raises `LedgerError` where the originals are missing, `ShardError`, `SourceError`, `SettingError`, `OutputError`.
     """
@@ -54,8 +54,8 @@ def run_verify(request: VerifyRequest) -> VerifyResult:
     return result
 
 
-def _train_and_test(inputs: VerifyInputs, jobs: int) -> list[VictimResult]:
+def _train_and_test(inputs: VerifyInputs, jobs: int | None) -> list[VictimResult]:
     """Every victim of the grid, each with its accuracy on the clean test images."""
-    if jobs > 1:
-        train_in_parallel(inputs.dataset, inputs.trainer, jobs)
-    return train_grid(inputs.dataset, inputs.trainer)
+    dataset, trainer = inputs.dataset, inputs.trainer
+    at_once = suited_jobs(dataset, trainer) if jobs is None else jobs
+    return train_in_parallel(dataset, trainer, at_once) if at_once > 1 else train_grid(dataset, trainer)

@@ -9,7 +9,7 @@ RECIPE = {name: value for name, value in PLAIN.items() if name != "preset"}
 
 
 def trained_phases(events):
-    """The victims that were trained in this process, in order: a training reports its steps, whatever is cached."""
+    """The victims that were trained, in order: a training reports its steps, whatever is cached."""
     return list(dict.fromkeys(event.phase for event in events if event.unit == "steps"))
 
 
