@@ -31,7 +31,7 @@ from ..settings import protect_config
 from ..shards import Ledger, SampleBatch, ShardWriter, encode, ledger_path
 from ..shards.pixels import encode_png
 from ..sources import open_source, scan
-from ..sources.collection import Cache
+from ..sources.collection import CACHE_BYTES
 from ..sources.decode import decode
 from ..threads import ordered_map
 from ..workers import LocalPool, Report
@@ -140,9 +140,7 @@ def pipeline(folder: Path, *, keep: bool, name: str, workers: int = 0) -> Pipeli
     """From `folder`/images to finished shards in `folder`/`name`, after the scan; free noise. By so many processes, 0
     for this one.
     """
-    collection = scan(open_source(folder / "images"))
-    if not keep:
-        collection = dataclasses.replace(collection, cache=Cache(0))
+    collection = scan(open_source(folder / "images"), keep=CACHE_BYTES if keep else 0)
     out = folder / name
     out.mkdir()
     ledger = Ledger(ledger_path(out))
