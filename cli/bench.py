@@ -27,14 +27,19 @@ def bench(
         Optional[str],
         typer.Option(metavar="V,…", help="Further methods to measure, like sem,rem,em; all (the default), or none."),
     ] = None,
+    neighbours: Annotated[
+        bool, typer.Option("--neighbours/--no-neighbours", help="Measure steps beside other programs, on a CPU.")
+    ] = True,
     pictures: Annotated[
-        int, typer.Option(min=0, help="Pictures for the data path; 0 leaves it and the photographs out.")
+        int,
+        typer.Option(min=0, help="Pictures for the data path; 0 leaves it, crafting in processes and photographs out."),
     ] = 2_000,
     json: Json = False,
 ) -> None:
     """Measure the speed of this machine.
 
-    Ceilings, steps beside a plain baseline, methods, photographs, data path, memory.
+    Ceilings, steps beside a plain baseline and beside other programs, methods, photographs, crafting in processes, data
+    path, memory.
     """
     import semshard
 
@@ -44,8 +49,9 @@ def bench(
     names = {None: None, "all": None, "none": []}.get(methods, (methods or "").split(","))
     with Watch() as watch:
         result = semshard.bench(
-            preset=preset, device=device, repeats=repeats, methods=names, pictures=pictures, progress=watch, **settings
-        )
+            preset=preset, device=device, repeats=repeats, methods=names, neighbours=neighbours, pictures=pictures,
+            progress=watch, **settings,
+        )  # fmt: skip
     if json:
         show.as_json(result.to_json())
     else:
@@ -65,16 +71,24 @@ def _show(result: BenchResult) -> None:
         ],
     )
     _show_steps(result)
+    if result.neighbours:
+        _show_neighbours(result)
     if result.methods:
         _show_methods(result)
     if result.photographs:
         _show_photographs(result)
+    if result.crafting:
+        _show_crafting(result)
     if result.data_path:
         show.facts(
             "data path",
             [
                 *((name, f"{rate:,.0f} images/s") for name, rate in result.data_path.items()),
                 *((f"peak memory at {n:,} images", show.size(peak)) for n, peak in result.peak_memory.items()),
+                *(
+                    (f"peak memory of a process of {hardware['threads']} at {n:,} images", show.size(peak))
+                    for n, peak in result.peak_memory_of_worker.items()
+                ),
             ],
         )
 
@@ -97,6 +111,24 @@ def _show_steps(result: BenchResult) -> None:
                 f"{step.ratio:.2f} ×",
             )
             for step in result.steps
+        ],
+    )
+
+
+def _show_neighbours(result: BenchResult) -> None:
+    from . import show
+
+    steps = list(result.neighbours[0].rates)
+    show.table(
+        f"beside other programs: images/s, and their share of the quiet rate; {result.hardware['threads']} cores",
+        ("beside it", "fair share", *(name for step in steps for name in (step, "share"))),
+        [
+            (
+                f"{case.count} × {case.kind}" if case.count else "nothing",
+                f"{case.fair_share:.2f}",
+                *(text for step in steps for text in (f"{case.rates[step]:,.1f}", f"{case.shares[step]:.2f}")),
+            )
+            for case in result.neighbours
         ],
     )
 
@@ -135,5 +167,26 @@ def _show_photographs(result: BenchResult) -> None:
                 show.size(size.peak_memory),
             )
             for size in result.photographs
+        ],
+    )
+
+
+def _show_crafting(result: BenchResult) -> None:
+    from . import show
+
+    alone = result.crafting[0]
+    show.table(
+        f"crafting in processes, preset {result.settings['preset']}, {alone.images:,} images, all cores",
+        ("processes", "images/s", "ratio", "with start", "ratio", "peak memory of one"),
+        [
+            (
+                str(of.workers),
+                f"{of.per_second:,.1f}",
+                f"{of.per_second / alone.per_second:.2f} ×",
+                f"{of.with_start:,.1f}",
+                f"{of.with_start / alone.with_start:.2f} ×",
+                show.size(of.peak_memory),
+            )
+            for of in result.crafting
         ],
     )

@@ -1,4 +1,6 @@
-"""The story of bench: ceilings → steps beside a plain baseline → methods → photographs → data path → memory."""
+"""The story of bench: ceilings → steps beside a plain baseline → steps beside other programs → methods → photographs →
+crafting in processes → data path → memory.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..cores import allowed
 from ..engine import Runtime, choose_preset, make_runtime
 from ..errors import SettingError
 from ..measuring.ceilings import convolutions, matrix_product
@@ -15,9 +18,11 @@ from ..measuring.machine import describe
 from ..noise import new_surrogate
 from ..noise.methods import METHODS
 from ..progress import Event, Progress, remarks, silent
-from ..settings import CELL_SETTINGS, NO_LIST, ProtectConfig, protect_config, to_json, verify_config
-from .data_path import data_path, peak_memory
+from ..settings import CELL_SETTINGS, NO_LIST, ProtectConfig, VerifyConfig, protect_config, to_json, verify_config
+from .crafting import CraftingTime, crafting_times
+from .data_path import data_path, peak_memory, peak_memory_of_workers
 from .methods import MethodTime, method_time
+from .neighbours import NeighbourTime, neighbour_times
 from .photographs import SHAPES, PhotographTime, photograph_times
 from .steps import StepTime, folds, steps
 
@@ -36,16 +41,21 @@ class BenchResult:
     convolutions: float
     steps: list[StepTime]
     folds: dict[int, float]  # seconds of one gradient of Eq. 10, by draws that go through the network together
+    neighbours: list[NeighbourTime]
     methods: list[MethodTime]
     photographs: list[PhotographTime]
+    crafting: list[CraftingTime]
     data_path: dict[str, float]
     peak_memory: dict[int, int]  # bytes, by images
+    peak_memory_of_worker: dict[int, int]  # the same, of the largest worker process
 
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {
             "steps": [step.to_json() for step in self.steps],
+            "neighbours": [asdict(case) for case in self.neighbours],
             "methods": [asdict(method) for method in self.methods],
             "photographs": [asdict(size) for size in self.photographs],
+            "crafting": [asdict(count) for count in self.crafting],
         }
 
 
@@ -55,6 +65,7 @@ def bench(
     device: str = "auto",
     repeats: int = 3,
     methods: Sequence[str] | None = None,
+    neighbours: bool = True,
     pictures: int = 2_000,
     memory_at: tuple[int, ...] = MEMORY_AT,
     progress: Progress = silent,
@@ -62,9 +73,11 @@ def bench(
 ) -> BenchResult:
     """Measure this machine: the steps of a preset on 32 × 32 images beside the plain baseline, and the data path.
 
-    `settings` are fields of `ProtectConfig`. `methods` are measured, too, all unless given. `pictures` go through the
-    data path; 0 leaves it and the photographs out. Peak memory is measured with `memory_at` pictures. Times are medians
-    of `repeats` runs, taken in turn. Raises `SettingError`.
+    `settings` are fields of `ProtectConfig`. `methods` are measured, too, all unless given. `neighbours` measures steps
+    beside other programs. `pictures` go through the data path; 0 leaves it, crafting in processes and the photographs
+    out. Peak memory is measured with `memory_at` pictures. Times are medians of `repeats` runs, taken in turn.
+
+    Other programs and processes share cores, so on a GPU neither is measured. Raises `SettingError`.
     """
     if repeats < 1:
         raise SettingError(f"repeats = {repeats} must be at least 1")
@@ -75,25 +88,32 @@ def bench(
         raise SettingError(f"the baseline knows crop-flip views only, not {','.join(config.views)}")
     names = [method.name for method in METHODS] if methods is None else list(methods)
     others = [protect_config(preset, SIZE, runtime.precision, _other(settings, name)) for name in names]
-    announce = _Announcer(progress, 3 + len(others) + (2 + len(memory_at) if pictures else 0))
+    neighbours, processes = (wanted and runtime.device.type == "cpu" for wanted in (neighbours, bool(pictures)))
+    parts = 3 + len(others) + neighbours + (len(memory_at) + 2) * bool(pictures) + (len(memory_at) + 1) * processes
+    announce = _Announcer(progress, parts)
     product, ceiling = _ceilings(runtime, config, repeats, announce)
     chosen = {"rho_a": config.rho_a, "victim": config.network}
     victims = verify_config(preset, SIZE, runtime.precision, chosen)
     announce("steps, ours and plain in turn")
     times = list(steps(runtime, config, victims, SIZE, repeats))
     announce("draws together")
-    return BenchResult(
+    result = BenchResult(
         hardware=describe(runtime.device),
         settings=to_json(config),
         matrix_product=product,
         convolutions=ceiling,
         steps=times,
         folds=folds(runtime, config, SIZE, repeats),
+        neighbours=_neighbours(runtime, config, victims, repeats, announce) if neighbours else [],
         methods=[_method(runtime, other, announce) for other in others],
         photographs=_photographs(runtime, preset, repeats, announce) if pictures else [],
-        data_path=_data_path(pictures, repeats, announce),
-        peak_memory=_memory(memory_at, announce) if pictures else {},
+        crafting=_crafting(runtime, config, times, repeats, announce) if processes else [],
+        data_path=_data_path(pictures, repeats, announce) if pictures else {},
+        peak_memory=_memory(memory_at, 0, announce) if pictures else {},
+        peak_memory_of_worker=_memory(memory_at, allowed(), announce) if processes else {},
     )
+    announce("done")
+    return result
 
 
 class _Announcer:
@@ -128,9 +148,24 @@ def _photographs(runtime: Runtime, preset: str, repeats: int, announce: _Announc
     return list(photograph_times(runtime, protect_config(preset, None, runtime.precision, {}), repeats))
 
 
+def _neighbours(
+    runtime: Runtime, config: ProtectConfig, victims: VerifyConfig, repeats: int, announce: _Announcer
+) -> list[NeighbourTime]:
+    announce("steps beside other programs")
+    return neighbour_times(runtime, config, victims, SIZE, repeats)
+
+
+def _crafting(
+    runtime: Runtime, config: ProtectConfig, times: Sequence[StepTime], repeats: int, announce: _Announcer
+) -> list[CraftingTime]:
+    announce("crafting in processes")
+    rate = next(step.images_per_second for step in times if step.name == "crafting")
+    return crafting_times(runtime, config, SIZE, rate, repeats)
+
+
 def _data_path(pictures: int, repeats: int, announce: _Announcer) -> dict[str, float]:
-    announce("data path" if pictures else "done")
-    return data_path(pictures, repeats) if pictures else {}
+    announce("data path")
+    return data_path(pictures, repeats)
 
 
 def _other(settings: Mapping[str, Any], method: str) -> dict[str, Any]:
@@ -138,10 +173,10 @@ def _other(settings: Mapping[str, Any], method: str) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in CELL_SETTINGS} | {"method": method}
 
 
-def _memory(counts: Sequence[int], announce: _Announcer) -> dict[int, int]:
+def _memory(counts: Sequence[int], workers: int, announce: _Announcer) -> dict[int, int]:
+    """Bytes of a process that makes all shards itself, or of the largest of so many workers."""
     peaks: dict[int, int] = {}
     for count in counts:
-        announce(f"memory at {count:,} images")
-        peaks |= peak_memory([count])
-    announce("done")
+        announce(f"memory at {count:,} images" + (f", {workers} processes" if workers else ""))
+        peaks |= peak_memory_of_workers([count], workers) if workers else peak_memory([count])
     return peaks

@@ -27,11 +27,11 @@ from ..protection.request import Request
 from ..protection.resume import Run
 from ..protection.scan import processes
 from ..protection.shard_pool import Made, make_missing
-from ..settings import protect_config
+from ..settings import ProtectConfig, protect_config
 from ..shards import Ledger, SampleBatch, ShardWriter, encode, ledger_path
 from ..shards.pixels import encode_png
 from ..sources import open_source, scan
-from ..sources.collection import Cache
+from ..sources.collection import CACHE_BYTES
 from ..sources.decode import decode
 from ..threads import ordered_map
 from ..workers import LocalPool, Report
@@ -136,19 +136,26 @@ class FreeNoise:
         return dataclasses.replace(batch, protected=protected)
 
 
-def pipeline(folder: Path, *, keep: bool, name: str, workers: int = 0) -> PipelineRun:
-    """From `folder`/images to finished shards in `folder`/`name`, after the scan; free noise. By so many processes, 0
-    for this one.
+def pipeline(
+    folder: Path,
+    *,
+    keep: bool,
+    name: str,
+    workers: int = 0,
+    craft: Callable[[], Craft] | None = None,
+    config: ProtectConfig | None = None,
+) -> PipelineRun:
+    """From `folder`/images to finished shards in `folder`/`name`, after the scan. By so many processes, 0 for this one;
+    with free noise where `craft` is not given.
     """
-    collection = scan(open_source(folder / "images"))
-    if not keep:
-        collection = dataclasses.replace(collection, cache=Cache(0))
+    collection = scan(open_source(folder / "images"), keep=CACHE_BYTES if keep else 0)
     out = folder / name
     out.mkdir()
     ledger = Ledger(ledger_path(out))
-    shard = min(SHARD, -(-len(collection.source) // 8))
-    config = protect_config("quick", collection.size, "float32", {"shard_size": shard})
-    noise = FreeNoise(np.random.default_rng(0).integers(-8, 9, (*(collection.size or (0, 0)), 3), np.int8))
+    shard = min(SHARD, -(-len(collection.source) // max(8, 4 * allowed())))
+    config = config or protect_config("quick", collection.size, "float32", {})
+    config = dataclasses.replace(config, shard_size=shard)
+    free = FreeNoise(np.random.default_rng(0).integers(-8, 9, (*(collection.size or (0, 0)), 3), np.int8))
     steps = list[tuple[float, int]]()
     request = Request(
         folder / "images", max_rejects=0, progress=lambda event: steps.append((time.perf_counter(), event.done))
@@ -156,7 +163,7 @@ def pipeline(folder: Path, *, keep: bool, name: str, workers: int = 0) -> Pipeli
     with ledger.locked():
         run = Run(request, Runtime(torch.device("cpu"), "float32"), collection, config, out, ledger, "")
         plan = run.plan()
-        made = make_missing(run, noise, plan, range(len(plan)), workers)
+        made = make_missing(run, craft or free, plan, range(len(plan)), workers)
     end, start, count = time.perf_counter(), steps[0][0], len(collection.source)
     first, done = next(step for step in steps if step[1] >= count // 4)
     return PipelineRun((count - done) / (end - first), count / (end - start), made)

@@ -53,14 +53,14 @@ def steps(
     runtime: Runtime, protect: ProtectConfig, verify: VerifyConfig, size: tuple[int, int], repeats: int
 ) -> Iterator[StepTime]:
     """Times of the surrogate step, of crafting, of a victim's step and of the pass that they are made of."""
-    bench = _StepBench(runtime, protect, size, repeats)
+    bench = StepBench(runtime, protect, size, repeats)
     yield bench.input_gradient()
     yield bench.surrogate_step()
     yield bench.crafting()
     yield bench.victim_step(verify)
 
 
-class _StepBench:
+class StepBench:
     """Random images and two equal networks on them: one for our steps, one for the baseline's."""
 
     def __init__(self, runtime: Runtime, config: ProtectConfig, size: tuple[int, int], repeats: int) -> None:
@@ -85,6 +85,16 @@ class _StepBench:
             times = medians({"ours": ours, "plain": plainly}, self._repeats, self._runtime.device)
         return StepTime(name, times["ours"], times["plain"], self._config.batch, flop)
 
+    def our_surrogate_step(self) -> None:
+        self._training.step(0, self._images, self._labels)
+
+    def our_victim_step(self, verify: VerifyConfig) -> Callable[[], object]:
+        rho = verify.rho_a[-1]
+        step = ModelStep(
+            self._training.network, self._view, InnerPerturbation(rho, rho * verify.step_share, verify.steps_a)
+        )
+        return lambda: step(self._x, self._labels, 0, "bench")
+
     def input_gradient(self) -> StepTime:
         network, x, labels = self._training.network.folded, self._x, self._labels
         return self._timed(
@@ -99,7 +109,7 @@ class _StepBench:
         return self._timed(
             "surrogate step",
             self._passes.training / (config.steps * config.batch) * self._forward,
-            lambda: self._training.step(0, self._images, self._labels),
+            self.our_surrogate_step,
             lambda: plain.surrogate_step(self._plain, self._plain_sgd, self._x, self._labels, config),
         )
 
@@ -116,11 +126,10 @@ class _StepBench:
     def victim_step(self, verify: VerifyConfig) -> StepTime:
         rho, steps = verify.rho_a[-1], verify.steps_a
         perturbation = InnerPerturbation(rho, rho * verify.step_share, steps)
-        step = ModelStep(self._training.network, self._view, perturbation)
         return self._timed(
             "victim step",
             (2 * steps + 3) * self._forward,
-            lambda: step(self._x, self._labels, 0, "bench"),
+            self.our_victim_step(verify),
             lambda: plain.adversarial_step(
                 self._plain, self._plain_sgd, self._x, self._labels, perturbation, self._config.pad
             ),

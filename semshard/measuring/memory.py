@@ -1,13 +1,12 @@
-"""Peak memory of this program."""
+"""Peak memory of this program on the device that it computes on."""
 
 from __future__ import annotations
 
 import torch
 
+from ..memory import peak_memory
+
 
 def peak(device: torch.device) -> int:
-    """Bytes: allocated on a GPU, resident on a CPU, of this program alone (getrusage inherits its starter's)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    """Bytes: allocated on a GPU, resident on a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from ..errors import SourceError
 from .files import below, local_path, open_files, printable
+from .labelled_files import LabelledFiles
 from .labels import class_order, read_labels
-from .source import Entry, Source
+from .source import Entry
 
 AUTO = "auto"
 _SHOWN = 3  # classes in an error message
 
 
-class Folder(Source):
+class Folder(LabelledFiles):
     """The files below a place, sorted by the bytes of their names.
 
     `labels` is empty (class folders: every file below one, however deep, belongs to it), "auto" (any tree; nothing is
@@ -52,22 +52,9 @@ class Folder(Source):
     def digest(self) -> str:
         return self._digest
 
-    def __len__(self) -> int:
-        return len(self._names)
-
     def entry(self, number: int) -> Entry:
         name, label = printable(self._names[number]), int(self._labels[number])
         return Entry(name, label) if label >= 0 else Entry(name, None, self._reasons[-1 - label])
-
-    def read(self, number: int) -> bytes:
-        return self._files.read(self._names[number])
-
-    def part(self, numbers: Sequence[int]) -> Folder | None:
-        if not self._files.is_shared:
-            return None
-        part = copy.copy(self)
-        part._names, part._labels = [self._names[number] for number in numbers], self._labels[list(numbers)]
-        return part
 
     def _label_by_folder(self) -> None:
         if not any("/" in name for name in self._names):

@@ -12,14 +12,13 @@ name, and the decoder accepts them all.
 
 from __future__ import annotations
 
-import copy
 import csv
 import hashlib
 import io
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,7 +26,8 @@ import numpy as np
 
 from ..errors import RejectedImage, SourceError
 from .files import Files, open_files, printable
-from .source import Entry, Source
+from .labelled_files import LabelledFiles
+from .source import Entry
 
 SPLITS = ("train", "val")
 ROOTS = ("", "ILSVRC/Data/CLS-LOC/", "Data/CLS-LOC/")  # where train/ and val/ may be
@@ -45,7 +45,7 @@ _SOLUTION, _MAPPING = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
 _ANNOTATIONS = {_META, _TRUTH, _ARCHIVE, _SOLUTION, _MAPPING}
 
 
-class ImageNet(Source):
+class ImageNet(LabelledFiles):
     """One split of it; `first` = 100 keeps the classes of the first hundred WNIDs, None keeps all.
 
     Raises `SourceError` where `place` holds neither layout, or a flat val/ without its ground truth.
@@ -80,22 +80,9 @@ class ImageNet(Source):
             digest.update(repr(self.entry(number)).encode())
         return digest.hexdigest()
 
-    def __len__(self) -> int:
-        return len(self._names)
-
     def entry(self, number: int) -> Entry:
         name, label = printable(self._names[number]), int(self._labels[number])
         return Entry(name, label) if label >= 0 else Entry(name, None, _NOWHERE)
-
-    def read(self, number: int) -> bytes:
-        return self._files.read(self._names[number])
-
-    def part(self, numbers: Sequence[int]) -> ImageNet | None:
-        if not self._files.is_shared:
-            return None
-        part = copy.copy(self)
-        part._names, part._labels = [self._names[number] for number in numbers], self._labels[list(numbers)]
-        return part
 
     def _find(self, names: list[str]) -> str:
         """What the names of this split's files start with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import RejectedImage, SourceError
 from ..settings import LARGE
 from ..threads import ordered_map
-from .collection import Collection, Pixels, check_classes, read, stacked, unscanned, unstacked
+from .collection import CACHE_BYTES, Cache, Collection, Pixels, check_classes, read, stacked, unscanned, unstacked
 from .decode import Decoded, Decoding
 from .source import Source
 
@@ -70,33 +70,20 @@ def scan(
     *,
     duplicates: str = "keep",
     longest: int | None = None,
+    keep: int = CACHE_BYTES,
     advance: Callable[[int, int], None] = lambda done, rejected: None,
     elsewhere: Run | None = None,
 ) -> Collection:
     """Decode every input once, or those with the given `numbers`. `advance(inputs done, rejects)` follows each block.
 
     Images with a side above `longest` are rejected, those with the pixels of an earlier one where `duplicates` is
-    "reject". `elsewhere` runs the scan in other processes, with the same result.
+    "reject". Up to `keep` bytes of pixels stay in memory. `elsewhere` runs the scan in other processes, with the same
+    result.
 
     Raises `SourceError` where all inputs belong to one class, or a class has a single one, before any is read; and
     where none is usable.
     """
-    collection = unscanned(source, decoding or Decoding(), resolution)
-    scan_into(collection, numbers, duplicates=duplicates, longest=longest, advance=advance, elsewhere=elsewhere)
-    return collection
-
-
-def scan_into(
-    collection: Collection,
-    numbers: Sequence[int] | None = None,
-    *,
-    duplicates: str = "keep",
-    longest: int | None = None,
-    advance: Callable[[int, int], None] = lambda done, rejected: None,
-    elsewhere: Run | None = None,
-) -> None:
-    """What `scan` does, in a collection that nothing is known of yet; its cache says how many pixels are kept."""
-    source = collection.source
+    collection = replace(unscanned(source, decoding or Decoding(), resolution), cache=Cache(keep))
     digests = np.zeros((len(source), 2), np.uint64)
     chosen = range(len(source)) if numbers is None else numbers
     for number in chosen:
@@ -118,6 +105,7 @@ def scan_into(
     if not len(usable):
         reason = next(iter(collection.rejects.values()), "there are none")
         raise SourceError(f"{source.spec} holds no usable image; the first is rejected because: {reason}")
+    return collection
 
 
 def _ignore(message: object) -> None:

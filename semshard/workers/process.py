@@ -23,6 +23,7 @@ from typing import Any
 
 from ..cores import set_cores
 from ..errors import RunError
+from ..memory import peak_memory
 from .protocol import run_alone
 
 
@@ -89,12 +90,3 @@ def _sendable(error: BaseException) -> BaseException:
     if isinstance(error, Exception) and type(same) is type(error) and str(same) == str(error):
         return error
     return RunError(f"{type(error).__name__}: {error}")
-
-
-def peak_memory() -> int:
-    """The most bytes that this process has had resident; 0 where the system does not say."""
-    try:
-        with open("/proc/self/status") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        return 0

@@ -5,11 +5,14 @@ import json
 
 import pytest
 import torch
+from semshard_cli.bench import _show as show_result
 from torch import nn
 
 import semshard
-from semshard.benchmark import photographs, plain
+from semshard.benchmark import crafting, neighbours, photographs, plain
+from semshard.benchmark.crafting import crafting_times
 from semshard.benchmark.data_path import peak_memory, pictures, pipeline, write_folder
+from semshard.cores import set_cores
 from semshard.engine import Runtime
 from semshard.measuring.ceilings import convolutions, forward_flop, matrix_product
 from semshard.models import build
@@ -76,7 +79,7 @@ def test_plain_noise_lowers_the_loss_as_ours_does():
 
 def test_a_whole_benchmark_as_json_and_as_tables():
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    options += ["--preset=quick", "--repeats=1", "--pictures=0"]
+    options += ["--preset=quick", "--repeats=1", "--pictures=0", "--no-neighbours"]
     found = json.loads(command("bench", "--json", "--methods=rem,sc", *options).stdout)
     assert [step["name"] for step in found["steps"]] == ["input gradient", "surrogate step", "crafting", "victim step"]
     for step in found["steps"]:
@@ -89,7 +92,8 @@ def test_a_whole_benchmark_as_json_and_as_tables():
     assert (rem["name"], sc["name"], sc["step"]) == ("rem", "sc", None)
     assert rem["whole"] == pytest.approx(rem["step"] * found["settings"]["steps"] + 50_000 / rem["crafting"])
     assert min(rem["peak_memory"], sc["peak_memory"]) > 1e8
-    assert found["photographs"] == []
+    assert [found[part] for part in ("photographs", "neighbours", "crafting")] == [[], [], []]
+    assert [found[part] for part in ("data_path", "peak_memory", "peak_memory_of_worker")] == [{}, {}, {}]
     tables = command("bench", "--methods=none", *options).stdout
     assert "surrogate step" in tables
     assert " ×" in tables
@@ -102,6 +106,44 @@ def test_the_data_path_runs_as_in_protect(tmp_path):
     assert len(pipeline(tmp_path, keep=True, name="c", workers=2).made.peaks) == 2
     assert public_bytes(tmp_path / "a") == public_bytes(tmp_path / "b") == public_bytes(tmp_path / "c")
     assert len(set(map(bytes, pictures(5, 32)))) == 5
+
+
+@pytest.fixture
+def _two_cores():
+    set_cores(2)
+    yield
+    set_cores(None)
+
+
+@pytest.mark.usefixtures("_two_cores")
+def test_real_noise_is_crafted_by_processes_and_each_says_its_memory():
+    config = protect_config("quick", (32, 32), "float32", TINY)
+    alone, both = crafting_times(CPU, config, (32, 32), 1.0, 2)
+    assert (alone.workers, both.workers, alone.images, both.images) == (1, 2, 128, 128)
+    for found in (alone, both):
+        assert found.per_second > found.with_start > 0
+        assert 1e8 < found.peak_memory < 8e9
+
+
+@pytest.mark.usefixtures("_two_cores")
+@pytest.mark.slow
+def test_every_part_is_in_the_result_and_in_the_tables(monkeypatch, capsys):
+    monkeypatch.setattr(photographs, "SHAPES", {(60, 80): 1})
+    monkeypatch.setattr(neighbours, "BLOCK", 0.05)
+    monkeypatch.setattr(crafting, "SECONDS", 0.0)
+    said = []
+    result = semshard.bench(
+        preset="quick", repeats=1, methods=[], pictures=80, memory_at=(40,), device="cpu", progress=said.append, **TINY
+    )
+    assert [event.done for event in said if event.phase == "bench"] == list(range(9 + 1))
+    found = json.loads(json.dumps(result.to_json()))
+    assert [case["count"] for case in found["neighbours"]] == [0, 1, 2, 1, 2]
+    assert [count["workers"] for count in found["crafting"]] == [1, 2]
+    assert 1e8 < found["peak_memory_of_worker"]["40"] < 8e9
+    show_result(result)
+    shown = capsys.readouterr().out
+    for words in ("2 × busy Python loop", "0.67", "peak memory of one", "peak memory of a process of 2 at 40 images"):
+        assert words in shown
 
 
 def test_peak_memory_is_that_of_a_process_of_its_own():

@@ -9,7 +9,8 @@ import time
 import pytest
 import torch
 
-from semshard.engine.fused import available, onednn, problem, reason
+from semshard.engine.fused import available, problem, reason
+from semshard.engine.kernels import onednn
 
 with_fused = pytest.mark.skipif(not available(), reason="fused convolutions are not used here")
 

@@ -3,7 +3,6 @@
 import hashlib
 import sys
 import tracemalloc
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import semshard
-from semshard.sources import Decoding, SourceOptions, check_classes, open_source, scan, squash, unscanned
+from semshard.sources import Decoding, SourceOptions, check_classes, open_source, scan, squash
 from semshard.sources.collection import Cache
-from semshard.sources.scanning import scan_into
 from semshard.sources.shapes import draw_shape, write_shapes
 from semshard.sources.source import Entry, Source
 from tests.support.corpus import rejected_files, usable_files
@@ -118,8 +116,7 @@ def test_a_broken_file_does_not_make_photographs_of_the_others():
 
 @pytest.mark.parametrize("bound", [0, 5000, 1 << 30])
 def test_pixels_are_the_same_whatever_memory_keeps(bound):
-    collection = replace(unscanned(Held(GOOD), Decoding(), 0), cache=Cache(bound))
-    scan_into(collection)
+    collection = scan(Held(GOOD), keep=bound)
     assert collection.cache._bytes <= bound
     assert collection.in_memory == (bound == 1 << 30)
     stack, kept, rejects = collection.stack(np.array([3, 0, 0]))
@@ -206,8 +203,7 @@ def test_what_is_kept_of_an_input_is_a_hundred_bytes():
     source = open_source("shapes:3000")
     scan(open_source("shapes:20"))
     tracemalloc.start()
-    collection = replace(unscanned(source, Decoding(), 0), cache=Cache(0))
-    scan_into(collection)
+    collection = scan(source, keep=0)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(collection.usable) == 3000

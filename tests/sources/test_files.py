@@ -1,15 +1,12 @@
 """Trees of files, local and through fsspec: each visible file is listed once; nothing blocks or is lost in silence."""
 
 import contextlib
-import http.server
 import io
 import os
 import tempfile
-import threading
 import uuid
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -19,6 +16,7 @@ from hypothesis import strategies as st
 
 from semshard.errors import RejectedImage, SourceError
 from semshard.sources.files import LARGEST, below, local_path, open_file, open_files, printable, web_name
+from tests.support.servers import served
 
 
 def lay(root, names, data=b"x"):
@@ -268,22 +266,14 @@ def test_a_web_server_that_lists_its_folders_is_a_tree(tmp_path):
     names = ["a/1.png", "a/deep/2 %23#.png", "b/ü &amp;.png", ".hidden/x"]
     lay(tmp_path, names, b"data")
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *words): ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        files = open_files(f"http://127.0.0.1:{server.server_port}/")
+    with served(tmp_path) as url:
+        files = open_files(url)
         assert files.names() == sorted(names[:3])
         assert [files.read(name) for name in files.names()] == [b"data"] * 3
         with pytest.raises(RejectedImage, match=r"^vanished$"):
             files.read("a/none.png")
         with pytest.raises(SourceError, match="there is nothing at"):
-            open_files(f"http://127.0.0.1:{server.server_port}/none").names()
-    finally:
-        server.shutdown()
-        server.server_close()
+            open_files(f"{url}none").names()
 
 
 @pytest.mark.parametrize(
