@@ -13,7 +13,13 @@ from .command import errors_in_one_line, settings_of
 from .options import COMPUTING, Clean, Device, Json, Preset, ShardsFolder
 from .values import optional_share
 
-_STYLE = {"protects": "green", "weakens": "yellow", "does not protect": "red", "cannot tell": "dim"}
+_STYLE = {
+    "protects": "green",
+    "weakens": "yellow",
+    "borderline": "yellow",
+    "does not protect": "red",
+    "cannot tell": "dim",
+}
 
 
 Weights = Annotated[
@@ -99,6 +105,13 @@ def _require(found: Any, below: float | None, drop: float | None) -> None:
         raise semshard.RunError(f"{who} {lower}, less than --require-drop {drop:.1%}")
 
 
+def _share(each: Any) -> str:
+    """A retained share with its interval."""
+    if each.retained_share is None:
+        return ""
+    return f"{each.retained_share:.2f} ({each.share_interval[0]:.2f} to {each.share_interval[1]:.2f})"
+
+
 def _show(found: Any) -> None:
     from rich.table import Table
 
@@ -106,23 +119,24 @@ def _show(found: Any) -> None:
 
     table = Table(title="accuracy on clean images, final (best), %", title_justify="left", title_style="bold")
     table.add_column("attacker")
-    for head in ("originals", "shards", "95 %", "control", *(["the rest"] if found.partly else []), "verdict"):
+    for head in ("originals", "shards", "95 %", "control", *(["the rest"] if found.partly else []), "share", "verdict"):
         table.add_column(head, justify="left" if head == "verdict" else "right")
     for each in found.attackers:
         reached = {kind: f"{100 * of.final:.1f} ({100 * of.best:.1f})" for kind, of in each.data.items()}
         low, high = each.data["protected"].best_interval
         between = f"{100 * low:.1f} to {100 * high:.1f}"
         rest = [reached.get("rest", "")] if found.partly else []
-        verdict = f"[{_STYLE[each.verdict]}]{each.verdict}[/]"
-        table.add_row(
-            each.attacker.name, reached["clean"], reached["protected"], between, reached["control"], *rest, verdict
-        )
+        verdict = f"[{_STYLE[each.verdict]}]{each.verdict}[/]" + (", still rises" if each.still_rises else "")
+        figures = reached["clean"], reached["protected"], between, reached["control"], *rest, _share(each)
+        table.add_row(each.attacker.name, *figures, verdict)
     seeds = len(found.attackers[0].data["clean"].seeds)
     majority = f", largest class {found.majority:.1%}" if found.majority else ""
     table.caption = (
         f"trained on {found.samples['train']:,}, tested on {found.samples['test']:,} held-out images, "
         f"{seeds} seed{'s' if seeds > 1 else ''}, chance {found.chance:.1%}{majority}\n"
-        "95 %: interval of the best on the shards; control: originals + random noise of the same size"
+        "best: as if the thief knew the test images and stopped at the right moment; 95 %: its interval on the shards\n"
+        "share: how much the shards still teach of what the originals teach above chance, with its 95 % interval\n"
+        "control: originals + random noise of the same size"
     )
     show.console.print(table)
     overall = found.verdict

@@ -53,6 +53,10 @@ class VerifyConfig:
         "Trainings of every victim, each with a seed of its own: --seed and those after it.",
         default=1, at_least=1, in_recipe=False,
     )  # fmt: skip
+    longer: int = _verify_only(
+        "Train the strongest attacker once more, for so many times the steps; 1 does not.",
+        default=1, at_least=1, in_recipe=False,
+    )  # fmt: skip
     steps: int = _training("Training steps of a victim.", at_least=1)
     batch: int = _training("Images per training step.", at_least=1)
     lr: float = _training("Learning rate of a victim.", at_least=0)

@@ -14,6 +14,7 @@ from typing import Any
 _RESULT = {
     "protects": "PASSED",
     "weakens": "WARNED",
+    "borderline": "WARNED",
     "does not protect": "FAILED",
     "cannot tell": "WARNED",
 }

@@ -1,6 +1,6 @@
 """Results that took long to compute, in one JSON file, so that nothing is computed twice.
 
-The file is `{"schema_version": 1, "kind": KIND, "results": {KEY: {...}}}`. A file that is broken, or of another shape,
+The file is `{"schema_version": 2, "kind": KIND, "results": {KEY: {...}}}`. A file that is broken, or of another shape,
 kind or version, is never trusted: the cache starts empty, and the first new result replaces the file.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from ..atomic import write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass

@@ -36,7 +36,8 @@ class VictimCheckpoint:
             for number, (step, test) in enumerate(about["validation"])
         ]
         curve = tuple(Point(**point) for point in about["curve"])
-        return TrainingState(Checkpoint(about["step"], tensors), curve, tuple(validation_points))
+        correct = tuple(tensors.pop(f"correct.{number}") for number in range(len(curve)))
+        return TrainingState(Checkpoint(about["step"], tensors), curve, correct, tuple(validation_points))
 
     @property
     def seconds(self) -> float:
@@ -50,12 +51,13 @@ class VictimCheckpoint:
             for number, point in enumerate(state.validation_points)
             for form in _FORMS
         }
+        correct = {f"correct.{number}": at for number, at in enumerate(state.correct)}
         about = {
             "key": self.key, "step": state.checkpoint.step, "seconds": round(self.seconds, 1),
             "curve": [asdict(point) for point in state.curve],
             "validation": [(point.step, point.test) for point in state.validation_points],
         }  # fmt: skip
-        save_tensors(self.path, bfloat16_where_exact(state.checkpoint.tensors) | validation, about)
+        save_tensors(self.path, bfloat16_where_exact(state.checkpoint.tensors) | validation | correct, about)
 
     def finished(self) -> None:
         """Delete the file: the training is complete."""

@@ -27,6 +27,7 @@ from ..sources.collection import SQUASHED
 from ..sources.decode import decoding_of
 from ..threads import ordered_map
 from ..victims import BY_NAME, Filter, LabelledImages, VictimData, apply
+from .near_duplicates import Hash, difference_hash, near_duplicates
 
 VALIDATION = 0.1  # of the training images, for early stopping
 Pixels = NDArray[np.uint8]
@@ -77,7 +78,7 @@ class VictimDataset:
     clean: Pixels
     protected: Pixels
     train: Mask
-    test: Mask  # held out; a held-out copy of a training image is in neither
+    test: Mask  # held out
     budget: int  # grey levels
     seed: int
     sizes: NDArray[np.int64] | None = None  # (N, 2), heights and widths of photographs before they were squashed
@@ -175,11 +176,12 @@ class _Pair:
     clean: Pixels
     protected: Pixels
     size: tuple[int, int]
-    digest: bytes  # of the original's pixels
+    hash: Hash  # of the original: equal or close where two originals show the same
 
 
 def load_dataset(shards: Shards, originals: Originals, config: VerifyConfig, progress: Progress) -> VictimDataset:
     """The samples of `shards` beside their originals; a hash of its key decides whether a sample is used and held out.
+    Samples that show the same are held out together, as the first of them.
 
     Raises `ShardError` where they are too few.
     """
@@ -200,10 +202,16 @@ def load_dataset(shards: Shards, originals: Originals, config: VerifyConfig, pro
         left_out = f"{len(missing)} of {len(chosen)} samples are left out: their originals are missing"
         progress(Event("load", message=f"{left_out} ({key}: {reason})"))
     keys = [pair.key for pair in pairs]
-    held_out = np.array([_share(f"holdout/{key}") < config.holdout for key in keys], bool)
-    digests = np.array([pair.digest.hex() for pair in pairs])
-    test = held_out & ~np.isin(digests, digests[~held_out])
-    if not test.any() or held_out.all():
+    first = near_duplicates([pair.hash for pair in pairs]).tolist()
+    twins = sum(place != number for number, place in enumerate(first))
+    if twins:
+        progress(
+            Event(
+                "load", message=f"{twins} of {len(keys)} samples show what another one shows: on one side of the split"
+            )
+        )
+    held_out = np.array([_share(f"holdout/{keys[place]}") < config.holdout for place in first], bool)
+    if not held_out.any() or held_out.all():
         raise ShardError(
             f"{len(keys)} samples are too few to hold out {config.holdout:.0%} for testing; "
             "protect more, or set --holdout"
@@ -215,7 +223,7 @@ def load_dataset(shards: Shards, originals: Originals, config: VerifyConfig, pro
         np.stack([pair.clean for pair in pairs]),
         np.stack([pair.protected for pair in pairs]),
         ~held_out,
-        test,
+        held_out,
         shards.budget,
         config.seed,
         np.array([pair.size for pair in pairs], np.int64) if side else None,
@@ -282,8 +290,8 @@ def _pairs(shards: Shards, originals: Originals, numbers: list[int], side: int) 
         except RejectedImage as reason:
             return sample.key, str(reason)
         small, protected = (squash(pixels, side) if side else pixels for pixels in (clean, sample.image))
-        size, digest = (clean.shape[0], clean.shape[1]), hashlib.sha256(clean.tobytes()).digest()
-        return _Pair(sample.key, sample.label, small, protected, size, digest)
+        size = clean.shape[0], clean.shape[1]
+        return _Pair(sample.key, sample.label, small, protected, size, difference_hash(clean))
 
     shards.keys()  # builds the index before threads use it
     return ordered_map(load, numbers)

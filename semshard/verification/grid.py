@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..settings import VerifyConfig
@@ -20,17 +20,18 @@ class VictimTask(NamedTuple):
     seed: int
 
 
-def train_grid(dataset: VictimDataset, trainer: VictimTrainer) -> list[VictimResult]:
-    """A result for every attacker of the trainer's config, every data and seed. What is cached is not trained again."""
-    outcomes = {
-        task: trainer.outcome(phase(task, trainer.config), data, task.attacker, task.seed)
-        for task, data in tasks(dataset, trainer.config)
+def train_in_turn(
+    dataset: VictimDataset, trainer: VictimTrainer, wanted: Iterable[VictimTask]
+) -> dict[VictimTask, VictimOutcome]:
+    """The outcome of each victim, one after the other. What is cached is not trained again."""
+    prepared = PreparedData(dataset)
+    return {
+        task: trainer.outcome(phase(task, trainer.config), prepared(task), task.attacker, task.seed) for task in wanted
     }
-    return in_order(outcomes, trainer.config)
 
 
 def in_order(outcomes: Mapping[VictimTask, VictimOutcome], config: VerifyConfig) -> list[VictimResult]:
-    """The results of a grid: by attacker, then by data, then by seed."""
+    """The results of a grid: by attacker, then by data, then by seed; attackers beyond the grid come last."""
     return [
         VictimResult(**vars(outcomes[task]), attacker=task.attacker, data=task.kind, seed=task.seed)
         for task in sorted(outcomes, key=_order(config))
@@ -42,9 +43,9 @@ def phase(task: VictimTask, config: VerifyConfig) -> str:
     return f"{task.kind}: {task.attacker.name}" + (f", seed {task.seed}" if config.seeds > 1 else "")
 
 
-def grid(config: VerifyConfig) -> Iterator[VictimTask]:
-    """Every victim of the grid; those in a row that train on the same pictures."""
-    for attacker, kind in _attackers_and_kinds(config):
+def grid(config: VerifyConfig, of: Sequence[Attacker] = ()) -> Iterator[VictimTask]:
+    """Every victim of the grid, or of those attackers; those in a row that train on the same pictures."""
+    for attacker, kind in _attackers_and_kinds(config, list(of) or list(attackers(config))):
         for seed in range(config.seed, config.seed + config.seeds):
             yield VictimTask(attacker, kind, seed)
 
@@ -72,9 +73,8 @@ class PreparedData:
         return self._last[1]
 
 
-def _attackers_and_kinds(config: VerifyConfig) -> Iterator[tuple[Attacker, str]]:
+def _attackers_and_kinds(config: VerifyConfig, ordered: list[Attacker]) -> Iterator[tuple[Attacker, str]]:
     """Every attacker with every kind of data; those in a row that train on the same pictures."""
-    ordered = list(attackers(config))
     ordered.sort(key=lambda attacker: config.countermeasure.index(attacker.countermeasure))
     groups = dict.fromkeys((attacker.countermeasure, attacker.fraction) for attacker in ordered)
     for countermeasure, fraction in groups:
@@ -86,7 +86,7 @@ def _attackers_and_kinds(config: VerifyConfig) -> Iterator[tuple[Attacker, str]]
 def _order(config: VerifyConfig) -> Callable[[VictimTask], tuple[int, int, int]]:
     """A sort key: the order of the attackers in the grid, then of their data, then of the seeds."""
     place = {attacker: number for number, attacker in enumerate(attackers(config))}
-    return lambda task: (place[task.attacker], (*KINDS, REST).index(task.kind), task.seed)
+    return lambda task: (place.get(task.attacker, len(place)), (*KINDS, REST).index(task.kind), task.seed)
 
 
 def _data(dataset: VictimDataset, attacker: Attacker, kind: str) -> VictimData:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..settings import COUNTERMEASURES, NETWORKS, VerifyConfig
-from ..victims import Attacker, attackers
+from ..victims import Attacker
 from .inputs import VerifyInputs
 from .results import KINDS, REST, AccuracySummary, AttackerResult, VerifyResult, VictimResult
-from .verdict import interval, retained_share, sentence, verdict_of
+from .verdict import interval, retained_share, sentence, share_interval, still_rises, verdict_of
 
 _UNBALANCED = 1.2  # times the mean class: from here on the largest class is mentioned
 
@@ -24,9 +24,9 @@ def judge(victims: Sequence[VictimResult], inputs: VerifyInputs) -> VerifyResult
     largest_class = float((dataset.labels[dataset.test] == trained_by_class.argmax()).mean())
     chance = 1 / classes
     results = []
-    for attacker in attackers(config):
+    for attacker in dict.fromkeys(victim.attacker for victim in victims):
         own = [victim for victim in victims if victim.attacker == attacker]
-        results.append(_judge_attacker(attacker, own, tested, max(largest_class, chance)))
+        results.append(_judge_attacker(attacker, own, config.steps, max(largest_class, chance)))
     by_class = np.bincount(dataset.labels, minlength=classes)
     majority = largest_class if by_class.max() > _UNBALANCED * by_class.mean() else None
     samples = {"train": int(dataset.train.sum()), "test": tested}
@@ -34,21 +34,32 @@ def judge(victims: Sequence[VictimResult], inputs: VerifyInputs) -> VerifyResult
 
 
 def _judge_attacker(
-    attacker: Attacker, victims: Sequence[VictimResult], tested: int, without_images: float
+    attacker: Attacker, victims: Sequence[VictimResult], steps: int, without_images: float
 ) -> AttackerResult:
-    """The verdict on one attacker. `without_images` is the accuracy of always guessing one class."""
+    """The verdict on one attacker, by a recipe of so many steps. `without_images` is the accuracy of always guessing
+    one class.
+    """
     kinds = [kind for kind in (*KINDS, REST) if any(victim.data == kind for victim in victims)]
-    data = {kind: _summary([victim for victim in victims if victim.data == kind], tested) for kind in kinds}
+    by_kind = {kind: [victim for victim in victims if victim.data == kind] for kind in kinds}
+    data = {kind: _summary(each) for kind, each in by_kind.items()}
     best = {kind: summary.best for kind, summary in data.items()}
     base, base_high = without_images, without_images
     if REST in data:
         base, base_high = max((base, base_high), (data[REST].best, data[REST].best_interval[1]))
     share = retained_share(best, base, data["clean"].best_interval[0], base_high)
-    verdict = verdict_of(share)
-    return AttackerResult(attacker, verdict, share, sentence(attacker.name, best, base, verdict), data)
+    between = None
+    if share is not None:
+        correct = {kind: np.array([victim.correct for victim in each]) for kind, each in by_kind.items()}
+        between = share_interval(correct["clean"], correct["protected"], without_images, correct.get(REST))
+    verdict = verdict_of(share, between)
+    curves = [[point.test for point in victim.curve] for victim in by_kind["protected"]]
+    rises = still_rises(curves, len(victims[0].correct))
+    words = sentence(attacker.name, attacker.longer * steps, best, base, verdict, rises)
+    return AttackerResult(attacker, verdict, share, between, rises, words, data)
 
 
-def _summary(victims: Sequence[VictimResult], tested: int) -> AccuracySummary:
+def _summary(victims: Sequence[VictimResult]) -> AccuracySummary:
+    tested = len(victims[0].correct)
     final, best = [victim.final for victim in victims], [victim.best for victim in victims]
     return AccuracySummary(
         statistics.fmean(final), interval(final, tested), statistics.fmean(best), interval(best, tested),

@@ -6,7 +6,7 @@ A process that finds no victim left gives its cores to the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,8 +18,8 @@ from ..noise.views import make_view
 from ..progress import Event, silent
 from ..workers import LocalPool, Report
 from .dataset import VictimDataset
-from .grid import PreparedData, VictimTask, grid, in_order, phase, tasks, train_grid
-from .results import VictimOutcome, VictimResult, outcome_from_json
+from .grid import PreparedData, VictimTask, phase, train_in_turn
+from .results import VictimOutcome, outcome_from_json
 from .trainer import VictimTrainer
 
 WORTH = 5e12  # operations that are worth the start of processes: some ten seconds
@@ -44,20 +44,23 @@ class _Missing:
         return f"{self.task.kind}: {self.task.attacker.name}"
 
 
-def train_in_parallel(dataset: VictimDataset, trainer: VictimTrainer, jobs: int) -> list[VictimResult]:
-    """A result for every victim of the grid, as `train_grid` gives them; `jobs` at once, fewer where memory holds
-    fewer. What they reach goes into the trainer's cache, which there must be. Raises `RunError` where a process dies.
+def train_in_parallel(
+    dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence[VictimTask], jobs: int
+) -> dict[VictimTask, VictimOutcome]:
+    """The outcome of each victim, as `train_in_turn` gives them; `jobs` at once, fewer where memory holds fewer.
+
+    What they reach goes into the trainer's cache, which there must be. Raises `RunError` where a process dies.
     """
-    cache, config = trainer.cache, trainer.config
+    cache, prepared = trainer.cache, PreparedData(dataset)
     assert cache is not None
-    keys = {task: trainer.key(data, task.attacker, task.seed) for task, data in tasks(dataset, config)}
+    keys = {task: trainer.key(prepared(task), task.attacker, task.seed) for task in wanted}
     missing: dict[str, VictimTask] = {}
     for task, key in keys.items():
         if key not in cache:
             missing.setdefault(key, task)
     jobs = min(jobs, len(missing), _fit(dataset, trainer))
     if jobs == 1:
-        return train_grid(dataset, trainer)
+        return train_in_turn(dataset, trainer, wanted)
     if missing:
         # Those that take longest come first, so that the last ones end together.
         works = [_Missing(key, task) for key, task in missing.items()]
@@ -69,17 +72,18 @@ def train_in_parallel(dataset: VictimDataset, trainer: VictimTrainer, jobs: int)
         for number, (key, outcome) in enumerate(found, 1):
             cache.put(key, outcome.to_json())
             trainer.progress(Event("victims", number, len(works), "victims"))
-    return in_order({task: outcome_from_json(cache[key]) for task, key in keys.items()}, config)
+    return {task: outcome_from_json(cache[key]) for task, key in keys.items()}
 
 
-def suited_jobs(dataset: VictimDataset, trainer: VictimTrainer) -> int:
-    """On a CPU as many victims as there are cores, if the grid is worth the start of processes; on a GPU one."""
+def suited_jobs(dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence[VictimTask]) -> int:
+    """On a CPU as many victims as there are cores, if they are worth the start of processes; on a GPU one."""
     if trainer.runtime.device.type != "cpu":
         return 1
     config, precision, flop = trainer.config, trainer.runtime.precision, 0.0
     _, size = make_view(config, (dataset.clean.shape[1], dataset.clean.shape[2]))
-    for attacker, _, _ in grid(config):
-        flop += network(attacker.network, trainer.classes, size, precision).victim(config, attacker.rho_a, 0).flop
+    for attacker, _, _ in wanted:
+        cost = network(attacker.network, trainer.classes, size, precision).victim(config, attacker.rho_a, 0)
+        flop += attacker.longer * cost.flop
     return allowed() if flop > WORTH else 1
 
 

@@ -45,7 +45,7 @@ class Picture:
 def write_report(path: Path, about: dict[str, Any], manifest: dict[str, Any], pictures: Sequence[Picture]) -> None:
     """Write one self-contained HTML page to `path`; equal input gives equal bytes.
 
-    `about` is the object of report.json (schema version 3), `manifest` that of the shards. With `pictures` the page
+    `about` is the object of report.json (schema version 4), `manifest` that of the shards. With `pictures` the page
     contains clean originals: keep it private.
     """
     strongest = next(a for a in about["attackers"] if a["name"] == about["verdict"]["attacker"])
@@ -86,7 +86,7 @@ def heat(attackers: list[dict[str, Any]]) -> tuple[list[str], list[tuple[dict[st
     radii = list(dict.fromkeys(attacker["rho_a"] for attacker in attackers))
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for a in attackers:
-        row = a["network"], a["start"], a["countermeasure"], a["protected_fraction"]
+        row = a["network"], a["start"], a["countermeasure"], a["protected_fraction"], a["longer"]
         rows.setdefault(row, {})[a["rho_a"]] = a
     return radii, [(next(iter(row.values())), [row.get(rho) for rho in radii]) for row in rows.values()]
 

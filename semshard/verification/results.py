@@ -24,6 +24,7 @@ class VictimOutcome:
     curve: tuple[Point, ...]
     per_class: tuple[float | None, ...]  # test accuracy after the last step; None for a class without a test image
     stops: tuple[Stop, ...]  # what each rule of early stopping would have kept
+    correct: tuple[bool, ...]  # which test images it classified correctly when it was at its best
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, which `outcome_from_json` reads."""
@@ -31,6 +32,7 @@ class VictimOutcome:
             "final": self.final, "best": self.best, "train": self.train, "seconds": self.seconds,
             "curve": [asdict(point) for point in self.curve], "per_class": list(self.per_class),
             "stops": [asdict(stop) for stop in self.stops],
+            "correct": "".join("01"[here] for here in self.correct),
         }  # fmt: skip
 
 
@@ -40,6 +42,7 @@ def outcome_from_json(values: Mapping[str, Any]) -> VictimOutcome:
         "curve": tuple(Point(**point) for point in values["curve"]),
         "per_class": tuple(values["per_class"]),
         "stops": tuple(Stop(**stop) for stop in values["stops"]),
+        "correct": tuple(digit == "1" for digit in values["correct"]),
     }
     return VictimOutcome(**{**values, **sequences})
 
@@ -58,8 +61,9 @@ class VictimResult(VictimOutcome):
         }  # fmt: skip
 
     def figures(self) -> dict[str, Any]:
-        """The seed and the outcome, as JSON values."""
-        return {"seed": self.seed, **super().to_json()}
+        """The seed and the outcome, as JSON values, without what concerns single images."""
+        outcome = {name: value for name, value in super().to_json().items() if name != "correct"}
+        return {"seed": self.seed, **outcome}
 
 
 @dataclass(frozen=True)
@@ -86,15 +90,19 @@ class AttackerResult:
     """How well the shards protect against one attacker."""
 
     attacker: Attacker
-    verdict: Verdict  # protects | weakens | does not protect | cannot tell
+    verdict: Verdict  # protects | weakens | does not protect | borderline | cannot tell
     retained_share: float | None  # of the accuracy that the originals give above the base; None: cannot tell
+    share_interval: tuple[float, float] | None  # 95 %, by bootstrap over test images and seeds
+    still_rises: bool  # the accuracy on the shards, when the training ends
     sentence: str
     data: dict[str, AccuracySummary]  # clean, protected, control; rest where only a part is protected
 
     def to_json(self) -> dict[str, Any]:
         return {
             "name": self.attacker.name, **self.attacker.to_json(), "verdict": self.verdict,
-            "retained_share": self.retained_share, "sentence": self.sentence,
+            "retained_share": self.retained_share,
+            "share_interval": self.share_interval and list(self.share_interval),
+            "still_rises": self.still_rises, "sentence": self.sentence,
             "data": {kind: summary.to_json() for kind, summary in self.data.items()},
         }  # fmt: skip
 

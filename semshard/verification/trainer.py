@@ -64,23 +64,26 @@ class VictimTrainer:
         """A victim, and the seconds it took. An unfinished training in `folder` is resumed."""
         key = self.key(data, attacker, seed) if self.folder else ""
         checkpoint = VictimCheckpoint(self.folder / f"victim-{key[:16]}.safetensors", key) if self.folder else None
-        supervision, start = self._supervise(phase, checkpoint), time.perf_counter()
+        config = replace(
+            self.config, steps=attacker.longer * self.config.steps, lr_every=attacker.longer * self.config.lr_every
+        )  # fmt: skip
+        supervision, start = self._supervise(phase, config.steps, checkpoint), time.perf_counter()
         if self.runtime.fits(data.train.images.numel()):
             data = replace(data, train=data.train.to(self.runtime.device))
-        recipe = VictimRecipe(attacker, self.config, self.classes, seed, self.weights)
+        recipe = VictimRecipe(attacker, config, self.classes, seed, self.weights)
         victim = train_victim(self.runtime, data, recipe, supervision)
         if checkpoint:
             checkpoint.finished()
         return victim, round(checkpoint.seconds if checkpoint else time.perf_counter() - start, 1)
 
-    def _supervise(self, phase: str, checkpoint: VictimCheckpoint | None) -> Supervision:
+    def _supervise(self, phase: str, steps: int, checkpoint: VictimCheckpoint | None) -> Supervision:
         """Reports progress, and saves the training from time to time."""
         throttle = Throttle()
 
         def report(step: int, loss: Tensor, point: Point | None) -> None:
             if throttle(point is not None):
                 figures = {"loss": float(loss), **({"test": point.test} if point else {})}
-                self.progress(Event(phase, step, self.config.steps, "steps", figures))
+                self.progress(Event(phase, step, steps, "steps", figures))
 
         if checkpoint is None:
             return Supervision(phase, report=report)
@@ -115,8 +118,9 @@ def _outcome(victim: Victim, data: VictimData, classes: int, seconds: float) -> 
     shares = [correct[labels == number].mean() if (labels == number).any() else None for number in range(classes)]
     per_class = tuple(None if share is None else round(float(share), 4) for share in shares)
     return VictimOutcome(
-        victim.final, victim.best, victim.train, seconds, tuple(victim.curve), per_class, tuple(victim.stops)
-    )
+        victim.final, victim.best, victim.train, seconds, tuple(victim.curve), per_class, tuple(victim.stops),
+        tuple(victim.correct_at_best.tolist()),
+    )  # fmt: skip
 
 
 def one_attacker(config: VerifyConfig, what: str) -> None:

@@ -12,18 +12,27 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-Verdict = Literal["protects", "weakens", "does not protect", "cannot tell"]
+import numpy as np
+from numpy.typing import NDArray
+
+Verdict = Literal["protects", "weakens", "does not protect", "borderline", "cannot tell"]
+Correct = NDArray[np.bool_]  # (seeds, test images)
 
 PROTECTS, WEAKENS = 1 / 3, 2 / 3  # retained shares below which the shards do so
+RESAMPLES = 1000  # of a bootstrap
+MOST_SHARE = 10.0  # what a share is cut off at where a resample leaves the originals next to nothing
 MARGIN = 0.1  # accuracy above the base that the originals must give for a verdict
 RULE = (
     "Each attacker is compared with the same attacker on the originals, by the best test accuracy during training, "
-    "averaged over the seeds. The base is what needs no protected image: chance, the share of the largest class, or "
-    "the accuracy of the unprotected part of the collection alone, whichever is highest. The retained share is how "
-    "much the shards still teach of what the originals teach above the base: (shards − base) / (originals − base). "
-    "Below one third the shards protect, below two thirds they weaken the attacker, otherwise they do not protect. "
-    "There is no verdict (cannot tell) where the originals give less than ten points above chance or the largest "
-    "class, or where the 95 % intervals of originals and base overlap."
+    "averaged over the seeds: as if the thief knew the test images and stopped at the right moment. The base is what "
+    "needs no protected image: chance, the share of the largest class, or the accuracy of the unprotected part of the "
+    "collection alone, whichever is highest. The retained share is how much the shards still teach of what the "
+    "originals teach above the base: (shards − base) / (originals − base). Below one third the shards protect, below "
+    "two thirds they weaken the attacker, otherwise they do not protect, if the whole 95 % interval of the share says "
+    "so (bootstrap over test images and seeds; with one seed it knows nothing of how trainings differ); else it is "
+    "borderline. There is no verdict (cannot tell) where the originals give less than ten points above chance or the "
+    "largest class, or where the 95 % intervals of originals and base overlap. The test images were held out of the "
+    "victims' trainings; the surrogate that made the noise has seen them."
 )
 _T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # Student's t, 97.5 %, for 2 to 10 seeds
 _Z95 = 1.96
@@ -57,26 +66,66 @@ def retained_share(best: Mapping[str, float], base: float, clean_low: float, bas
     return (best["protected"] - base) / above
 
 
-def verdict_of(share: float | None) -> Verdict:
-    """The verdict that follows from a retained share."""
-    if share is None:
+def share_interval(clean: Correct, protected: Correct, base: float, rest: Correct | None = None) -> tuple[float, float]:
+    """The 95 % interval of a retained share: percentiles of a bootstrap over test images and seeds.
+
+    `clean`, `protected` and `rest` are bool (seeds, test images), of the same seeds and images: which of them the
+    victims classify correctly. A resample draws images and seeds with replacement, the same for all three, for victims
+    of one seed share their draws. The base is `base`, or where that is higher what `rest` gives. With one seed the
+    interval knows nothing of how trainings differ.
+    """
+    random = np.random.Generator(np.random.PCG64(0))
+    (seeds, images), known = clean.shape, [clean, protected, *(() if rest is None else (rest,))]
+    shares = np.empty(RESAMPLES)
+    for number in range(RESAMPLES):
+        times = np.bincount(random.integers(0, images, images), minlength=images)
+        drawn = random.integers(0, seeds, seeds)
+        best, ours, *others = ((each[drawn] @ times).mean() / images for each in known)
+        low = max([base, *others])
+        shares[number] = (ours - low) / (best - low) if best > low else MOST_SHARE
+    low, high = np.quantile(shares.clip(-MOST_SHARE, MOST_SHARE), (0.025, 0.975), method="nearest")
+    return round(float(low), 4), round(float(high), 4)
+
+
+def verdict_of(share: float | None, between: tuple[float, float] | None) -> Verdict:
+    """The verdict that follows from a retained share, if all of its 95 % interval says the same."""
+    if share is None or between is None:
         return "cannot tell"
+    low, middle, high = (_band(each) for each in (between[0], share, between[1]))
+    return middle if low == middle == high else "borderline"
+
+
+def _band(share: float) -> Verdict:
     return "protects" if share < PROTECTS else "weakens" if share < WEAKENS else "does not protect"
+
+
+def still_rises(curves: Sequence[Sequence[float]], images: int) -> bool:
+    """Whether accuracies on `images` test images, of one curve for each seed, are higher in the last quarter of the
+    training than in the quarter before, by more than twice the standard error of that difference.
+    """
+    mean = [statistics.fmean(each) for each in zip(*curves, strict=True)]
+    quarter = len(mean) // 4
+    if not quarter:
+        return False
+    before, last = (statistics.fmean(each) for each in (mean[-2 * quarter : -quarter], mean[-quarter:]))
+    return last - before > 2 * math.sqrt(2 * last * (1 - last) / images)
 
 
 _MEANING: dict[Verdict, str] = {
     "protects": "the shards protect against it",
     "weakens": "the shards weaken it, but it still learns from them",
     "does not protect": "the shards do not protect against it",
+    "borderline": "the 95 % interval of the retained share crosses a limit, so more test images or seeds must decide",
     "cannot tell": "the originals give too little above the base to tell, with this number of test images",
 }
 
 
-def sentence(name: str, best: Mapping[str, float], base: float, verdict: Verdict) -> str:
+def sentence(name: str, steps: int, best: Mapping[str, float], base: float, verdict: Verdict, rises: bool) -> str:
     """The accuracies of an attacker, and what they mean, in plain words."""
     rest = f", {best['rest']:.1%} after their unprotected part alone" if "rest" in best else ""
+    more = " Its accuracy on the shards still rises at the end, so longer training would reach more." if rises else ""
     return (
-        f"{name}: {best['protected']:.1%} on clean images after training on the shards{rest}, "
+        f"{name}: {best['protected']:.1%} on clean images after {steps:,} steps on the shards{rest}, "
         f"{best['clean']:.1%} after the originals, {best['control']:.1%} after the originals with random noise of the "
-        f"same size (base: {base:.1%}); {_MEANING[verdict]}."
+        f"same size (base: {base:.1%}); {_MEANING[verdict]}.{more}"
     )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..progress import Progress, silent
-from .grid import train_grid
+from .grid import VictimTask, grid, in_order, train_in_turn
 from .inputs import VerifyInputs, open_inputs
 from .judge import judge
 from .parallel import suited_jobs, train_in_parallel
 from .report_files import write_report_files
 from .request import VerifyRequest
-from .results import VerifyResult, VictimResult
+from .results import VerifyResult, VictimOutcome, VictimResult
 
 
 def verify(
@@ -55,7 +57,20 @@ def run_verify(request: VerifyRequest) -> VerifyResult:
 
 
 def _train_and_test(inputs: VerifyInputs, jobs: int | None) -> list[VictimResult]:
-    """Every victim of the grid, each with its accuracy on the clean test images."""
+    """Every victim of the grid, and the strongest attacker's that train longer, with their accuracies on the clean test
+    images.
+    """
+    config = inputs.trainer.config
+    outcomes = _outcomes(inputs, list(grid(config)), jobs)
+    if config.longer > 1:
+        strongest = judge(in_order(outcomes, config), inputs).strongest.attacker
+        outcomes |= _outcomes(inputs, list(grid(config, [replace(strongest, longer=config.longer)])), jobs)
+    return in_order(outcomes, config)
+
+
+def _outcomes(inputs: VerifyInputs, wanted: Sequence[VictimTask], jobs: int | None) -> dict[VictimTask, VictimOutcome]:
     dataset, trainer = inputs.dataset, inputs.trainer
-    at_once = suited_jobs(dataset, trainer) if jobs is None else jobs
-    return train_in_parallel(dataset, trainer, at_once) if at_once > 1 else train_grid(dataset, trainer)
+    at_once = suited_jobs(dataset, trainer, wanted) if jobs is None else jobs
+    if at_once > 1:
+        return train_in_parallel(dataset, trainer, wanted, at_once)
+    return train_in_turn(dataset, trainer, wanted)

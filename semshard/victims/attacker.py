@@ -15,13 +15,17 @@ _STARTS = {"probe": "linear probe of given weights", "full": "fine-tuned from gi
 
 @dataclass(frozen=True)
 class Attacker:
-    """A way to train on a collection of which `fraction` is protected; `rho_a` in [0, 1], 0 for standard training."""
+    """A way to train on a collection of which `fraction` is protected; `rho_a` in [0, 1], 0 for standard training.
+
+    It trains for `longer` times the steps of its recipe.
+    """
 
     network: str
     rho_a: float
     countermeasure: str = "none"
     start: str = "scratch"  # scratch | probe | full
     fraction: float = 1.0
+    longer: int = 1
 
     @property
     def name(self) -> str:
@@ -34,12 +38,15 @@ class Attacker:
         parts.append(f"adversarial training at {format_radius(self.rho_a)}" if self.rho_a else "standard training")
         if self.fraction < 1:
             parts.append(f"{100 * self.fraction:.4g}% protected")
+        if self.longer > 1:
+            parts.append(f"{self.longer} times the steps")
         return ", ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "network": self.network, "start": self.start, "rho_a": format_radius(self.rho_a),
             "countermeasure": self.countermeasure, "protected_fraction": self.fraction,
+            "longer": self.longer,
         }  # fmt: skip
 
 

@@ -91,6 +91,7 @@ class TrainingState:
 
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     curve: tuple[Point, ...] = ()
+    correct: tuple[Tensor, ...] = ()  # bool (test images,) at each point of the curve
     validation_points: tuple[ValidationPoint, ...] = ()
 
 
@@ -130,7 +131,7 @@ class Victim:
 
     model: nn.Module
     curve: list[Point]
-    correct: Tensor  # bool (test images,): which of them it classifies correctly after the last step
+    correct_at: list[Tensor]  # bool (test images,) at each point of the curve: which of them it classifies correctly
     stops: list[Stop] = field(default_factory=list)
 
     @property
@@ -142,6 +143,18 @@ class Victim:
     def best(self) -> float:
         """Highest test accuracy on the way; of early stopping, what its best rule would have kept."""
         return self.final if self.stops else max(point.test for point in self.curve)
+
+    @property
+    def correct(self) -> Tensor:
+        """Which test images it classifies correctly after the last step."""
+        return self.correct_at[-1]
+
+    @property
+    def correct_at_best(self) -> Tensor:
+        """Which test images it classified correctly when it was at its best."""
+        best = max(self.stops, key=lambda stop: stop.test).step if self.stops else None
+        place = max(range(len(self.curve)), key=lambda n: (self.curve[n].step == best, self.curve[n].test))
+        return self.correct_at[place]
 
     @property
     def train(self) -> float:
@@ -172,7 +185,7 @@ class _VictimTraining:
         self.network = TrainableNetwork(runtime, model, sgd(model, config, lr))
         self.step = VictimStep(self.network, self.view, recipe)
         self.curve, self.validation_points = list(supervision.begin.curve), list(supervision.begin.validation_points)
-        self.correct = torch.zeros(0)
+        self.correct = list(supervision.begin.correct)
         self._due = {round(config.steps * k / config.evaluations) for k in range(1, config.evaluations + 1)}
 
     def run(self) -> Victim:
@@ -180,7 +193,8 @@ class _VictimTraining:
 
         def save_state(checkpoint: Checkpoint) -> None:
             assert save
-            save(TrainingState(checkpoint, tuple(self.curve), tuple(self.validation_points)))
+            measured = tuple(self.curve), tuple(self.correct), tuple(self.validation_points)
+            save(TrainingState(checkpoint, *measured))
 
         label, every, deadline = self.supervision.label, self.supervision.every, self.supervision.deadline
         autosave = Autosave(label, save_state, every, deadline) if save else None
@@ -205,8 +219,8 @@ class _VictimTraining:
     def _measure(self, done: int) -> Point:
         """Accuracies after `done` steps; what early stopping sees of them, too."""
         data, network = self.data, self.network.folded
-        self.correct = correct_predictions(network, data.test, self.view, self.runtime.device)
-        test = float(self.correct.float().mean())
+        self.correct.append(correct_predictions(network, data.test, self.view, self.runtime.device))
+        test = float(self.correct[-1].float().mean())
         sample = correct_predictions(network, data.train[:TRAIN_SAMPLE], self.view, self.runtime.device)
         point = Point(done, test, float(sample.float().mean()))
         self.curve.append(point)

@@ -8,12 +8,12 @@ from semshard.verification.cache import ResultCache
 from semshard.verification.results import VictimOutcome, outcome_from_json
 from semshard.victims import Point, Stop
 
-KNOWN = {"schema_version": 1, "kind": "victims", "results": {"a": {"x": 1}}}
+KNOWN = {"schema_version": 2, "kind": "victims", "results": {"a": {"x": 1}}}
 UNUSABLE = [
     "half a fi",
     "[]",
     json.dumps({"a": {"x": 1}}),  # without a header
-    json.dumps(KNOWN | {"schema_version": 2}),
+    json.dumps(KNOWN | {"schema_version": 1}),
     json.dumps(KNOWN | {"kind": "points"}),
     json.dumps(KNOWN | {"results": ["a"]}),
     json.dumps(KNOWN | {"results": {"a": 1}}),
@@ -48,5 +48,7 @@ def test_bytes_that_are_not_text_are_started_anew(tmp_path):
 
 
 def test_an_outcome_comes_back_from_json_as_it_was():
-    outcome = VictimOutcome(0.5, 0.6, 0.7, 1.5, (Point(2, 0.5, 0.4),), (0.25, None), (Stop(1, 0.5, 2, 0.6),))
+    outcome = VictimOutcome(
+        0.5, 0.6, 0.7, 1.5, (Point(2, 0.5, 0.4),), (0.25, None), (Stop(1, 0.5, 2, 0.6),), (True, False)
+    )
     assert outcome_from_json(json.loads(json.dumps(outcome.to_json()))) == outcome

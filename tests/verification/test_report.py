@@ -83,8 +83,11 @@ def make_attacker(number, rho, countermeasure, fraction, verdict):
         "rho_a": rho,
         "countermeasure": countermeasure,
         "protected_fraction": fraction,
+        "longer": 1 + 3 * (number == 1),
         "verdict": verdict,
         "retained_share": None if verdict == "cannot tell" else 0.31,
+        "share_interval": None if verdict == "cannot tell" else [0.27, 0.335],
+        "still_rises": number == 2,
         "sentence": "A plain sentence with <b> & $.",
         "data": data,
     }
@@ -92,11 +95,11 @@ def make_attacker(number, rho, countermeasure, fraction, verdict):
 
 def make_about():
     grid = [(c, f, rho) for c in ("none", "grey", "early-stop") for f in (1.0, 0.5) for rho in ("0/255", "2/255")]
-    verdicts = ["protects", "weakens", "does not protect", "cannot tell"]
-    attackers = [make_attacker(n, rho, c, f, verdicts[n % 4]) for n, (c, f, rho) in enumerate(grid)]
+    verdicts = ["protects", "weakens", "does not protect", "borderline", "cannot tell"]
+    attackers = [make_attacker(n, rho, c, f, verdicts[n % 5]) for n, (c, f, rho) in enumerate(grid)]
     random = np.random.default_rng(0)
     return {
-        "schema_version": 3,
+        "schema_version": 4,
         "tool": {"name": "semshard", "version": "0.1.0"},
         "finished": "2026-11-22T17:40:00Z",
         "seconds": 1234.5,

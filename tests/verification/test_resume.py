@@ -75,7 +75,9 @@ def test_a_checkpoint_of_another_training_or_a_broken_one_is_ignored(tmp_path):
     path.write_bytes(b"half a file")
     assert mine.load() == TrainingState()
     seen = ValidationPoint(2, 0.5, torch.tensor([True, False]), torch.tensor([False, False]))
-    state = TrainingState(Checkpoint(2, {"model.a": torch.ones(2)}), (Point(2, 0.5, 0.25),), (seen,))
+    state = TrainingState(
+        Checkpoint(2, {"model.a": torch.ones(2)}), (Point(2, 0.5, 0.25),), (torch.tensor([True]),), (seen,)
+    )
     config = verify_config("quick", (32, 32), "float32", {"steps": 4, "round_every": 2})
 
     def save(checkpoint):
@@ -87,3 +89,4 @@ def test_a_checkpoint_of_another_training_or_a_broken_one_is_ignored(tmp_path):
     loaded = VictimCheckpoint(path, "theirs").load()
     assert (loaded.checkpoint.step, loaded.curve, loaded.validation_points[0].step) == (2, state.curve, 2)
     assert torch.equal(loaded.validation_points[0].published, seen.published)
+    assert torch.equal(loaded.correct[0], state.correct[0])

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semshard.inspection.similarity import linf, psnr, ssim
-from semshard.verification.verdict import interval, retained_share, sentence, verdict_of
+from semshard.verification.verdict import (
+    interval,
+    retained_share,
+    sentence,
+    share_interval,
+    still_rises,
+    verdict_of,
+)
 from semshard.victims.stopping import ValidationPoint, stops
 
 
@@ -41,8 +48,68 @@ def test_two_seeds_are_widened_by_students_t():
 )
 def test_the_verdict_follows_its_rule(protected, verdict):
     best = {"clean": 0.7, "protected": protected, "control": 0.69}
-    assert verdict_of(retained_share(best, 0.1, 0.69, 0.1)) == verdict
-    assert f"{protected:.1%}" in sentence("small", best, 0.1, verdict)
+    share = retained_share(best, 0.1, 0.69, 0.1)
+    assert verdict_of(share, (share, share)) == verdict
+    said = sentence("small", 640, best, 0.1, verdict, False)
+    assert f"{protected:.1%}" in said
+    assert "640 steps" in said
+    assert "still rises" in sentence("small", 640, best, 0.1, verdict, True)
+
+
+@pytest.mark.parametrize(
+    ("between", "verdict"),
+    [
+        ((0.2, 0.33), "protects"),
+        ((0.2, 0.34), "borderline"),
+        ((0.34, 0.6), "weakens"),
+        ((0.6, 0.7), "borderline"),
+        ((0.67, 0.9), "does not protect"),
+        ((0.1, 0.9), "borderline"),
+    ],
+)
+def test_a_verdict_needs_the_whole_interval(between, verdict):
+    for share in between:
+        assert verdict_of(share, between) == verdict
+
+
+def correct(random, accuracy, seeds, images):
+    """Which of so many images are classified correctly, with images that are hard for every seed."""
+    hard = random.random(images)
+    return hard + random.normal(0, 0.1, (seeds, images)) < accuracy
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_interval_of_a_share_holds_the_truth_nineteen_times_of_twenty(seeds):
+    """Victims whose accuracies are known on average; 150 collections, so 135 hits are two deviations below 142.5."""
+    random, hits = np.random.default_rng(seeds), 0
+    big = [correct(np.random.default_rng(9), accuracy, 200, 4000).mean() for accuracy in (0.7, 0.3)]
+    truth = (big[1] - 0.1) / (big[0] - 0.1)
+    for _ in range(150):
+        low, high = share_interval(*(correct(random, accuracy, seeds, 200) for accuracy in (0.7, 0.3)), 0.1)
+        hits += low <= truth <= high
+    assert hits >= 135
+
+
+def test_the_interval_of_a_share_compares_victims_on_the_same_images():
+    random = np.random.default_rng(0)
+    clean = random.random((1, 500)) < 0.7
+    same = clean & (random.random((1, 500)) < 0.5)  # right only where the other is
+    low, high = share_interval(clean, same, 0.0)
+    apart = share_interval(clean, np.roll(same, 250), 0.0)
+    assert low <= same.mean() / clean.mean() <= high
+    assert high - low < apart[1] - apart[0]
+    assert share_interval(clean, same, 0.0, same) == (0.0, 0.0), "the rest alone teaches as much"
+    assert share_interval(clean, same, 1.0) == (10.0, 10.0), "the originals never teach more than the base"
+
+
+def test_a_curve_still_rises_where_its_last_quarter_is_clearly_higher():
+    rising, flat = [n / 100 for n in range(30, 50)], [0.5 + 0.01 * (-1) ** n for n in range(20)]
+    assert still_rises([rising], 10_000)
+    assert not still_rises([rising], 50), "the difference of so few images means nothing"
+    assert not still_rises([flat], 10_000)
+    assert not still_rises([rising[::-1]], 10_000)
+    assert not still_rises([rising, rising[::-1]], 10_000), "on average"
+    assert not still_rises([[0.1, 0.9]], 10_000), "too few points to tell"
 
 
 def test_there_is_no_verdict_where_the_originals_teach_nothing_or_test_images_are_too_few():
@@ -50,13 +117,13 @@ def test_there_is_no_verdict_where_the_originals_teach_nothing_or_test_images_ar
     assert retained_share({"clean": 0.45, "protected": 0.4}, 0.4, 0.44, 0.4) is None, "above the largest class"
     assert retained_share({"clean": 0.30, "protected": 0.1}, 0.1, 0.10, 0.1) is None, "ten test images"
     assert retained_share({"clean": 0.30, "protected": 0.1}, 0.1, 0.25, 0.1) == 0
-    assert verdict_of(None) == "cannot tell"
+    assert verdict_of(None, None) == "cannot tell"
 
 
 def test_a_partly_protected_collection_is_measured_from_its_unprotected_part():
     best = {"clean": 0.6, "protected": 0.51, "control": 0.58, "rest": 0.5}
     assert retained_share(best, 0.5, 0.59, 0.51) == pytest.approx(0.1)
-    assert "50.0% after their unprotected part alone" in sentence("small", best, 0.5, "protects")
+    assert "50.0% after their unprotected part alone" in sentence("small", 9, best, 0.5, "protects", False)
     assert retained_share(best | {"clean": 0.52}, 0.5, 0.515, 0.51) == pytest.approx(0.5), "two points may be enough"
     assert retained_share(best, 0.5, 0.58, 0.59) is None, "intervals overlap"
 

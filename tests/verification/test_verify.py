@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -18,7 +19,7 @@ from semshard.cores import set_cores
 from semshard.models import build
 from semshard.sources.shapes import draw_shape
 from semshard.verification.dataset import control
-from semshard.verification.grid import tasks
+from semshard.verification.grid import grid, tasks
 from semshard.verification.inputs import open_inputs
 from semshard.verification.parallel import suited_jobs
 from semshard.verification.request import VerifyRequest
@@ -125,12 +126,34 @@ def test_victims_trained_at_once_are_those_of_the_grid_and_are_trained_elsewhere
     assert (done[-1].done, done[-1].total) == (12, 12), "clean victims serve both fractions"
 
 
+def test_the_strongest_attacker_trains_longer(finished, tmp_path):
+    grid = {"rho_a": "0,2/255", **PLAIN}
+    usual = semshard.verify(finished / "shards", report=tmp_path / "r", **grid)
+    events = []
+    found = semshard.verify(finished / "shards", report=tmp_path / "r", longer=3, progress=events.append, **grid)
+    assert len(found.attackers) == 3
+    last = found.attackers[-1]
+    assert last.attacker == replace(usual.strongest.attacker, longer=3)
+    assert f"after {3 * RECIPE['steps']} steps" in last.sentence
+    assert all(result.curve[-1].step == 3 * RECIPE["steps"] for result in last.data["protected"].seeds)
+    assert len(trained_phases(events)) == 3, "nobody else is trained again"
+    assert [each.data for each in found.attackers[:2]] == [each.data for each in usual.attackers]
+    assert "3 times the steps" in (tmp_path / "r" / "report.html").read_text()
+
+
+def test_a_victim_says_which_test_images_it_classified_correctly_at_its_best(verified):
+    _, found = verified
+    for result in found.results:
+        assert len(result.correct) == found.samples["test"]
+        assert sum(result.correct) == pytest.approx(result.best * len(result.correct), abs=1e-2)
+
+
 def test_victims_are_trained_at_once_where_that_is_worth_the_start_of_processes(finished, tmp_path):
     set_cores(3)
     try:
         for recipe, jobs in ((RECIPE, 1), ({}, 3)):
             inputs = opened_inputs(finished / "shards", tmp_path / str(jobs), rho_a="0,2/255", **recipe)
-            assert suited_jobs(inputs.dataset, inputs.trainer) == jobs
+            assert suited_jobs(inputs.dataset, inputs.trainer, list(grid(inputs.trainer.config))) == jobs
     finally:
         set_cores(None)
 
@@ -226,14 +249,23 @@ def test_too_few_images_for_an_attacker_are_an_error_that_says_so(finished):
         semshard.verify(finished / "shards", rho_a="0", protected_fraction="0.9999", **PLAIN)
 
 
-def test_twins_of_training_images_are_not_tested_on(finished):
+def test_what_shows_the_same_is_on_one_side_of_the_split(finished, tmp_path):
     images = finished / "images"
     for path in list(images.rglob("*.png")):
-        shutil.copy(path, path.with_name(f"twin-{path.name}"))
+        brighter = np.asarray(Image.open(path).convert("RGB")).astype(int) + 9
+        Image.fromarray(brighter.clip(0, 255).astype(np.uint8)).save(path.with_name(f"twin-{path.name}"))
     semshard.protect(images, finished / "twins", **TINY)
-    twins = semshard.verify(finished / "twins", rho_a="0", **PLAIN).samples
-    assert twins["train"] + twins["test"] < 80
-    assert twins["test"] > 0
+    remarks = []
+    dataset = open_inputs(
+        VerifyRequest(finished / "twins", preset="quick", report=tmp_path / "r", progress=remarks.append)
+    ).dataset
+    assert (dataset.train.sum() + dataset.test.sum(), dataset.test.any()) == (80, True)
+    train, test = (dataset.clean[mask].astype(int) for mask in (dataset.train, dataset.test))
+    for image in test:
+        assert np.abs(train - image).mean((1, 2, 3)).min() > 10
+        others = np.abs(test - image).mean((1, 2, 3))
+        assert (others < 10).sum() == 2, "itself and its twin"
+    assert any("40 of 80 samples show what another one shows" in event.message for event in remarks)
 
 
 def test_the_split_does_not_depend_on_how_many_samples_there_are(finished, verified):
@@ -271,7 +303,7 @@ def test_the_report_is_complete_private_and_tied_to_the_manifest(verified):
     final = [figures["final"] for each in report["attackers"] for figures in each["data"].values()]
     assert final == [r.final for r in found.results]
     assert report["attackers"][1]["rho_a"] == "2/255"
-    assert report["schema_version"] == 3
+    assert report["schema_version"] == 4
     assert report["verdict"] == found.verdict
     assert len(report["noise"]["ssim"]["values"]) == 40
     statement = json.loads((folder / "report.intoto.json").read_text())
