@@ -56,6 +56,7 @@ _PROTECT: dict[tuple[str, str], dict[str, Any]] = {
 # What a method changes in every preset, and in one.
 _METHOD: dict[str, dict[str, Any]] = {
     "em": {"draws": 1, "final_draws": 1},  # without views and perturbation every draw is the same
+    "em-aligned": {"draws": 1, "final_draws": 1},
     "tap": {"final_steps": 250, "final_alpha": 0.064 / 255, "final_draws": 1},
     "ntga": {"final_steps": 10, "final_alpha": 0.88 / 255, "craft_batch": 512},
 }

@@ -30,7 +30,7 @@ def test_a_forward_pass_of_resnet_18_is_counted_layer_by_layer():
 
 @pytest.mark.parametrize(
     ("method", "surrogate", "images"),
-    [("sem", 87.4, 5.55), ("rem", 798, 61.1), ("em", 16.35, 1.11), ("tap", 2.1, 27.8)],
+    [("sem", 87.4, 5.55), ("rem", 798, 61.1), ("em", 16.35, 1.11), ("em-aligned", 16.35, 1.11), ("tap", 2.1, 27.8)],
 )
 def test_the_paper_scale_in_petaflop(method, surrogate, images):
     """1.11 GFLOP a forward pass, twice that an input gradient, thrice a parameter step; 5,000 steps of 128 images."""

@@ -120,7 +120,7 @@ def test_what_only_the_methods_of_the_grid_read():
     assert set(names_where(ProtectConfig, unused_by="sc")) == (both - {"patch"}) | network | {
         "final_steps", "final_alpha",
     }  # fmt: skip
-    for method in ("sem", "rem", "rem-u", "rem-theta", "em", "cell"):
+    for method in ("sem", "rem", "rem-u", "rem-theta", "em", "em-aligned", "cell"):
         assert names_where(ProtectConfig, unused_by=method) == ("patch",)
 
 
