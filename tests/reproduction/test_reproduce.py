@@ -60,7 +60,8 @@ def test_a_cell_names_the_network_that_is_trained():
 
     assert networks("table2", "quick") == {"small"}
     assert networks("table2", "paper") == {"resnet18"}
-    assert networks("table3", "quick") == {"vgg16", "resnet18", "resnet50", "densenet121", "wrn34-10"}
+    authors = {"vgg16-paper", "resnet18", "resnet50", "densenet121-paper", "wrn34-10-paper"}
+    assert networks("table3", "quick") == authors
 
 
 def test_noise_that_is_made_for_a_radius_follows_its_column():
