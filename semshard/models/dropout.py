@@ -34,7 +34,8 @@ class Dropout(nn.Module):
         drawn = mixed(mixed(self.salt + self.num_batches_tracked) + place) >> (63 - _BITS) & (2**_BITS - 1)
         self.num_batches_tracked += 1
         kept = drawn >= round(self.share * 2**_BITS)
-        return x * (kept.to(x.dtype) / (1 - self.share))
+        out: Tensor = x * (kept.to(x.dtype) / (1 - self.share))
+        return out
 
 
 def mixed(values: Tensor) -> Tensor:

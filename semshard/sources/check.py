@@ -1,4 +1,4 @@
-"""What of a data set's original files is where a source looks for them, and what is missing: told in seconds.
+"""What of a data set's original files is where a source looks for them, and what is missing, found out in seconds.
 
 Names and tables are read, checksums of CIFAR are compared, and a few pictures are decoded; the others are not opened.
 The counts that are expected are those of the releases.
