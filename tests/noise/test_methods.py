@@ -97,6 +97,8 @@ def test_noise_that_is_made_on_views_is_enlarged_to_the_image():
     model = build("small", 4, (24, 24), seed=1)
     random = np.random.default_rng(0)
     photos = [random.integers(0, 256, (*size, 3), np.uint8) for size in ((48, 96), (70, 30), (24, 24), (48, 96))]
+    for photo in photos:
+        photo.flags.writeable = False  # as decoders give them
     made = make_noise(CPU, config, 4, None, model=model).photos(photos, torch.arange(4), 0, 0)
     for photo, protected in zip(photos, made, strict=True):
         assert protected.shape == photo.shape

@@ -76,7 +76,12 @@ def test_the_dry_run_knows_methods_without_a_surrogate(images, tmp_path):
     assert plan.seconds["surrogate"] == 0
     assert plan.settings["method"] == "sc"
     assert semshard.plan(images, tmp_path / "out", method="ntga", **TINY).seconds["craft"] > 0
-    assert semshard.plan(images, tmp_path / "out", method="rem", **TINY).seconds["surrogate"] > 0
+    rem = semshard.plan(images, tmp_path / "out", method="rem", **TINY)
+    assert rem.seconds["surrogate"] > 0
+    assert plan.flop == {}
+    passes = TINY["steps"] * TINY["batch"]
+    assert rem.flop["surrogate"] > 3 * passes * rem.flop["forward"] > 0
+    assert rem.flop["craft"] > 0
 
 
 def test_methods_are_listed_with_their_costs():
@@ -132,7 +137,9 @@ def accuracies(images, home, methods, recipe, settings, own=OWN):
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     home = tmp_path_factory.mktemp("claims")
-    return accuracies(four_classes(home / "images", 2400), home, ("sem", "em-aligned", "rem", "tap"), RECIPE, SMALL, DRAWN)
+    return accuracies(
+        four_classes(home / "images", 2400), home, ("sem", "em-aligned", "rem", "tap"), RECIPE, SMALL, DRAWN
+    )
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ class ViewsFirst(FromSurrogate):
 
         def noise(part: int, here: slice) -> Tensor:
             generator = runtime.generator(self.config.seed, "craft", shard, at, part)
-            pictures = [torch.from_numpy(photo).to(runtime.device).permute(2, 0, 1)[None] for photo in photos[here]]
+            pictures = [torch.tensor(photo, device=runtime.device).permute(2, 0, 1)[None] for photo in photos[here]]
             seen = torch.cat([self.starting(picture.float() / 255, generator) for picture in pictures])
             grey = torch.cat([grey_images(picture) for picture in pictures]) if self.config.grey == "keep" else None
             delta = crafter(seen, wanted[here].to(runtime.device), generator, grey)
