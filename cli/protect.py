@@ -75,9 +75,16 @@ def _show_plan(plan: Plan) -> None:
             ("shards", f"{plan.shards:,} in {plan.out}"),
             ("bytes", f"about {show.size(plan.bytes)}"),
             *((f"time, {phase}", f"about {show.duration(seconds)}") for phase, seconds in plan.seconds.items()),
+            *((f"operations, {phase}", _operations(flop)) for phase, flop in plan.flop.items()),
             ("settings", "  ".join(f"{name}={value}" for name, value in plan.settings.items())),
         ],
     )
+
+
+def _operations(flop: float) -> str:
+    """A number of floating-point operations, three digits of it, in GFLOP or PFLOP."""
+    unit, size = ("PFLOP", 1e15) if flop >= 1e14 else ("GFLOP", 1e9)
+    return f"{float(f'{flop / size:.3g}'):,g} {unit}"
 
 
 def _show(result: ProtectResult) -> None:

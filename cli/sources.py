@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
 from .command import errors_in_one_line
 from .options import Json
 
+if TYPE_CHECKING:
+    from semshard import SourceCheck
+
+Check = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="SOURCE",
+        help="Say in seconds what of this source's original files is there and what is missing, like "
+        "imagenet100:DIR; exit code 1 where something is.",
+    ),
+]
+
 
 @errors_in_one_line
-def sources(*, json: Json = False) -> None:
-    """List the kinds of sources, and how to write each."""
+def sources(*, check: Check = None, json: Json = False) -> None:
+    """List the kinds of sources, and how to write each; or check one."""
     from rich.table import Table
     from rich.text import Text
 
@@ -16,6 +32,12 @@ def sources(*, json: Json = False) -> None:
 
     from . import show
 
+    if check:
+        found = semshard.check_source(check)
+        show.as_json(found.to_json()) if json else _show(found)
+        if not found.ok:
+            raise typer.Exit(1)
+        return
     kinds = semshard.source_kinds()
     if json:
         show.as_json([{"name": kind.name, "form": kind.form, "line": kind.line} for kind in kinds])
@@ -27,3 +49,19 @@ def sources(*, json: Json = False) -> None:
         table.add_row(Text(kind.form), Text(kind.line))
     table.caption = Text("places may be remote: s3://…, gs://…, https://… (pip install 'semshard[remote]')")
     show.console.print(table)
+
+
+def _show(found: SourceCheck) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from . import show
+
+    table = Table(title=f"check of {found.spec}", title_justify="left", title_style="bold")
+    for column in ("", "what", "found", "missing or wrong"):
+        table.add_column(column, overflow="fold")
+    for each in found.checks:
+        table.add_row("ok" if each.ok else "NO", Text(each.what), Text(each.found), Text("\n".join(each.missing)))
+    show.console.print(table)
+    wrong = sum(not each.ok for each in found.checks)
+    show.console.print("nothing is missing" if found.ok else f"{wrong} of {len(found.checks)} checks failed")

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from .reproduction.tables import TableCell
     from .settings import FamilyInfo, ProtectConfig, VerifyConfig
     from .shards import Sample, Shards, open_shards
-    from .sources import SourceKind, SourceOptions, source_kinds
+    from .sources import SourceCheck, SourceKind, SourceOptions, check_source, source_kinds
     from .studies.robustness import RobustnessPoint, RobustnessResult, robustness
     from .studies.sweep import SweepResult, sweep
     from .verification.results import AccuracySummary, AttackerResult, VerifyResult, VictimResult
@@ -79,7 +79,7 @@ _HOME = {
     "reproduction.tables": ("TableCell",),
     "settings": ("FamilyInfo", "ProtectConfig", "VerifyConfig"),
     "shards": ("Sample", "Shards", "open_shards"),
-    "sources": ("SourceKind", "SourceOptions", "source_kinds"),
+    "sources": ("SourceCheck", "SourceKind", "SourceOptions", "check_source", "source_kinds"),
     "studies.robustness": ("RobustnessPoint", "RobustnessResult", "robustness"),
     "studies.sweep": ("SweepResult", "sweep"),
     "verification.results": ("AccuracySummary", "AttackerResult", "VerifyResult", "VictimResult"),
@@ -112,6 +112,7 @@ __all__ = [
     "SettingError",
     "ShardError",
     "Shards",
+    "SourceCheck",
     "SourceError",
     "SourceKind",
     "SourceOptions",
@@ -126,6 +127,7 @@ __all__ = [
     "__version__",
     "audit",
     "bench",
+    "check_source",
     "countermeasures",
     "methods",
     "open_shards",

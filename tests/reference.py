@@ -121,6 +121,31 @@ def craft(
     return delta
 
 
+def craft_on_views(
+    model: torch.nn.Module,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    places: list[tuple[int, int, bool]],
+    start: torch.Tensor,
+    *,
+    rho_u: float,
+    alpha_u: float,
+    steps: int,
+    pad: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """EM as the paper's tables have it: the views t(x), and the δ of t(x) + δ. The surrogate learns from their sum;
+    the last δ, rounded, is added to x.
+    """
+    model.eval()
+    seen = torch.stack([view(x[n], *places[n], pad) for n in range(len(x))])
+    delta = project(start, seen, rho_u)
+    for _ in range(steps):
+        d = delta.clone().requires_grad_(True)
+        g = torch.autograd.grad(loss(model, seen + d, y), d)[0]
+        delta = project(delta - alpha_u * torch.sign(g), seen, rho_u)
+    return seen, delta
+
+
 def model_step(
     model: torch.nn.Module,
     images: torch.Tensor,

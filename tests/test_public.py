@@ -12,10 +12,11 @@ PUBLIC = {
     "AccuracySummary", "LedgerError", "MethodInfo", "OutputError", "Plan", "PlannedPart", "Progress", "ProtectConfig",
     "ProtectResult",
     "ReproduceResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
-    "SettingError", "ShardError", "Shards", "SourceError", "SourceKind", "SourceOptions", "SweepResult",
+    "SettingError", "ShardError", "Shards", "SourceCheck", "SourceError", "SourceKind", "SourceOptions", "SweepResult",
     "TableCell", "TimeIsUp", "TooManyRejects", "UsageError", "VerifyConfig", "VerifyResult", "VictimResult",
     "__version__", "audit", "bench", "countermeasures", "methods", "open_shards", "plan", "plan_reproduction",
     "preview", "protect", "reproduce", "robustness", "source_kinds", "sweep", "train", "verify", "views",
+    "check_source",
 }  # fmt: skip
 
 

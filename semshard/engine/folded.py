@@ -42,6 +42,7 @@ class FoldedNetwork:
         self._narrow = precision == "bfloat16" and parameter.dtype is torch.float32
         self._model, self._precision, self._remark = model, precision, remark
         self._graph, self._pairs = fold_graph(model)
+        self._names = set(self._graph.state_dict())  # a layer that only trains is not in it
         with_fused = self._narrow and parameter.device.type == "cpu" and available()
         self._fused = fuse(self._graph) if with_fused else {}
         self._weights: dict[str, Tensor] = {}  # the same tensors at every refresh: a captured graph reads them
@@ -58,6 +59,8 @@ class FoldedNetwork:
         for name, conv in self._fused.items():
             conv.load(weights.pop(f"{name}.weight"), weights.pop(f"{name}.bias", None))
         for name, value in weights.items():
+            if name not in self._names:
+                continue
             if name in self._weights:
                 self._weights[name].copy_(value)
             else:

@@ -47,6 +47,10 @@ class PartedBackward:
         self._wide = [model.get_parameter(name).detach() for name in changed]
         self._narrowed = [self._shared[name] for name in changed]
         self._replicas = [self._replica(part) for part in range(len(self._parts))]
+        self._counters = [
+            [model.get_buffer(name), *(replica.get_buffer(name) for replica in self._replicas)]
+            for name in (f"{path}.num_batches_tracked" for path, layer in model.named_modules() if _draws(layer))
+        ]
         self._trained = [own for own in model.parameters() if own.requires_grad]
         self._parameters = [[each for each in replica.parameters() if each.requires_grad] for replica in self._replicas]
 
@@ -63,6 +67,8 @@ class PartedBackward:
             if isinstance(module, nn.BatchNorm2d) and module.training:
                 own = cast(nn.BatchNorm2d, self._model.get_submodule(path))
                 replica.set_submodule(path, _SharedNorm(module, own, self._meeting, part))
+            if _draws(module):
+                cast(Any, module).first_row = self._parts[part].start
         return replica
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -71,7 +77,12 @@ class PartedBackward:
         for parameters in self._parameters:
             for parameter in parameters:
                 parameter.grad = None
+        for own, *others in self._counters:
+            for other in others:
+                other.copy_(own)
         losses = self._meeting.hold(lambda part: self._backward(part, images, labels))
+        for own, first, *_ in self._counters:
+            own.copy_(first)
         for own, total in zip(self._trained, self._totals(), strict=True):
             own.grad = total
         return torch.stack(losses).sum()
@@ -94,6 +105,11 @@ class PartedBackward:
         loss = F.cross_entropy(scores, labels[here], reduction="sum") / len(images)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+
+def _draws(layer: nn.Module) -> bool:
+    """Whether a layer draws by its count of steps and by the place of an image in the batch."""
+    return hasattr(layer, "first_row")
 
 
 class _Meeting:

@@ -3,6 +3,11 @@
 torchvision's are used where it has them. For small images (CIFAR's 32 × 32) the stems that shrink an ImageNet picture
 to a quarter are replaced by a 3 × 3 convolution without pooling (He et al. 2016, section 4.2; the same for DenseNet),
 and VGG's three wide layers by one, as is usual for CIFAR.
+
+The networks whose names end in -paper are those of the SEM paper's authors, whose code (after that of Fu et al. 2022)
+does otherwise: ResNet-18 keeps the 3 × 3 stem without pooling for photographs too, at 15 times the operations;
+DenseNet-121 shrinks small images to a quarter; VGG-16 has two more layers with dropout; WRN-34-10 has the blocks of
+He et al. 2016, with batch norm in the shortcuts.
 """
 
 from __future__ import annotations
@@ -16,14 +21,16 @@ from torch import Tensor, nn
 
 from ..errors import SettingError
 from ..settings import LARGE, NETWORKS
+from .dropout import Dropout
 from .small import SmallNet
 from .weights import Numbers, Weights, fit
-from .wide import WideResNet
+from .wide import PostActivatedWide, WideResNet
 
 Size = tuple[int, int]
 PHOTO = 224  # pixels per side of what torchvision's weights were trained on
 _VIT_PATCH = 16  # ViT-B/16 sees 196 patches of an image of 224 pixels
 _VIT_PATCHES = 8  # per side of a small image
+_DENSENET_LEAST = 29  # pixels a side that its five halvings leave one of
 
 
 class Centred(nn.Module):
@@ -92,12 +99,12 @@ def _stem(channels: int) -> nn.Conv2d:
     return conv
 
 
-def _resnet(name: str) -> Callable[[int, Size], nn.Module]:
+def _resnet(name: str, small: Callable[[Size], bool] = _small) -> Callable[[int, Size], nn.Module]:
     def builder(classes: int, size: Size) -> nn.Module:
         from torchvision import models
 
         net = getattr(models, name)(num_classes=classes)
-        if _small(size):
+        if small(size):
             net.conv1, net.maxpool = _stem(64), nn.Identity()
         return cast(nn.Module, net)
 
@@ -115,6 +122,23 @@ def _vgg16(classes: int, size: Size) -> nn.Module:
     return cast(nn.Module, net)
 
 
+def _vgg16_paper(classes: int, size: Size) -> nn.Module:
+    net = _vgg16(classes, size)
+    net.avgpool = nn.AdaptiveAvgPool2d(1)
+    net.classifier = nn.Sequential(
+        Dropout(), nn.Linear(512, 512), nn.ReLU(), Dropout(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, classes)
+    )
+    return net
+
+
+def _densenet121_paper(classes: int, size: Size) -> nn.Module:
+    from torchvision.models import densenet121
+
+    if min(size) < _DENSENET_LEAST:
+        raise SettingError(f"densenet121-paper takes images of {_DENSENET_LEAST} pixels a side or more")
+    return cast(nn.Module, densenet121(num_classes=classes))
+
+
 def _densenet121(classes: int, size: Size) -> nn.Module:
     from torchvision.models import densenet121
 
@@ -126,6 +150,10 @@ def _densenet121(classes: int, size: Size) -> nn.Module:
 
 def _wide(classes: int, size: Size) -> nn.Module:
     return WideResNet(classes, depth=34, width=10, stride=1 if _small(size) else max(size) // 32)
+
+
+def _wide_paper(classes: int, size: Size) -> nn.Module:
+    return PostActivatedWide(classes, depth=34, width=10, stride=1 if _small(size) else max(size) // 32)
 
 
 def _vit(classes: int, size: Size) -> nn.Module:
@@ -147,5 +175,9 @@ _BUILDERS: dict[str, Callable[[int, Size], nn.Module]] = {
     "wrn34-10": _wide,
     "vit": _vit,
     "small": SmallNet,
+    "resnet18-paper": _resnet("resnet18", lambda size: True),
+    "vgg16-paper": _vgg16_paper,
+    "densenet121-paper": _densenet121_paper,
+    "wrn34-10-paper": _wide_paper,
 }
 assert set(_BUILDERS) == set(NETWORKS)

@@ -1,9 +1,15 @@
-"""Wide residual networks with pre-activation (Zagoruyko and Komodakis 2016); torchvision has them for ImageNet only."""
+"""Wide residual networks: as published, with pre-activation (Zagoruyko and Komodakis 2016), which torchvision has for
+ImageNet only; and as the SEM paper's authors build them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .small import Block
 
 
 class PreActivated(nn.Module):
@@ -32,17 +38,10 @@ class WideResNet(nn.Module):
 
     def __init__(self, classes: int, depth: int, width: int, stride: int = 1) -> None:
         super().__init__()
-        widths = [16, 16 * width, 32 * width, 64 * width]
-        side, pad = (3, 1) if stride == 1 else (2 * stride, stride // 2)
-        self.stem = nn.Conv2d(3, 16, side, stride, pad, bias=False)
-        blocks: list[nn.Module] = []
-        for stage in range(3):
-            for number in range((depth - 4) // 6):
-                inputs = widths[stage] if number == 0 else widths[stage + 1]
-                blocks.append(PreActivated(inputs, widths[stage + 1], 2 if stage and number == 0 else 1))
-        self.blocks = nn.Sequential(*blocks)
-        self.norm = nn.BatchNorm2d(widths[3])
-        self.head = nn.Linear(widths[3], classes)
+        self.stem = _stem(stride)
+        self.blocks = nn.Sequential(*(PreActivated(*each) for each in _blocks(depth, width)))
+        self.norm = nn.BatchNorm2d(64 * width)
+        self.head = nn.Linear(64 * width, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -52,3 +51,32 @@ class WideResNet(nn.Module):
         x = F.relu(self.norm(self.blocks(self.stem(x))))
         scores: Tensor = self.head(x.mean((2, 3)))
         return scores
+
+
+class PostActivatedWide(nn.Module):
+    """The same stages of blocks that end in a ReLU, with batch norm behind every convolution, the shortcuts' too."""
+
+    def __init__(self, classes: int, depth: int, width: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stem, self.norm = _stem(stride), nn.BatchNorm2d(16)
+        self.blocks = nn.Sequential(*(Block(*each) for each in _blocks(depth, width)))
+        self.head = nn.Linear(64 * width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(F.relu(self.norm(self.stem(x))))
+        scores: Tensor = self.head(x.mean((2, 3)))
+        return scores
+
+
+def _stem(stride: int) -> nn.Conv2d:
+    side, pad = (3, 1) if stride == 1 else (2 * stride, stride // 2)
+    return nn.Conv2d(3, 16, side, stride, pad, bias=False)
+
+
+def _blocks(depth: int, width: int) -> Iterator[tuple[int, int, int]]:
+    """Inputs, outputs and stride of each block of the three stages."""
+    widths = [16, 16 * width, 32 * width, 64 * width]
+    for stage in range(3):
+        for number in range((depth - 4) // 6):
+            inputs = widths[stage] if number == 0 else widths[stage + 1]
+            yield inputs, widths[stage + 1], 2 if stage and number == 0 else 1

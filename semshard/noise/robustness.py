@@ -72,7 +72,8 @@ class SurrogateRobustness:
 
     def __call__(self, images: Tensor, labels: Tensor) -> float:
         """Of uint8 images (N, 3, H, W) with int64 labels (N,)."""
-        rem = dataclasses.replace(self.config, method="cell", noise_step="pgd").final()
+        views = ("none",) if self.config.views_first else self.config.noise_views  # of Eq. 8 the noise is the image's
+        rem = dataclasses.replace(self.config, method="cell", noise_step="pgd", noise_views=views).final()
         crafter = NoiseCrafter(self.network, noise_view(self.view, rem), rem, self.runtime.draws_together)
         adversary, draws = inner_perturbation("pgd", self.config), self.config.draws
         loss = AdversarialLoss(self.runtime, self.network, self.view, adversary, draws, self.seed)

@@ -16,7 +16,7 @@ from ..threads import ahead
 from .adversary import ModelStep, inner_perturbation
 from .ball import to_levels
 from .craft import NoiseCrafter, add, grey_images
-from .views import View, make_view, noise_view
+from .views import View, Whole, make_view, noise_view
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
 
@@ -102,14 +102,21 @@ class SurrogateTraining:
         labels: Tensor,
         generator: torch.Generator,
     ) -> Tensor:
-        """The views that the model step trains on, float, of uint8 images with their defensive noise."""
+        """The views that the model step trains on, float, of uint8 images with their defensive noise.
+
+        Where views come first, the noise is that of a view, and not rounded before the final one: as in EM's code.
+        """
+        x, perturbation = images.float() / 255, inner_perturbation(config.model_step, config)
         if config.method != "tap":
-            x = images.float() / 255
             grey = grey_images(x) if config.grey == "keep" else None
             crafter = NoiseCrafter(network, noise_view(view, config), config, self.network.runtime.draws_together)
-            images = add(images, to_levels(crafter(x, labels, generator, grey), config.rho_u))  # lines 2–9
-        model_step = ModelStep(self.network, view, inner_perturbation(config.model_step, config))
-        return model_step.perturbed(network, images.float() / 255, labels, generator)  # lines 10 and 11
+            if config.views_first:
+                x, view = view.apply(x, view.draw(x, generator)), Whole()
+                x = x + crafter(x, labels, generator, grey)
+            else:
+                noise = to_levels(crafter(x, labels, generator, grey), config.rho_u)  # lines 2–9
+                x = add(images, noise).float() / 255
+        return ModelStep(self.network, view, perturbation).perturbed(network, x, labels, generator)  # lines 10 and 11
 
 
 def shuffle_labels(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:

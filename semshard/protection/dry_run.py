@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..engine import Runtime, batch_numbers
+from ..measuring.cost import network
 from ..measuring.timing import medians
 from ..noise import SurrogateTraining, new_surrogate
 from ..noise.views import make_view
@@ -45,6 +46,7 @@ class Plan:
     shards: int
     bytes: int
     seconds: dict[str, float]  # by phase
+    flop: dict[str, float]  # counted, not measured: of a forward pass of one image, the surrogate, crafting all images
     settings: dict[str, Any]
     out: str
 
@@ -96,9 +98,20 @@ def plan(
             "surrogate": round(measured.step * config.steps, 1),
             "craft": round(measured.craft * images, 1),
         },
+        flop=_operations(config, collection, images, with_surrogate=not surrogate),
         settings=to_json(config),
         out=str(out),
     )
+
+
+def _operations(config: ProtectConfig, collection: Collection, images: int, with_surrogate: bool) -> dict[str, float]:
+    """Floating-point operations by phase; none where the method has no network."""
+    if not config.has_surrogate:
+        return {}
+    seen = make_view(config, collection.size)[1]
+    cost = network(config.network, len(collection.classes), seen, config.precision)
+    training = cost.surrogate(config).flop if with_surrogate else 0.0
+    return {"forward": cost.flop, "surrogate": training, "craft": cost.crafting(config, images).flop}
 
 
 def _scan_sample(source: Source, request: Request) -> tuple[NDArray[np.int64], Collection]:

@@ -26,7 +26,7 @@ from ..settings import (
     verify_config,
 )
 from ..victims import TRAIN_SAMPLE
-from .tables import ONLY_CLEAN, PaperTable, TableCell, grouped, in_requested_order, with_patience
+from .tables import ONLY_CLEAN, PaperTable, TableCell, grouped, in_requested_order, with_settings_of
 
 _ONE_TRAINING = ("patience", "clean_ratio")  # settings of a cell that do not change the training of its victim
 
@@ -59,9 +59,9 @@ class PlanBasis:
         return protect_config(self.scale, self.facts.size, self.precision, settings)
 
     def recipe(self, cells: Sequence[TableCell] = ()) -> VerifyConfig:
-        """The settings of the victims, with the rules of early stopping that `cells` need."""
+        """The settings of the victims, with those that `cells` need."""
         plain = verify_config(self.scale, self.facts.size, self.precision, self.victim)
-        return with_patience(plain, cells)
+        return with_settings_of(cells, plain)
 
     def network(self, name: str, config: ProtectConfig | VerifyConfig) -> Network:
         """The cost of the network `name` on the views of a config."""

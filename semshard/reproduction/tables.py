@@ -131,8 +131,12 @@ def grouped(cells: Sequence[TableCell]) -> list[tuple[dict[str, Any], list[Table
     return together
 
 
-def with_patience(config: VerifyConfig, cells: Sequence[TableCell]) -> VerifyConfig:
-    """The recipe with the patience that the cells need, scaled with the length of the training."""
+def with_settings_of(cells: Sequence[TableCell], config: VerifyConfig) -> VerifyConfig:
+    """The recipe with what the cells' filters are applied to, and the patience that they need, scaled with the length
+    of the training.
+    """
+    for filter_on in {cell.victim["filter_on"] for cell in cells if "filter_on" in cell.victim}:
+        config = replace(config, filter_on=filter_on)
     steps = {cell.victim["patience"] for cell in cells if "patience" in cell.victim}
     shares = {cell.victim["clean_ratio"] for cell in cells if "clean_ratio" in cell.victim}
     if not steps:

@@ -62,7 +62,8 @@ class ProtectConfig:
     )
     model_step: str = _grid("What perturbs a view in the model step.", choices=PERTURBATIONS)
     noise_views: tuple[str, ...] = _grid(
-        "Views of the noise step: same (as in the model step), none, or a list like that of --views."
+        "Views of the noise step: same (as in the model step), none, a list like that of --views, or first: the noise "
+        "is made on a view and added behind it, and what was made on a random view is added to the image."
     )
     network: str = _surrogate("Surrogate network.", choices=NETWORKS)
     steps: int = _surrogate("Training steps M of the surrogate.", at_least=1)
@@ -198,6 +199,11 @@ class ProtectConfig:
     def noise_families(self) -> tuple[str, ...]:
         """Those of the noise step."""
         return self.families if self.noise_views == ("same",) else self.noise_views[1:]
+
+    @property
+    def views_first(self) -> bool:
+        """Whether the noise is made on views, instead of on images of which views are taken."""
+        return self.noise_views == ("first",)
 
     @property
     def has_surrogate(self) -> bool:

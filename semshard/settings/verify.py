@@ -41,6 +41,11 @@ class VerifyConfig:
         "option: none, grey and jpeg-10, each at radius 0, too.",
         common=True, default=("none",), choices=COUNTERMEASURES, in_recipe=False,
     )  # fmt: skip
+    filter_on: str = _verify_only(
+        "Images that the filter of a countermeasure is applied to: both, those to train and those to test on; or "
+        "train, as in the paper's Table 4.",
+        default="both", choices=("both", "train"), in_recipe=False,
+    )  # fmt: skip
     start: tuple[str, ...] = _verify_only(
         "Where a victim's weights start: scratch, or with --weights a linear probe or full fine-tuning.",
         default=("scratch",), choices=STARTS, in_recipe=False,

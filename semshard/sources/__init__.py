@@ -1,5 +1,6 @@
 """Where clean images come from: one file per kind, `open_source` opens any of them."""
 
+from .check import Check, SourceCheck, check_source
 from .collection import Collection, check_classes, squash, unscanned, with_groups
 from .decode import Decoded, Decoding, parse_colour
 from .open import AUTO, SourceKind, SourceOptions, open_source, source_kinds
@@ -8,14 +9,17 @@ from .source import Entry, Source
 
 __all__ = [
     "AUTO",
+    "Check",
     "Collection",
     "Decoded",
     "Decoding",
     "Entry",
     "Source",
+    "SourceCheck",
     "SourceKind",
     "SourceOptions",
     "check_classes",
+    "check_source",
     "open_source",
     "parse_colour",
     "scan",

@@ -117,6 +117,29 @@ def _folder(dataset: Any, path: Path) -> Path | None:
     return path if any((path / name).exists() for name, _ in _files(dataset)) else None
 
 
+def published_files(kind: str, place: str) -> tuple[str, list[tuple[str, str]]]:
+    """Where the files of CIFAR-10 or CIFAR-100 are looked for, and of each its name and whether it is right, missing
+    or wrong, by its MD5. Nothing is unpickled or unpacked.
+    """
+    from torchvision.datasets import CIFAR10, CIFAR100
+    from torchvision.datasets.utils import check_integrity
+
+    dataset: Any = {"cifar10": CIFAR10, "cifar100": CIFAR100}[kind]
+    path = Path(place)
+    folder, files = _folder(dataset, path) if path.is_dir() else None, _files(dataset)
+    archive = path / dataset.filename if path.is_dir() else path
+    if folder is None and archive.is_file():
+        folder, files = archive.parent, [(archive.name, dataset.tgz_md5)]
+    folder = folder or path
+
+    def state(name: str, md5: str) -> str:
+        if not (folder / name).is_file():
+            return "missing"
+        return "right" if check_integrity(folder / name, md5) else "wrong"
+
+    return printable(str(folder)), [(name, state(name, md5)) for name, md5 in files]
+
+
 def _read(dataset: Any, folder: Path, train: bool, form: str) -> Any:
     """All of one split; no pickle is opened before torchvision has checked the MD5 sums of all batches."""
     here = type(dataset.__name__, (dataset,), {"base_folder": ""})  # so that the folder may have any name

@@ -65,7 +65,7 @@ class Faces:
         return usable
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """A line of a list."""
 
     person: str  # as `_person` makes it
@@ -79,40 +79,51 @@ class _Row(NamedTuple):
 
 def find_faces(files: Files, names: list[str], lists: str) -> tuple[Faces, list[str]]:
     """The faces, and remarks for the owner; `lists` is one of `LISTS`, or both. Raises `SourceError` where none is."""
+    lists_found = rows_of_lists(files, names, lists)
+    if lists_found is None:
+        return _cropped(files, names), []
+    rows, absent = lists_found
+    remarks, found = [f"{base} is missing" for base in absent], located(files, names, rows)
+    if not found:
+        form = "DIR/NAME/IMAGE_ID.jpg, or what img2dataset writes with --output_format files"
+        raise SourceError(f"{files.root} has no image of the {len(rows)} faces in its lists; the form is {form}")
+    if len(found) < len(rows):
+        remarks.append(f"{len(rows) - len(found)} of the {len(rows)} faces in the lists have no downloaded image")
+    unused = sorted({name for name in names if not name.lower().endswith(_BESIDE)} - {path for _, path in found})
+    if unused:
+        remarks.append(f"{len(unused)} files belong to no face of the lists, such as {printable(unused[0])}")
+    return _listed(found), remarks
+
+
+def rows_of_lists(files: Files, names: list[str], lists: str) -> tuple[list[Row], list[str]] | None:
+    """All faces in the lists, each once, and the lists that are missing; None where there is no list at all.
+
+    Raises `SourceError` where a list that was asked for is missing.
+    """
     texts = sorted((name for name in names if name.endswith(".txt")), key=lambda name: -name.count("/"))
     present = {which: name for which, base in LISTS.items() for name in texts if f"/{name}".endswith(f"/{base}")}
     chosen = [which for which in LISTS if lists in (which, "both")]
     if not present:
         if lists != "both":
             raise SourceError(f"{files.root} lacks {LISTS[lists]}; put the list of the release there")
-        return _cropped(files, names), []
+        return None
     if not any(which in present for which in chosen):
         raise SourceError(f"{files.root} lacks {LISTS[lists]}; leave out lists={lists} or put it there")
-    remarks = [f"{LISTS[which]} is missing" for which in chosen if which not in present]
-    rows: dict[tuple[str, int, int], _Row] = {}
+    rows: dict[tuple[str, int, int], Row] = {}
     for which in chosen:
         if which in present:
             for row in _rows(files, present[which]):
                 rows.setdefault((row.person, row.image, row.face), row)
-    located = _located(files, names, list(rows.values()))
-    if not located:
-        form = "DIR/NAME/IMAGE_ID.jpg, or what img2dataset writes with --output_format files"
-        raise SourceError(f"{files.root} has no image of the {len(rows)} faces in its lists; the form is {form}")
-    if len(located) < len(rows):
-        remarks.append(f"{len(rows) - len(located)} of the {len(rows)} faces in the lists have no downloaded image")
-    unused = sorted({name for name in names if not name.lower().endswith(_BESIDE)} - {path for _, path in located})
-    if unused:
-        remarks.append(f"{len(unused)} files belong to no face of the lists, such as {printable(unused[0])}")
-    return _listed(located), remarks
+    return list(rows.values()), [LISTS[which] for which in chosen if which not in present]
 
 
-def _listed(located: list[tuple[_Row, str]]) -> Faces:
-    shown = {row.person: row.name for row, _ in reversed(located)}
+def _listed(found: list[tuple[Row, str]]) -> Faces:
+    shown = {row.person: row.name for row, _ in reversed(found)}
     people = sorted(shown.values())
     label = {person: people.index(name) for person, name in shown.items()}
-    located = sorted(located, key=lambda pair: (label[pair[0].person], pair[0].image, pair[0].face))
-    table = np.array([(label[row.person], row.image, row.face, row.box, row.sha256) for row, _ in located], _FACE)
-    return Faces(people, table, [path for _, path in located], listed=True)
+    found = sorted(found, key=lambda pair: (label[pair[0].person], pair[0].image, pair[0].face))
+    table = np.array([(label[row.person], row.image, row.face, row.box, row.sha256) for row, _ in found], _FACE)
+    return Faces(people, table, [path for _, path in found], listed=True)
 
 
 def _cropped(files: Files, names: list[str]) -> Faces:
@@ -126,7 +137,7 @@ def _cropped(files: Files, names: list[str]) -> Faces:
     return Faces([printable(folder) for folder in folders], table, names, listed=False)
 
 
-def _rows(files: Files, name: str) -> Iterator[_Row]:
+def _rows(files: Files, name: str) -> Iterator[Row]:
     try:
         text = files.read(name).decode("utf-8-sig", "backslashreplace")
     except RejectedImage as reason:
@@ -138,7 +149,7 @@ def _rows(files: Files, name: str) -> Iterator[_Row]:
         try:
             person, image, face, url, bbox, *sha256 = (field.strip() for field in fields)
             box, digest = tuple(map(int, bbox.split(","))), "".join(sha256).lower()
-            row = _Row(_person(person), person, int(image), int(face), url, box, digest)
+            row = Row(_person(person), person, int(image), int(face), url, box, digest)
             fits = len(box) == 4 and all(abs(each) < 2**31 for each in (*box, row.image, row.face))
             if not (person and fits and len(sha256) <= 1 and re.fullmatch("([0-9a-f]{64})?", digest)):
                 raise ValueError
@@ -148,7 +159,7 @@ def _rows(files: Files, name: str) -> Iterator[_Row]:
             raise SourceError(f"{files.root}: {name}, line {number} is not {form}, with tabs between them") from None
 
 
-def _located(files: Files, names: list[str], rows: list[_Row]) -> list[tuple[_Row, str]]:
+def located(files: Files, names: list[str], rows: list[Row]) -> list[tuple[Row, str]]:
     """The rows whose image exists, with its path."""
     by_url = dict(_downloaded(files, names))
     by_ids = _named(names, rows)
@@ -156,7 +167,7 @@ def _located(files: Files, names: list[str], rows: list[_Row]) -> list[tuple[_Ro
     return [(row, path) for row, path in zip(rows, paths, strict=True) if path]
 
 
-def _named(names: list[str], rows: list[_Row]) -> dict[tuple[str, int, int], str]:
+def _named(names: list[str], rows: list[Row]) -> dict[tuple[str, int, int], str]:
     """Paths by person, image id and face id, from the folders of people."""
     people = {row.person for row in rows}
     pairs: dict[tuple[str, int, int], str] = {}

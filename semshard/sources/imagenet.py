@@ -42,7 +42,7 @@ _ASTRAY = -1  # label of a file in a place where no image should be
 _NOWHERE = "not at WNID/FILE, nor an image of the ground truth"
 _META, _TRUTH, _ARCHIVE = "meta.mat", "ILSVRC2012_validation_ground_truth.txt", f"{DEVKIT}.tar.gz"
 _SOLUTION, _MAPPING = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
-_ANNOTATIONS = {_META, _TRUTH, _ARCHIVE, _SOLUTION, _MAPPING}
+TABLES = {_META, _TRUTH, _ARCHIVE, _SOLUTION, _MAPPING}
 
 
 class ImageNet(LabelledFiles):
@@ -59,7 +59,7 @@ class ImageNet(LabelledFiles):
         names = self._files.names()
         self.remarks = self._files.remarks
         self._root = self._find(names)
-        annotations = _read_annotations(self._files, names)
+        annotations = read_annotations(self._files, names)
         wnids = self._wnids(names, annotations)
         self.classes = tuple(_described(wnids, annotations.words))[:first]
         left_out = self._keep(names, annotations, wnids[:first])
@@ -118,7 +118,7 @@ class ImageNet(LabelledFiles):
         number = {wnid: label for label, wnid in enumerate(wnids)}
         self._names, labels, other = [], [], 0
         for name in names:
-            if not name.startswith(self._root) or _base(name) in _ANNOTATIONS:
+            if not name.startswith(self._root) or _base(name) in TABLES:
                 continue
             wnid = annotations.wnid(name[len(self._root) :])
             if wnid and wnid not in number:
@@ -138,6 +138,7 @@ class Annotations:
 
     words: dict[str, str] = field(default_factory=dict)  # WNID → "tench, Tinca tinca"
     truth: dict[int, str] = field(default_factory=dict)  # number of a validation image → WNID
+    train_images: dict[str, int] = field(default_factory=dict)  # WNID → how many there are; from the devkit only
 
     @property
     def wnids(self) -> set[str]:
@@ -152,9 +153,9 @@ class Annotations:
         return self.truth.get(int(numbered[1]), "") if numbered else ""
 
 
-def _read_annotations(files: Files, names: list[str]) -> Annotations:
+def read_annotations(files: Files, names: list[str]) -> Annotations:
     """From the devkit, else from its archive, else from Kaggle's tables; empty where there is none."""
-    tables = {base: name for name in names if (base := _base(name)) in _ANNOTATIONS}
+    tables = {base: name for name in names if (base := _base(name)) in TABLES}
     try:
         if _META in tables:
             return _devkit(files.read(tables[_META]), files.read(tables[_TRUTH]) if _TRUTH in tables else b"")
@@ -187,12 +188,13 @@ def _devkit(meta: bytes, truth: bytes) -> Annotations:
         leaves = synsets[synsets["num_children"].astype(int) == 0]  # the others are made of these
         wnids = {int(number): str(wnid) for number, wnid in zip(leaves["ILSVRC2012_ID"], leaves["WNID"], strict=True)}
         words = {str(wnid): str(text) for wnid, text in zip(leaves["WNID"], leaves["words"], strict=True)}
+        counts = {str(wnid): int(n) for wnid, n in zip(leaves["WNID"], leaves["num_train_images"], strict=True)}
     except Exception as error:  # whatever scipy and numpy raise on a broken file
         raise ValueError(f"{_META} holds no table of synsets ({error})") from error
     numbers = [int(line) for line in truth.split()]
     if unknown := set(numbers) - set(wnids):
         raise ValueError(f"{_TRUTH} names synset {min(unknown)}, which {_META} lacks")
-    return Annotations(words, {image: wnids[number] for image, number in enumerate(numbers, 1)})
+    return Annotations(words, {image: wnids[number] for image, number in enumerate(numbers, 1)}, counts)
 
 
 def _kaggle(solution: str, mapping: str) -> Annotations:

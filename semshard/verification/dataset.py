@@ -81,6 +81,7 @@ class VictimDataset:
     test: Mask  # held out
     budget: int  # grey levels
     seed: int
+    filter_on: str = "both"  # or train: what the filter of a countermeasure is applied to
     sizes: NDArray[np.int64] | None = None  # (N, 2), heights and widths of photographs before they were squashed
     photos: Photos | None = None
 
@@ -93,7 +94,7 @@ class VictimDataset:
                 yield self.clean[row], self.protected[row]
 
     def data(self, kind: str, countermeasure: str = "none", fraction: float = 1.0, rest: bool = False) -> VictimData:
-        """What a victim trains on, and what it is tested on, both through the countermeasure's filter.
+        """What a victim trains on, through the countermeasure's filter, and what it is tested on, filtered or not.
 
         `kind` is clean, protected, or control: the originals with random noise that is as large as the budget allows.
         Only a `fraction` of the training images is of that kind, the others are clean; with `rest` only those others
@@ -111,7 +112,7 @@ class VictimDataset:
             raise ShardError(f"{train.sum()} training images are too few to hold some back for early stopping")
         filter = BY_NAME[countermeasure].filter
         trained_on = self._labelled(kind, train & ~held_back, chosen, filter)
-        test = self._labelled("clean", self.test, filter=filter)
+        test = self._labelled("clean", self.test, filter=filter if self.filter_on == "both" else None)
         validation = None
         if countermeasure == "early-stop":
             held_back &= train
@@ -226,6 +227,7 @@ def load_dataset(shards: Shards, originals: Originals, config: VerifyConfig, pro
         held_out,
         shards.budget,
         config.seed,
+        config.filter_on,
         np.array([pair.size for pair in pairs], np.int64) if side else None,
         photos,
     )

@@ -11,7 +11,7 @@ from semshard.engine.fused import FusedConv, available
 from tests.support.networks import used
 
 pytestmark = pytest.mark.skipif(not available(), reason="fused convolutions are not used here")
-EXPLICIT = ("small", "resnet18", "vgg16")
+EXPLICIT = ("small", "resnet18", "vgg16", "resnet18-paper", "vgg16-paper", "wrn34-10-paper")
 
 
 @pytest.mark.parametrize("shares", [False, True])
@@ -35,7 +35,7 @@ def test_scores_have_the_bits_of_a_differentiable_pass(name):
     assert torch.equal(network(x), network(x.clone().requires_grad_()).detach())
 
 
-@pytest.mark.parametrize("name", ["densenet121", "wrn34-10", "vit"])
+@pytest.mark.parametrize("name", ["densenet121", "wrn34-10", "vit", "densenet121-paper"])
 def test_a_network_with_other_operations_is_left_to_autograd(name):
     network = FoldedNetwork(used(name, torch.float32), "bfloat16")
     assert network._explicit is None

@@ -47,6 +47,30 @@ def test_parameter_counts_for_small_images():
     assert count("small", 10, 32) == pytest.approx(310_000, abs=10_000)
 
 
+def test_parameter_counts_of_the_authors_networks():
+    """Their code's: the small stem at any size; ImageNet's stem at any size; a head of 512-512-10; a batch norm for
+    each of WRN's 3 shortcuts, and one behind each convolution instead of before it.
+    """
+    assert count("resnet18-paper", 1000, 224) == PUBLISHED["resnet18"] - SMALL_STEM
+    assert count("densenet121-paper", 10, 32) == PUBLISHED["densenet121"] - 990 * 1025
+    assert count("vgg16-paper", 10, 32) == count("vgg16", 10, 32) + 2 * 513 * 512
+    wide = [160, 320, 640]
+    before = 16 + 4 * 160 + 160 + 4 * 320 + 320 + 4 * 640 + 5 * sum(wide) + 640
+    behind = 16 + 2 * 5 * sum(wide) + sum(wide)
+    assert count("wrn34-10-paper", 10, 32) == count("wrn34-10", 10, 32) + 2 * (behind - before)
+
+
+def test_the_authors_resnet_is_the_small_one_at_any_size():
+    ours, theirs = build("resnet18", 10, (32, 32), 3).state_dict(), build("resnet18-paper", 10, (224, 224), 3)
+    assert all(torch.equal(value, ours[name]) for name, value in theirs.state_dict().items())
+
+
+def test_the_authors_densenet_says_which_sizes_it_takes():
+    build("densenet121-paper", 7, (29, 29), 0).eval()(torch.rand(1, 3, 29, 29))
+    with pytest.raises(SettingError, match="takes images of 29 pixels a side or more"):
+        build("densenet121-paper", 7, (28, 40), 0)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (224, 224)])
 def test_networks_take_small_images_and_photographs(name, size):
@@ -54,7 +78,7 @@ def test_networks_take_small_images_and_photographs(name, size):
         assert build(name, 7, size, seed=0).eval()(torch.rand(1, 3, *size)).shape == (1, 7)
 
 
-@pytest.mark.parametrize("name", sorted({*NETWORKS} - {"vit"}))
+@pytest.mark.parametrize("name", sorted({*NETWORKS} - {"vit", "densenet121-paper"}))
 @pytest.mark.parametrize("size", [(28, 28), (33, 47)])
 def test_convolutional_networks_take_any_size(name, size):
     with torch.no_grad():
@@ -66,7 +90,9 @@ def test_a_transformer_says_which_sizes_it_takes():
         build("vit", 7, (47, 33), 0)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "vgg16", "densenet121", "wrn34-10", "vit"])
+@pytest.mark.parametrize("name", [
+    "resnet50", "vgg16", "densenet121", "wrn34-10", "vit", "vgg16-paper", "densenet121-paper", "wrn34-10-paper",
+])  # fmt: skip
 def test_gradients_of_deep_networks_are_those_of_the_plain_network(name):
     """Against float64. A ReLU at zero may fall on either side, in float32 too: plain passes of ResNet-50 are 0.007
     off. In bfloat16 the depth adds up rounding, but most signs remain, and signs are all that PGD takes.
@@ -121,7 +147,7 @@ def test_a_file_may_say_how_its_pixels_are_normalised(tmp_path):
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("side", [32, 224])
 def test_no_network_draws_while_it_trains(name, side):
-    """Dropout would draw from global state, and a resumed run would differ."""
+    """torch's dropout would draw from global state, and a resumed run would differ; ours is tested by itself."""
     with torch.device("meta"):
         modules = list(build(name, 10, (side, side), 0).modules())
     assert not [module for module in modules if isinstance(module, torch.nn.Dropout) and module.p > 0]

@@ -80,13 +80,37 @@ def test_tap_leads_to_the_next_class_and_em_to_the_own():
     images, labels = pictures(32, 10)
     model = build("small", 10, SIZE, seed=1).eval()
     random = torch.randint(-8, 9, images.shape, generator=torch.Generator().manual_seed(0))
-    for method, target in (("tap", (labels + 1) % 10), ("em", labels)):
+    for method, target in (("tap", (labels + 1) % 10), ("em-aligned", labels)):
         config = config_of(method, pad=0)
         noise = make_noise(CPU, config, 10, SIZE, model=model)(images, labels, np.arange(32), 0, 0)
         with torch.no_grad():
             losses = [F.cross_entropy(model((images + d) / 255), target) for d in (torch.zeros(1), noise, random)]
         gained, by_chance = (float(losses[0] - after) for after in losses[1:])
         assert gained > max(0.02, 5 * abs(by_chance)), method
+
+
+# --- EM ----------------------------------------------------------------------------------------------------------
+
+
+def test_noise_that_is_made_on_views_is_enlarged_to_the_image():
+    config = protect_config("quick", None, "float32", {"method": "em", "crop": 24})
+    model = build("small", 4, (24, 24), seed=1)
+    random = np.random.default_rng(0)
+    photos = [random.integers(0, 256, (*size, 3), np.uint8) for size in ((48, 96), (70, 30), (24, 24), (48, 96))]
+    for photo in photos:
+        photo.flags.writeable = False  # as decoders give them
+    made = make_noise(CPU, config, 4, None, model=model).photos(photos, torch.arange(4), 0, 0)
+    for photo, protected in zip(photos, made, strict=True):
+        assert protected.shape == photo.shape
+        change = protected.astype(int) - photo
+        assert np.abs(change).max() == 8
+        inside = (photo >= 8) & (photo <= 247)  # unclipped: one value for each pixel of the view
+        if photo.shape == (48, 96, 3):
+            cells, free = (of.reshape(24, 2, 24, 4, 3) for of in (change, inside))
+            whole = free.all((1, 3))
+            assert (cells == cells[:, :1, :, :1]).all((1, 3))[whole].all()
+            assert whole.any()
+    assert not np.array_equal(made[0], made[3])
 
 
 # --- NTGA --------------------------------------------------------------------------------------------------------

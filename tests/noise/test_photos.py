@@ -45,7 +45,7 @@ def noise_of(**given):
 LABELS = torch.arange(len(SIZES)) % 4
 
 
-@pytest.mark.parametrize("given", [{}, {"rho_u": "4/255"}, {"method": "rem"}, {"method": "em"}], ids=str)
+@pytest.mark.parametrize("given", [{}, {"rho_u": "4/255"}, {"method": "rem"}, {"method": "em-aligned"}], ids=str)
 def test_every_photograph_keeps_its_size_and_stays_within_the_budget(given):
     budget = 4 if "rho_u" in given else 8
     for clean, protected in zip(photos(), noise_of(**given)(photos(), LABELS, "x"), strict=True):

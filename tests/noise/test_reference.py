@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import statistics
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from semshard.engine.parts import parts
 from semshard.models import build
 from semshard.noise import InnerPerturbation, NoiseCrafter, SurrogateTraining, add, inner_perturbation, to_levels
 from semshard.noise.ball import uniform
+from semshard.noise.methods import make_noise
 from semshard.noise.views import CropFlip, make_view, noise_view
 from semshard.settings import protect_config
 from tests import reference
@@ -20,6 +22,7 @@ CPU = Runtime(torch.device("cpu"), "float32")
 PAD = 4
 KINDS = ("none", "random", "pgd")
 CELLS = [(noise, model, "same") for noise in KINDS for model in KINDS] + [("none", "none", "none")]
+FIRST = [("none", "none", "first"), ("random", "pgd", "first")]
 
 
 def config_of(noise_step="random", model_step="pgd", noise_views="same"):
@@ -161,7 +164,7 @@ def test_the_adversary_is_that_of_the_reference(dtype):
     assert ((ours - theirs).abs() <= tolerance).double().mean() >= 0.999
 
 
-@pytest.mark.parametrize("cell", CELLS, ids="-".join)
+@pytest.mark.parametrize("cell", CELLS + FIRST, ids="-".join)
 def test_a_step_of_algorithm_1_changes_the_weights_as_the_reference_does(cell):
     """With the noise that `NoiseCrafter` gives, which is held against the reference above.
 
@@ -199,13 +202,58 @@ def two_steps(config):
 
 def seen_in_a_part(model, images, labels, config, step, part):
     """The views of protected images in one part of a batch, and where the adversary starts."""
-    delta_u = crafted(CPU, model, images / 255, labels, config, CPU.generator(config.seed, "surrogate", step, part))
     g = CPU.generator(config.seed, "surrogate", step, part)
+    if config.views_first:
+        places = offsets(images.float(), g)
+        seen = torch.stack([reference.view(image, *place, PAD) for image, place in zip(images, places, strict=True)])
+        seen = seen + crafted(CPU, model, seen / 255, labels, config, g) * 255
+        return seen.double() / 255, inner_perturbation(config.model_step, config).start(seen.float(), g).double()
+    delta_u = crafted(CPU, model, images / 255, labels, config, CPU.generator(config.seed, "surrogate", step, part))
     drawn_like_craft(images.float(), config, g)
     noisy = torch.clamp(images + reference.rounded(delta_u.double(), config.rho_u), 0, 255) / 255
     places = offsets(images.float(), g)
     seen = torch.stack([reference.view(noisy[n], *places[n], PAD) for n in range(len(images))])
     return seen, inner_perturbation(config.model_step, config).start(seen.float(), g).double()
+
+
+def test_noise_of_views_is_that_of_the_reference():
+    """`em`, with a view of its own for every image and none within the noise step."""
+    config, model = config_of("none", "none", "first"), network(torch.float64)
+    assert config.method == "em"
+    x, y = batch(torch.float64)
+    ours = CPU.generator(5)
+    view, places = CropFlip(PAD), offsets(x, CPU.generator(5))
+    seen = view.apply(x, view.draw(x, ours))
+    start = uniform(seen, config.rho_u, copy_of(ours))
+    of = {"rho_u": config.rho_u, "alpha_u": config.alpha_u, "steps": config.steps_u, "pad": PAD}
+    expected, delta = reference.craft_on_views(copy.deepcopy(model), x, y, places, start, **of)
+    torch.testing.assert_close(seen, expected, rtol=0, atol=0)
+    torch.testing.assert_close(crafted(CPU, model, seen, y, config, ours), delta, rtol=0, atol=1e-12)
+
+
+def copy_of(generator):
+    other = torch.Generator(generator.device)
+    other.set_state(generator.get_state())
+    return other
+
+
+def test_the_final_noise_of_em_is_made_on_a_random_view_and_added_as_it_is():
+    """In float32, in which a sign at zero may differ."""
+    config = dataclasses.replace(config_of("none", "none", "first"), final_steps=3, final_alpha=2.9 / 255)
+    x, y = batch(torch.float32, 12)
+    model = network(torch.float32)
+    images = (x * 255).round().to(torch.uint8)
+    noise = make_noise(CPU, config, 4, (32, 32), model=model)(images, y, np.arange(12), 2, 64)
+    found = []
+    for part, here in enumerate(parts(len(x), CPU.device)):
+        g = CPU.generator(config.seed, "craft", 2, 64, part)
+        places = offsets(x[here], g)
+        start = uniform(x[here], config.rho_u, g).double()
+        of = {"rho_u": config.rho_u, "alpha_u": config.final_alpha, "steps": 3, "pad": PAD}
+        wide = copy.deepcopy(model).double()
+        found.append(reference.craft_on_views(wide, x[here].double(), y[here], places, start, **of)[1])
+    same = to_levels(torch.cat(found), config.rho_u) == noise
+    assert same.double().mean() > 0.995
 
 
 def test_bfloat16_agrees_with_float32_on_most_signs():

@@ -60,7 +60,8 @@ def test_a_cell_names_the_network_that_is_trained():
 
     assert networks("table2", "quick") == {"small"}
     assert networks("table2", "paper") == {"resnet18"}
-    assert networks("table3", "quick") == {"vgg16", "resnet18", "resnet50", "densenet121", "wrn34-10"}
+    authors = {"vgg16-paper", "resnet18", "resnet50", "densenet121-paper", "wrn34-10-paper"}
+    assert networks("table3", "quick") == authors
 
 
 def test_noise_that_is_made_for_a_radius_follows_its_column():
@@ -94,6 +95,8 @@ def test_a_table_is_filled_and_a_second_run_trains_nothing(images, tmp_path):
     assert not phases
     assert result.markdown().splitlines()[0] == "| Low-pass filters | Clean | SEM |"
     assert f"| Median | {result.cells[2].ours:.1f} (87.0) |  |" in result.markdown()
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert {cell["victim"]["filter_on"] for cell in record["cells"].values()} == {"train"}, "as in the authors' code"
     on_disk = json.loads((tmp_path / "out" / "table4.json").read_text())
     assert on_disk["cells"][1]["paper"] == 23.93
     assert "Liu" in on_disk["paper"]

@@ -168,7 +168,9 @@ def test_the_fingerprint_does_not_depend_on_the_order_of_keys():
         ({"noise_step": "pgd"}, "rem"),
         ({"noise_step": "pgd", "model_step": "none"}, "rem-u"),
         ({"noise_step": "none"}, "rem-theta"),
-        ({"noise_step": "none", "model_step": "none", "noise_views": "none"}, "em"),
+        ({"noise_step": "none", "model_step": "none", "noise_views": "none"}, "em-aligned"),
+        ({"noise_step": "none", "model_step": "none", "noise_views": "first"}, "em"),
+        ({"noise_views": "first"}, "cell"),
         ({"noise_step": "none", "model_step": "none"}, "cell"),
         ({"model_step": "random"}, "cell"),
         ({"method": "cell", "model_step": "random"}, "cell"),
@@ -191,6 +193,9 @@ def test_a_method_does_not_take_the_steps_of_another(given):
 def test_methods_bring_their_own_settings():
     tap = protect_config("paper", (32, 32), "float32", {"method": "tap"})
     assert (tap.final_steps, to_json(tap)["final_alpha"], tap.final_draws) == (250, "0.064/255", 1)
+    assert (tap.steps, tap.lr_every) == (40_000, 16_000), "its network is a victim of clean images"
+    large = protect_config("paper", (256, 256), "float32", {"method": "tap"})
+    assert (large.steps, large.final_steps, to_json(large)["final_alpha"]) == (40_000, 100, "0.16/255")
     em = protect_config("paper", (32, 32), "float32", {"method": "em"})
     assert (em.steps_u, to_json(em)["alpha_u"], em.draws) == (10, "1.6/255", 1)
     ntga = protect_config("paper", (32, 32), "float32", {"method": "ntga", "rho_u": "16/255"})

@@ -120,7 +120,7 @@ def test_what_only_the_methods_of_the_grid_read():
     assert set(names_where(ProtectConfig, unused_by="sc")) == (both - {"patch"}) | network | {
         "final_steps", "final_alpha",
     }  # fmt: skip
-    for method in ("sem", "rem", "rem-u", "rem-theta", "em", "cell"):
+    for method in ("sem", "rem", "rem-u", "rem-theta", "em", "em-aligned", "cell"):
         assert names_where(ProtectConfig, unused_by=method) == ("patch",)
 
 
@@ -134,7 +134,7 @@ def test_a_surrogate_depends_on_all_that_its_training_reads():
 def test_what_is_not_the_recipe_of_a_victim_is_its_attacker_its_seed_and_its_data():
     assert set(NOT_IN_RECIPE) == {
         "preset", "victim", "rho_a", "countermeasure", "start", "protected_fraction", "seeds", "seed", "holdout",
-        "max_samples",
+        "max_samples", "filter_on",
     }  # fmt: skip
     studies = set(names_where(VerifyConfig, not_for="study"))
     assert studies == set(COUNTERED)

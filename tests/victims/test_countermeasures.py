@@ -1,6 +1,7 @@
 """Countermeasures: filters do what they are named for, once; augmentations stay images and keep labels honest."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -195,6 +196,17 @@ def test_a_partly_protected_collection_is_the_same_part_every_time_and_the_rest_
     more = images.data("protected", fraction=0.7)
     assert all(b >= a for a, b in zip(shift(images, mixed), shift(images, more), strict=True))
     assert set(shift(images, images.data("protected"))) == {8}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_may_leave_the_test_images_as_they_are(name):
+    plain, both = dataset().data("protected"), dataset().data("protected", name)
+    train = replace(dataset(), filter_on="train").data("protected", name)
+    assert torch.equal(train.train.images, both.train.images)
+    assert not torch.equal(train.train.images, plain.train.images)
+    assert torch.equal(train.test.images, plain.test.images)
+    assert torch.equal(both.test.images, apply(BY_NAME[name].filter, plain.test.images))
+    assert train.digest != both.digest, "so that neither is taken for the other"
 
 
 def test_early_stopping_holds_a_tenth_back_in_both_forms_and_tests_on_neither():

@@ -13,6 +13,7 @@ from .protocol import Noise
 from .shortcut import Shortcut
 from .table import METHODS, Cost, Method, cost
 from .tap import Tap
+from .views_first import ViewsFirst
 
 __all__ = ["HELD_OUT", "METHODS", "Cost", "ONE_SIZE", "HeldOut", "Method", "Noise", "check_block", "cost", "make_noise"]
 
@@ -36,7 +37,10 @@ def make_noise(
         assert held_out is not None
         return Ntga(runtime, config, classes, held_out)
     assert model is not None
-    view, network = noise_view(make_view(config, size)[0], config), runtime.folded(model)
+    view, network = make_view(config, size)[0], runtime.folded(model)
+    inner = noise_view(view, config)
     if config.method == "tap":
-        return Tap(runtime, network, view, config, classes)
-    return FromSurrogate(runtime, network, view, config)
+        return Tap(runtime, network, inner, config, classes)
+    if config.views_first:
+        return ViewsFirst(runtime, network, inner, config, view)
+    return FromSurrogate(runtime, network, inner, config)

@@ -1,4 +1,4 @@
-"""SEM, REM and its variants, EM: any cell of the paper's Table 7, by one loop; the settings choose the cell.
+"""SEM, REM and its variants, aligned EM: any cell of the paper's Table 7, by one loop; the settings choose the cell.
 
 Stable error-minimising noise: Liu et al., AAAI 2024. Robust: Fu et al., ICLR 2022. The first: Huang et al., ICLR 2021.
 """
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,19 +32,29 @@ class FromSurrogate:
     config: ProtectConfig
 
     def __call__(self, images: Tensor, labels: Tensor, numbers: NDArray[np.int64], shard: int, at: int) -> Tensor:
-        config, runtime = self.config.final(), self.runtime
-        self.network.refresh()  # packs the weights anew: with those of the first batch a CPU is a tenth slower
-        crafter = NoiseCrafter(self.network, self.view, config, runtime.draws_together)
-        wanted = self.target(labels)
+        crafter, wanted, runtime = self.crafter(), self.target(labels), self.runtime
 
         def noise(part: int, here: slice) -> Tensor:
             x = images[here].to(runtime.device).float() / 255
-            generator = runtime.generator(config.seed, "craft", shard, at, part)
-            grey = grey_images(x) if config.grey == "keep" else None
-            delta = crafter(x, wanted[here].to(runtime.device), generator, grey)
-            return to_levels(delta, config.rho_u).cpu()
+            generator = runtime.generator(self.config.seed, "craft", shard, at, part)
+            grey = grey_images(x) if self.config.grey == "keep" else None
+            delta = crafter(self.starting(x, generator), wanted[here].to(runtime.device), generator, grey)
+            return to_levels(delta, self.config.rho_u).cpu()
 
-        return runtime.by_parts(len(images), noise)
+        return self.fitted(runtime.by_parts(len(images), noise), images.shape[2:])
+
+    def crafter(self) -> NoiseCrafter:
+        """What crafts the final noise, by the weights that the network has now."""
+        self.network.refresh()  # packs the weights anew: with those of the first batch a CPU is a tenth slower
+        return NoiseCrafter(self.network, self.view, self.config.final(), self.runtime.draws_together)
+
+    def starting(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """What the noise is made on: the float images themselves."""
+        return images
+
+    def fitted(self, noise: Tensor, size: Sequence[int]) -> Tensor:
+        """The noise on images of `size`, for which it was made."""
+        return noise
 
     def photos(self, photos: Sequence[Photo], labels: Tensor, shard: int, at: int) -> list[Photo]:
         self.network.refresh()

@@ -42,9 +42,11 @@ def make_view(config: ProtectConfig | VerifyConfig, size: Size) -> tuple[View, t
 
 
 def noise_view(view: View, config: ProtectConfig) -> View:
-    """The views of the noise step: the model's, others, or none."""
+    """The views of the noise step: the model's, others, or none. What it is given is a view where views come first."""
     if config.noise_views == ("same",):
         return view
+    if config.views_first:
+        return _recompressed(Whole(), config)
     if config.noise_views == ("none",):
         return _recompressed(Whole(config.crop if config.geometry == "resized-crop" else 0), config)
     return _recompressed(_view(config, config.noise_families), config)
