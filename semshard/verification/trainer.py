@@ -66,7 +66,7 @@ class VictimTrainer:
         checkpoint = VictimCheckpoint(self.folder / f"victim-{key[:16]}.safetensors", key) if self.folder else None
         supervision, start = self._supervise(phase, checkpoint), time.perf_counter()
         if self.runtime.fits(data.train.images.numel()):
-            data = replace(data, train=data.train.to(self.runtime.device))
+            data = replace(data, train=data.train.map(self.runtime.send))
         recipe = VictimRecipe(attacker, self.config, self.classes, seed, self.weights)
         victim = train_victim(self.runtime, data, recipe, supervision)
         if checkpoint:
@@ -75,7 +75,7 @@ class VictimTrainer:
 
     def _supervise(self, phase: str, checkpoint: VictimCheckpoint | None) -> Supervision:
         """Reports progress, and saves the training from time to time."""
-        throttle = Throttle()
+        throttle = Throttle(self.runtime.report_seconds)
 
         def report(step: int, loss: Tensor, point: Point | None) -> None:
             if throttle(point is not None):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -37,11 +38,14 @@ class FromSurrogate:
         wanted = self.target(labels)
 
         def noise(part: int, here: slice) -> Tensor:
-            x = images[here].to(runtime.device).float() / 255
             generator = runtime.generator(config.seed, "craft", shard, at, part)
+            given = runtime.send(images[here]), runtime.send(wanted[here])
+            return self.network.graphs(("noise", config), crafted, *given, generator=generator).cpu()
+
+        def crafted(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+            x = images.float() / 255
             grey = grey_images(x) if config.grey == "keep" else None
-            delta = crafter(x, wanted[here].to(runtime.device), generator, grey)
-            return to_levels(delta, config.rho_u).cpu()
+            return to_levels(crafter(x, labels, generator, grey), config.rho_u)
 
         return runtime.by_parts(len(images), noise)
 
