@@ -7,6 +7,7 @@ registered generators may draw; a replay runs the same operators on the same ten
 import warnings
 from collections import Counter
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,7 @@ def is_one(generator, other):
 class Graph:
     """In the place of `torch.cuda.CUDAGraph`."""
 
-    made = Counter()  # graphs, captures and replays so far
+    made: ClassVar = Counter()  # graphs and replays so far
 
     def __init__(self):
         self.calls, self.generators = [], []
@@ -160,7 +161,7 @@ def cudnn_add_relu(x, weight, z, alpha, bias, stride, padding, dilation, groups)
 @contextmanager
 def cudnn_operators(relu=cudnn_relu, add_relu=cudnn_add_relu, devices=("CPU", "Meta")):
     """Within it the two operators of cuDNN have reference implementations on a CPU."""
-    library = torch.library.Library("aten", "IMPL")  # noqa: TOR901
+    library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for device in devices:
