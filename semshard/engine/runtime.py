@@ -22,12 +22,11 @@ from . import cudnn, fused
 from .captured import on_gpu
 from .folded import FoldedNetwork, run
 from .parts import in_parts, one_thread, parts
+from .pooling import with_reproducible_pooling
 
 ALL_DRAWS = 1000  # more than any setting asks for
-CUBLAS_WORKSPACE = (
-    "CUBLAS_WORKSPACE_CONFIG",
-    ":4096:8",
-)  # without it products of matrices are not reproducible; read once
+# Without it products of matrices are not reproducible on a GPU. Torch and cuBLAS read it when CUDA starts.
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 
 
 def _ignore(sentence: str) -> None:
@@ -65,7 +64,12 @@ class Runtime:
         return 1.0 if on_gpu(self.device) else 0.1
 
     def place(self, model: nn.Module) -> nn.Module:
-        """The model on the device, in the memory layout that convolutions are fastest in."""
+        """The model on the device, in the memory layout that convolutions are fastest in; on a GPU with poolings that
+        are reproducible.
+        """
+        return self._moved(with_reproducible_pooling(model) if on_gpu(self.device) else model)
+
+    def _moved(self, model: nn.Module) -> nn.Module:
         return model.to(self.device).to(memory_format=torch.channels_last)
 
     def fits(self, size: int) -> bool:
