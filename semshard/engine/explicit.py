@@ -111,7 +111,8 @@ def _loss_gradient(scores: Tensor, labels: Tensor) -> Tensor:
     gradient = torch.softmax(scores, 1)
     if labels.is_floating_point():
         return gradient.mul_(labels.sum(1, keepdim=True)).sub_(labels)
-    return gradient.scatter_add_(1, labels[:, None], gradient.new_full((len(labels), 1), -1.0))
+    classes = torch.arange(scores.shape[1], device=scores.device)  # no scatter: on a GPU it would have to sort first
+    return gradient.sub_((labels[:, None] == classes).to(gradient.dtype))
 
 
 # --- operations ---------------------------------------------------------------------------------------------------

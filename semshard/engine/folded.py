@@ -10,14 +10,16 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from .captured import Captured, OnBatch, captured
+from . import cudnn
+from .captured import Graphs, is_capturing, on_gpu
 from .explicit import ExplicitPass
-from .fused import MAP_BYTES, available, fuse
+from .fused import MAP_BYTES, FusedConv, available, fuse
 from .parts import LEAST, MOST, in_parts, spare
 
 
@@ -43,21 +45,28 @@ class FoldedNetwork:
         self._model, self._precision, self._remark = model, precision, remark
         self._graph, self._pairs = fold_graph(model)
         self._names = set(self._graph.state_dict())  # a layer that only trains is not in it
-        with_fused = self._narrow and parameter.device.type == "cpu" and available()
-        self._fused = fuse(self._graph) if with_fused else {}
+        self._whole = on_gpu(parameter.device)  # batches go through whole, captured
+        self._fused = self._fuse(parameter.device) if self._narrow else {}
         self._weights: dict[str, Tensor] = {}  # the same tensors at every refresh: a captured graph reads them
         self._most = 1 << 30  # images that go through at once: what the memory holds
         self._parts: dict[torch.Size, int] = {}  # … and what the CPU's caches hold, by the shape of an image
-        self._captured: dict[torch.Size, OnBatch | None] = {}
+        self.graphs = Graphs(parameter.device, remark)  # what is captured with the weights of this network
         self._explicit: ExplicitPass | None = None
         self.refresh()
         self._explicit = ExplicitPass.of(self._graph, self._weights) if self._fused else None
 
     def refresh(self) -> None:
         """Take the weights and the batch-norm statistics that the model has now."""
+        if self._whole and self._weights:
+            self.graphs("refresh", self._overwrite)
+            return
         weights = folded_weights(self._model, self._pairs, torch.bfloat16 if self._narrow else None)
         for name, conv in self._fused.items():
-            conv.load(weights.pop(f"{name}.weight"), weights.pop(f"{name}.bias", None))
+            weight, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
+            conv.load(weight, bias)
+            if not self._whole:  # it is packed anew every time
+                del weights[f"{name}.weight"]
+                weights.pop(f"{name}.bias", None)
         for name, value in weights.items():
             if name not in self._names:
                 continue
@@ -67,12 +76,32 @@ class FoldedNetwork:
                 self._weights[name] = value
                 _put(self._graph, name, value)
 
+    def _fuse(self, device: torch.device) -> dict[str, FusedConv]:
+        """The convolutions of the graph that were fused."""
+        if self._whole:
+            return fuse(self._graph, cudnn.CudnnConv) if cudnn.available(device) else {}
+        return fuse(self._graph) if available() else {}
+
+    @torch.no_grad()
+    def _overwrite(self) -> Tensor:
+        """Fold into the tensors that are there, in a few kernels; returns one of them."""
+        values = {name: value for name, value in folded(self._model, self._pairs).items() if name in self._weights}
+        narrow, other = list[str](), list[str]()
+        for name, value in values.items():
+            (narrow if value.is_floating_point() else other).append(name)
+        torch._foreach_copy_([self._weights[name] for name in narrow], [values[name] for name in narrow])
+        for name in other:
+            self._weights[name].copy_(values[name])
+        return min((self._weights[name] for name in narrow), key=torch.Tensor.numel)
+
     def __call__(self, images: Tensor) -> Tensor:
         """Class scores, float (N, classes), of float images (N, 3, H, W) in [0, 1]; differentiable in the images."""
         explicit = self._explicit
         if explicit is None or (torch.is_grad_enabled() and images.requires_grad):
             return run(self._graph, images, self._precision)
-        return torch.cat(in_parts(explicit.scores, torch.split(images, min(self._most, self._part(images)))))
+        pieces = torch.split(images, min(self._most, self._part(images)))
+        scores = [explicit.scores(piece) for piece in pieces] if self._whole else in_parts(explicit.scores, pieces)
+        return torch.cat(scores)
 
     def gradient(self, images: Tensor, labels: Tensor) -> Tensor:
         """The gradient of the cross-entropy, summed over the batch, at float images (N, 3, H, W); labels are
@@ -82,16 +111,16 @@ class FoldedNetwork:
         through in halves, and so do all later ones.
         """
         most = min(self._most, self._part(images))
-        if self._explicit and len(images) <= most and (idle := spare()):  # no bit depends on how they are parted
+        if not self._whole and self._explicit and len(images) <= most and (idle := spare()):  # no bit depends on it
             most = max(LEAST, -(-len(images) // (1 + idle)))
         try:
             pieces = list(zip(torch.split(images, most), torch.split(labels, most), strict=True))
-            if images.is_cuda:
+            if self._whole:
                 gradients = [self._gradient(*piece) for piece in pieces]
             else:
                 gradients = in_parts(lambda piece: self._gradient(*piece), pieces)
         except torch.OutOfMemoryError:
-            if min(most, len(images)) == 1:
+            if min(most, len(images)) == 1 or is_capturing():
                 raise
             self._most = (min(most, len(images)) + 1) // 2
             self._remark(f"the device's memory is short: gradients are taken of {self._most} images at a time")
@@ -99,11 +128,8 @@ class FoldedNetwork:
         return gradients[0] if len(gradients) == 1 else torch.cat(gradients)
 
     def _gradient(self, images: Tensor, labels: Tensor) -> Tensor:
-        if self._explicit:
-            return self._explicit.gradient(images, labels)
-        plain = self._plain_gradient
-        whole = captured(self._captured, lambda: Captured(plain, images, labels), images, self._remark)
-        return (whole or plain)(images, labels)
+        pass_ = self._explicit.gradient if self._explicit else self._plain_gradient
+        return self.graphs("gradient", pass_, images, labels)
 
     def _plain_gradient(self, images: Tensor, labels: Tensor) -> Tensor:
         images = images.detach().requires_grad_()
@@ -114,7 +140,7 @@ class FoldedNetwork:
         """How many images go through at once: on a CPU as many as have their largest map near it, but no more than
         occupy all threads.
         """
-        if images.is_cuda or len(images) == 0:
+        if self._whole or len(images) == 0:
             return max(1, len(images))
         if not self._fused:
             return MOST
@@ -163,14 +189,32 @@ def fold_graph(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
 @torch.no_grad()
 def folded_weights(model: nn.Module, pairs: Mapping[str, str], dtype: torch.dtype | None) -> dict[str, Tensor]:
     """The tensors that a folded graph computes with, detached; in `dtype` where one is given."""
+    return {
+        name: value.to(dtype if value.is_floating_point() else None, copy=True)
+        for name, value in folded(model, pairs).items()
+    }
+
+
+def folded(model: nn.Module, pairs: Mapping[str, str]) -> dict[str, Tensor]:
+    """The tensors that a folded graph computes with, some of them the model's own. Vectors are computed for all batch
+    norms at once, in a few kernels.
+    """
     state = model.state_dict()
     norms = set(pairs.values())
     weights = {name: value for name, value in state.items() if name.rpartition(".")[0] not in norms}
-    for conv, norm in pairs.items():
-        module = model.get_submodule(norm)
-        assert isinstance(module, nn.BatchNorm2d)
-        scale = state[f"{norm}.weight"] * torch.rsqrt(state[f"{norm}.running_var"] + module.eps)
-        mean = state[f"{norm}.running_mean"] - state.get(f"{conv}.bias", 0)
+    if not pairs:
+        return weights
+    means = [state[f"{norm}.running_mean"] for norm in pairs.values()]
+    if biases := [conv for conv in pairs if f"{conv}.bias" in state]:
+        own = dict(zip(pairs, means, strict=True))
+        less = torch._foreach_sub([own[conv] for conv in biases], [state[f"{conv}.bias"] for conv in biases])
+        means = list((own | dict(zip(biases, less, strict=True))).values())
+    epsilons = [cast(nn.BatchNorm2d, model.get_submodule(norm)).eps for norm in pairs.values()]
+    scales = torch._foreach_add([state[f"{norm}.running_var"] for norm in pairs.values()], epsilons)
+    torch._foreach_rsqrt_(scales)
+    torch._foreach_mul_(scales, [state[f"{norm}.weight"] for norm in pairs.values()])
+    shifts = torch._foreach_sub([state[f"{norm}.bias"] for norm in pairs.values()], torch._foreach_mul(means, scales))
+    for conv, scale, shift in zip(pairs, scales, shifts, strict=True):
         weights[f"{conv}.weight"] = state[f"{conv}.weight"] * scale[:, None, None, None]
-        weights[f"{conv}.bias"] = state[f"{norm}.bias"] - mean * scale
-    return {name: value.to(dtype if value.is_floating_point() else None, copy=True) for name, value in weights.items()}
+        weights[f"{conv}.bias"] = shift
+    return weights

@@ -17,7 +17,7 @@ import operator
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -41,16 +41,42 @@ RELU = (F.relu, torch.relu)
 class FusedConv(nn.Module):
     """relu(conv(x) + other), with or without the ReLU and `other`; with `carry` also x, for its second user."""
 
-    def __init__(self, conv: nn.Conv2d, relu: bool, operators: Operators | None = None) -> None:
+    def __init__(self, conv: nn.Conv2d, relu: bool) -> None:
         super().__init__()
-        self._operators = operators or onednn()
         self.stride, self.padding = cast(tuple[int, int], conv.stride), cast(tuple[int, int], conv.padding)
         self.relu, self.carry = relu, False
         self.map_bytes = 0  # of an image's output, at the last pass
-        self._zeros = _Buffers()
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        out, carried = _Fused.apply(self.prepared(x), other, self)
+        return (out, carried) if self.carry else out
 
     def load(self, weight: Tensor, bias: Tensor | None) -> None:
         """Take these weights in the place of earlier ones."""
+        raise NotImplementedError
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """x in the type and the memory layout of the weights."""
+        raise NotImplementedError
+
+    def convolve(self, x: Tensor, other: Tensor | None) -> Tensor:
+        """relu(conv(x) + other) of a prepared x."""
+        raise NotImplementedError
+
+    def input_gradient(self, gradient: Tensor, shape: torch.Size, other: Tensor | None) -> Tensor:
+        """The gradient at an x of `shape`, plus `other`, of the gradient before the ReLU."""
+        raise NotImplementedError
+
+
+class OnednnConv(FusedConv):
+    """A fused convolution on a CPU."""
+
+    def __init__(self, conv: nn.Conv2d, relu: bool, operators: Operators | None = None) -> None:
+        super().__init__(conv, relu)
+        self._operators = operators or onednn()
+        self._zeros = _Buffers()
+
+    def load(self, weight: Tensor, bias: Tensor | None) -> None:
         kernel = cast(tuple[int, int], tuple(weight.shape[2:]))
         rotated = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
         self._forward = PackedKernel(self._operators, weight, bias, self.padding)
@@ -65,12 +91,7 @@ class FusedConv(nn.Module):
         self._weight = weight
         self._tiled = weight.dtype is torch.bfloat16 and _has_matrix_tiles()
 
-    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        out, carried = _Fused.apply(self.prepared(x), other, self)
-        return (out, carried) if self.carry else out
-
     def prepared(self, x: Tensor) -> Tensor:
-        """x in the type and the memory layout of the weights."""
         return x.to(self._weight.dtype).contiguous(memory_format=torch.channels_last)
 
     def convolve(self, x: Tensor, other: Tensor | None) -> Tensor:
@@ -79,7 +100,6 @@ class FusedConv(nn.Module):
         return out
 
     def input_gradient(self, gradient: Tensor, shape: torch.Size, other: Tensor | None) -> Tensor:
-        """The gradient at an x of `shape`, plus `other`."""
         if self._spread:
             dx = self._spread(gradient, shape)
         elif self._backward is None:  # padded beyond its kernel
@@ -128,6 +148,9 @@ class _Buffers(threading.local):
         return self._zeros[shape]
 
 
+Kind = Callable[[nn.Conv2d, bool], FusedConv]  # of a convolution, and whether a ReLU follows
+
+
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, other: Tensor | None, conv: FusedConv) -> tuple[Tensor, Tensor]:
@@ -145,8 +168,8 @@ class _Fused(torch.autograd.Function):
         return ctx.conv.input_gradient(gradient, ctx.shape, carried), gradient if ctx.other else None, None
 
 
-def fuse(graph: fx.GraphModule) -> dict[str, FusedConv]:
-    """Replace every convolution of `graph` that can be a `FusedConv`, in place; returns these by name."""
+def fuse(graph: fx.GraphModule, kind: Kind = OnednnConv) -> dict[str, FusedConv]:
+    """Replace every convolution of `graph` that can be a fused one of this kind, in place; returns these by name."""
     modules, fused = dict(graph.named_modules()), dict[str, FusedConv]()
     calls = Counter(str(node.target) for node in graph.graph.nodes)
     for node in list(graph.graph.nodes):
@@ -163,7 +186,7 @@ def fuse(graph: fx.GraphModule) -> dict[str, FusedConv]:
         relu = bool(after and _is(after, modules, RELU, (nn.ReLU,)))
         tail = after if after and relu else tail
         name = str(node.target)
-        fused[name] = FusedConv(conv, relu)
+        fused[name] = kind(conv, relu)
         graph.set_submodule(name, fused[name])
         with graph.graph.inserting_before(tail):
             tail.replace_all_uses_with(graph.graph.call_module(name, tuple(arguments)))
@@ -221,13 +244,26 @@ def problem(find: Callable[[], Operators] = onednn) -> str | None:
 
     Takes a few hundredths of a second and draws nothing from torch's global random state.
     """
+
+    def conv(conv: nn.Conv2d, relu: bool) -> FusedConv:
+        return OnednnConv(conv, relu, find())
+
+    return problem_of(conv, torch.device("cpu"), _VARIANTS, "this CPU")
+
+
+def problem_of(kind: Kind, device: torch.device, variants: Sequence[Variant], where: str) -> str | None:
+    """What is wrong with a kind of `FusedConv` on a device, `where` in words; None where nothing is."""
     try:
-        operators = find()
-        with _one_thread(), torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
-            wrong = [variant.name for variant in _VARIANTS if not variant.agrees(operators)]
+        with (
+            _one_thread(),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(device.type, enabled=False),
+        ):
+            wrong = [variant.name for variant in variants if not variant.agrees(kind, device)]
     except (RuntimeError, AttributeError, NotImplementedError, TypeError, ValueError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
-        return f"torch {torch.__version__} lacks fused convolutions on this CPU ({why})"
+        return f"torch {torch.__version__} lacks fused convolutions on {where} ({why})"
     if wrong:
         return f"fused convolutions of torch {torch.__version__} differ from plain ones ({', '.join(wrong)})"
     return None
@@ -245,7 +281,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Variant:
+class Variant:
     """One way in which a network uses `FusedConv`, on a tiny input."""
 
     name: str
@@ -256,21 +292,28 @@ class _Variant:
     tiled: bool = False
     n: int = 2
     side: int = 6
+    channels: tuple[int, int] = (3, 5)
 
-    def agrees(self, operators: Operators) -> bool:
+    def agrees(self, kind: Kind, device: torch.device) -> bool:
         """Whether the outputs and the input gradient are those of autograd, up to the rounding of bfloat16."""
-        draw = functools.partial(torch.randn, generator=torch.Generator().manual_seed(0))
-        x, weight, bias = draw(self.n, 3, self.side, self.side), draw(5, 3, self.kernel, self.kernel), draw(5)
+        random = torch.Generator().manual_seed(0)
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=random).to(device)
+
+        ins, outs = self.channels
+        x, weight, bias = draw(self.n, ins, self.side, self.side), draw(outs, ins, self.kernel, self.kernel), draw(outs)
         x, weight, bias = (_rounded(values) for values in (x, weight, bias))
         fused_x, x = _narrow(x).requires_grad_(), x.requires_grad_()
         plain = F.conv2d(x, weight, bias, self.stride, self.kernel // 2)
-        other, gradient = (_rounded(draw(plain.shape)) for _ in range(2))
+        other, gradient = (_rounded(draw(*plain.shape)) for _ in range(2))
 
-        conv = nn.Conv2d(3, 5, self.kernel, self.stride, self.kernel // 2, device="meta")  # draws no weights
-        fused = FusedConv(conv, self.relu, operators)
+        conv = nn.Conv2d(ins, outs, self.kernel, self.stride, self.kernel // 2, device="meta")  # draws no weights
+        fused = kind(conv, self.relu)
         fused.carry = True
         fused.load(_narrow(weight), _narrow(bias))
-        fused._tiled = self.tiled
+        if isinstance(fused, OnednnConv):
+            fused._tiled = self.tiled
         out, carried = fused(fused_x, _narrow(other) if self.other else None)
         (ours,) = torch.autograd.grad((out * gradient).sum() + carried.sum(), fused_x)
 
@@ -282,12 +325,12 @@ class _Variant:
 
 
 _VARIANTS = (
-    _Variant("ReLU", relu=True),
-    _Variant("sum", relu=True, other=True),
-    _Variant("strided", relu=True, stride=2),
-    _Variant("strided shortcut", kernel=1, stride=2),
-    _Variant("tiled", relu=True, other=True, tiled=True, n=5, side=4),
-    _Variant("strided and tiled", relu=True, stride=2, tiled=True, side=4),
+    Variant("ReLU", relu=True),
+    Variant("sum", relu=True, other=True),
+    Variant("strided", relu=True, stride=2),
+    Variant("strided shortcut", kernel=1, stride=2),
+    Variant("tiled", relu=True, other=True, tiled=True, n=5, side=4),
+    Variant("strided and tiled", relu=True, stride=2, tiled=True, side=4),
 )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..errors import RunError
 from ..settings import ProtectConfig, VerifyConfig
 from . import checkpoint
-from .captured import CapturedBackward, OnBatch, captured
+from .captured import Graphs, on_gpu
 from .checkpoint import Checkpoint
 from .folded import FoldedNetwork
 from .parted import PartedBackward
@@ -33,7 +33,8 @@ class TrainableNetwork:
         self.runtime, self.model, self.optimiser = runtime, model, optimiser
         self._folded: FoldedNetwork | None = None
         self._stale = False  # whether the weights have changed since they were folded
-        self._captured: dict[torch.Size, OnBatch | None] = {}
+        self._graphs = Graphs(runtime.device, runtime.remark)
+        self._gradients: list[tuple[nn.Parameter, Tensor]] = []  # on a GPU: the same tensors at every step
         self._parted: dict[int, PartedBackward] = {}  # by the size of the batch
 
     @property
@@ -62,21 +63,23 @@ class TrainableNetwork:
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
         """The loss; its gradients are in the parameters."""
-        model, remark = self.model, self.runtime.remark
-        if self.runtime.device.type == "cpu":
+        if not on_gpu(self.runtime.device):
             count = len(images)
             if count not in self._parted:
-                self._parted[count] = PartedBackward(model, self.runtime.precision, count)
+                self._parted[count] = PartedBackward(self.model, self.runtime.precision, count)
             return self._parted[count](images, labels)
-        graph = captured(
-            self._captured, lambda: CapturedBackward(model, self._loss, images, labels), images, remark
-        )  # fmt: skip
-        if graph:
-            return graph(images, labels)
-        self.optimiser.zero_grad(set_to_none=True)
+        if not self._gradients:
+            trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+            self._gradients = [(parameter, torch.zeros_like(parameter)) for parameter in trained]
+        for parameter, gradient in self._gradients:
+            parameter.grad = gradient
+        return self._graphs("step", self._whole_backward, images, labels, unchanged=list(self.model.buffers()))
+
+    def _whole_backward(self, images: Tensor, labels: Tensor) -> Tensor:
+        torch._foreach_zero_([gradient for _, gradient in self._gradients])
         loss = self._loss(images, labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        return loss.detach()
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(self.runtime.logits(self.model, images), labels)

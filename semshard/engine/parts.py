@@ -22,6 +22,7 @@ from typing import TypeVar
 import torch
 
 from ..cores import allowed
+from .captured import on_gpu
 
 PARTS = 2  # of a batch, at least
 MOST = 32  # images of a part: more do not lower the cost of starting operations by much, and fall out of the cache
@@ -34,7 +35,7 @@ R = TypeVar("R")
 
 def parts(count: int, device: torch.device, most: int = MOST) -> list[slice]:
     """A batch of `count` images in parts of at most `most`, that depend on nothing else; a GPU takes it whole."""
-    if device.type != "cpu" or count == 0:
+    if on_gpu(device) or count == 0:
         return [slice(0, count)]
     size = min(most, -(-count // PARTS))
     return [slice(at, min(at + size, count)) for at in range(0, count, size)]

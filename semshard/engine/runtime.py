@@ -9,19 +9,24 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
-from . import fused
+from . import cudnn, fused
+from .captured import on_gpu
 from .folded import FoldedNetwork, run
 from .parts import in_parts, one_thread, parts
+from .pooling import with_reproducible_pooling
 
 ALL_DRAWS = 1000  # more than any setting asks for
+# Without it products of matrices are not reproducible on a GPU. Torch and cuBLAS read it when CUDA starts.
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 
 
 def _ignore(sentence: str) -> None:
@@ -45,8 +50,26 @@ class Runtime:
         """The model in evaluation mode, for scores and input gradients, with the weights that it has now."""
         return FoldedNetwork(model, self.precision, self.remark)
 
+    def staged(self, tensor: Tensor) -> Tensor:
+        """The tensor where a copy to the device does not make the host wait: in pinned memory, or on the device."""
+        return tensor.pin_memory() if self.device.type == "cuda" and tensor.device.type == "cpu" else tensor
+
+    def send(self, tensor: Tensor) -> Tensor:
+        """The tensor on the device. The host does not wait for a GPU."""
+        return self.staged(tensor).to(self.device, non_blocking=True)
+
+    @property
+    def report_seconds(self) -> float:
+        """The time between two reports of a loss: to read it, the host has to wait for a GPU."""
+        return 1.0 if on_gpu(self.device) else 0.1
+
     def place(self, model: nn.Module) -> nn.Module:
-        """The model on the device, in the memory layout that convolutions are fastest in."""
+        """The model on the device, in the memory layout that convolutions are fastest in; on a GPU with poolings that
+        are reproducible.
+        """
+        return self._moved(with_reproducible_pooling(model) if on_gpu(self.device) else model)
+
+    def _moved(self, model: nn.Module) -> nn.Module:
         return model.to(self.device).to(memory_format=torch.channels_last)
 
     def fits(self, size: int) -> bool:
@@ -108,29 +131,58 @@ def make_runtime(device: str = "auto", precision: str = "auto", remark: Callable
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        os.environ.setdefault(*CUBLAS_WORKSPACE)
     try:
         where = torch.device(device)
-        torch.empty(1, device=where)
+        where = torch.empty(1, device=where).device  # with its number
     except (RuntimeError, AssertionError) as error:
         raise SettingError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
     reason = "as asked"
     if precision == "auto":
         precision, reason = choose_precision(where)
     remark(f"device: {where}, dtype: {precision} {reason}")
-    if where.type == "cpu" and precision == "bfloat16" and (fault := fused.reason()):
+    if precision == "bfloat16" and (fault := cudnn.reason(where) if on_gpu(where) else fused.reason()):
         remark(fault)
     return Runtime(where, precision, remark)
 
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Within it, the same bits come out every time: cuDNN picks such algorithms, and every operation on a CPU runs in
-    one thread, so that no sum depends on the number of threads.
+    """Within it, the same bits come out every time: on a GPU every operation has to be a reproducible one, and float32
+    means float32; every operation on a CPU runs in one thread, so that no sum depends on the number of threads.
+
+    What has no reproducible form on a GPU raises a `RuntimeError` of torch.
     """
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    with one_thread(), _reproducible_gpu() if _cuda_runs() else nullcontext():
+        yield
+
+
+@contextmanager
+def _reproducible_gpu() -> Iterator[None]:
+    os.environ.setdefault(*CUBLAS_WORKSPACE)
+    changed: list[tuple[Any, str, Any]] = [
+        (torch.backends.cudnn, "deterministic", True),
+        (torch.backends.cudnn, "benchmark", False),
+        (getattr(torch.backends.cudnn, "conv"), "fp32_precision", "ieee"),  # TF32 keeps 10 of 23 bits  # noqa: B009
+        (torch.backends.cuda.matmul, "fp32_precision", "ieee"),
+        # It would take a kernel for every empty tensor, and none is read before it is written.
+        (torch.utils.deterministic, "fill_uninitialized_memory", False),
+    ]
+    before = [(where, name, getattr(where, name)) for where, name, _ in changed]
+    strict = torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
-        with one_thread():
-            yield
+        for where, name, value in changed:
+            setattr(where, name, value)
+        torch.use_deterministic_algorithms(True)
+        yield
     finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+        for where, name, value in before:
+            setattr(where, name, value)
+        torch.use_deterministic_algorithms(strict, warn_only=only_warns)
+
+
+def _cuda_runs() -> bool:
+    """Whether this process uses CUDA; asking does not start it."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

@@ -11,20 +11,24 @@ import torch
 LONG = 5.0  # seconds
 
 
-def medians(actions: Mapping[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
+def medians(
+    actions: Mapping[str, Callable[[], object]], repeats: int, device: torch.device, together: int = 1
+) -> dict[str, float]:
     """Seconds of each action: the median of `repeats` runs, taken in turn after a warm-up of each.
 
-    A warm-up longer than `LONG` seconds counts, too: what it warms up is a small part of it.
+    `together` runs of an action are timed as one: the host waits for the device after the last of them only. A warm-up
+    longer than `LONG` seconds counts, too: what it warms up is a small part of it.
     """
     times: dict[str, list[float]] = {name: [] for name in actions}
     for round in range(repeats + 1):
         for name, action in actions.items():
             _wait(device)
             start = time.perf_counter()
-            action()
+            for _ in range(together):
+                action()
             _wait(device)
-            seconds = time.perf_counter() - start
-            if round or seconds > LONG:
+            seconds = (time.perf_counter() - start) / together
+            if round or seconds * together > LONG:
                 times[name].append(seconds)
     return {name: statistics.median(of) for name, of in times.items()}
 

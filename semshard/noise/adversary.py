@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -77,7 +78,10 @@ class ModelStep:
         runtime, network = self.network.runtime, self.network.folded
 
         def perturbed(part: int, here: slice) -> Tensor:
-            return self.perturbed(network, images[here], labels[here], runtime.generator(seed, *where, part))
+            function, generator = partial(self.perturbed, network), runtime.generator(seed, *where, part)
+            return network.graphs(
+                ("model step", self.view, self.perturbation), function, images[here], labels[here], generator=generator
+            )
 
         return self.network.step(runtime.by_parts(len(images), perturbed), labels)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..engine import FoldedNetwork
+from ..engine.captured import on_gpu
 from ..engine.runtime import ALL_DRAWS
 from ..settings import ProtectConfig
 from .adversary import inner_perturbation
@@ -51,16 +52,21 @@ class NoiseCrafter:
         total = torch.zeros_like(images)
         for first in range(0, config.draws, self.draws_together):
             views, seen, starts = [], [], []
-            for _ in range(first, min(first + self.draws_together, config.draws)):
-                views.append(view.draw(images, generator))
-                seen.append(view.apply(images, views[-1]))
+            count = min(self.draws_together, config.draws - first)
+            copies = [count] if on_gpu(images.device) else [1] * count  # of the images that a view sees in one call
+            for each in copies:
+                given = images if each == 1 else images.repeat(each, 1, 1, 1)
+                views.append(view.draw(given, generator))
+                seen.append(view.apply(given, views[-1]))
                 starts.append(perturbation.start(seen[-1], generator))
-            together, repeated = torch.cat(seen), labels.repeat(len(views))
+            together, repeated = torch.cat(seen), labels.repeat(count)
             perturbed = together + perturbation.ascend(network, together, repeated, torch.cat(starts))
             gradient = network.gradient(perturbed.clamp(0, 1), repeated)
             gradient *= (perturbed >= 0) & (perturbed <= 1)  # clipped pixels have none
-            for drawn, part in zip(views, torch.split(gradient, len(images)), strict=True):
-                total += view.adjoint(part, drawn)
+            parts = torch.split(gradient, [each * len(images) for each in copies])
+            for drawn, part, each in zip(views, parts, copies, strict=True):
+                back = view.adjoint(part, drawn)
+                total += back if each == 1 else back.view(each, *images.shape).sum(0)
         return total
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -66,7 +67,12 @@ class SurrogateTraining:
         config = self.config
 
         def batches(steps: range) -> Iterator[Batch]:
-            return ahead(data.batch(batch_numbers(len(data), config.batch, config.seed, step)) for step in steps)
+            return ahead(batch(step) for step in steps)
+
+        def batch(number: int) -> Batch:
+            images, labels, sizes = data.batch(batch_numbers(len(data), config.batch, config.seed, number))
+            staged = self.network.runtime.staged
+            return staged(images), staged(labels), None if sizes is None else staged(sizes)
 
         def step(number: int, batch: Batch) -> Tensor:
             return self.step(number, *batch)
@@ -81,32 +87,37 @@ class SurrogateTraining:
         Lines 2–11 treat every image by itself, and go part by part; line 12 needs the whole minibatch.
         """
         runtime, config = self.network.runtime, self.config.at_warmup_step(number)
-        images, labels = images.to(runtime.device), labels.to(runtime.device)
+        images, labels = runtime.send(images), runtime.send(labels)
+        sizes = None if sizes is None else runtime.send(sizes)
         if config.method != "tap":  # whose network learns from clean images
             labels = shuffle_labels(labels, config.label_noise, runtime.generator(config.seed, "labels", number))
         network = self.network.folded
 
         def perturbed(part: int, here: slice) -> Tensor:
             generator = runtime.generator(config.seed, "surrogate", number, part)
-            view = self.view.on(None if sizes is None else sizes[here])
-            return self._perturbed(network, view, config, images[here], labels[here], generator)
+            given = images[here], labels[here], None if sizes is None else sizes[here]
+            function = partial(self._perturbed, network, config)
+            if config is not self.config:  # every warming-up step has other radii: not worth a capture
+                return function(*given, generator=generator)
+            return network.graphs(("lines 2 to 11", config), function, *given, generator=generator)
 
         return self.network.step(runtime.by_parts(len(labels), perturbed), labels)
 
     def _perturbed(
         self,
         network: FoldedNetwork,
-        view: View,
         config: ProtectConfig,
         images: Tensor,
         labels: Tensor,
+        sizes: Tensor | None,
         generator: torch.Generator,
     ) -> Tensor:
         """The views that the model step trains on, float, of uint8 images with their defensive noise.
 
         Where views come first, the noise is that of a view, and not rounded before the final one: as in EM's code.
         """
-        x, perturbation = images.float() / 255, inner_perturbation(config.model_step, config)
+        x, view = images.float() / 255, self.view.on(sizes)
+        perturbation = inner_perturbation(config.model_step, config)
         if config.method != "tap":
             grey = grey_images(x) if config.grey == "keep" else None
             crafter = NoiseCrafter(network, noise_view(view, config), config, self.network.runtime.draws_together)

@@ -96,7 +96,7 @@ def train_surrogate(
     if begin.step:
         progress(Event("surrogate", message=f"the training continues from step {begin.step}"))
     model = new_surrogate(config, len(collection.classes), collection.size, runtime)
-    throttle = Throttle()
+    throttle = Throttle(runtime.report_seconds)
 
     def save(state: Checkpoint) -> None:
         save_tensors(files.checkpoint, bfloat16_where_exact(state.tensors), about | {"step": state.step})

@@ -69,7 +69,7 @@ class VictimTrainer:
         )  # fmt: skip
         supervision, start = self._supervise(phase, config.steps, checkpoint), time.perf_counter()
         if self.runtime.fits(data.train.images.numel()):
-            data = replace(data, train=data.train.to(self.runtime.device))
+            data = replace(data, train=data.train.map(self.runtime.send))
         recipe = VictimRecipe(attacker, config, self.classes, seed, self.weights)
         victim = train_victim(self.runtime, data, recipe, supervision)
         if checkpoint:
@@ -78,7 +78,7 @@ class VictimTrainer:
 
     def _supervise(self, phase: str, steps: int, checkpoint: VictimCheckpoint | None) -> Supervision:
         """Reports progress, and saves the training from time to time."""
-        throttle = Throttle()
+        throttle = Throttle(self.runtime.report_seconds)
 
         def report(step: int, loss: Tensor, point: Point | None) -> None:
             if throttle(point is not None):

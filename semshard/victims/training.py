@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,7 @@ from ..models import Weights, build, build_from, head
 from ..noise import InnerPerturbation
 from ..noise.views import View, make_view
 from ..settings import VerifyConfig
+from ..threads import ahead
 from .attacker import Attacker
 from .countermeasures import BY_NAME
 from .stopping import Stop, ValidationPoint, stops
@@ -47,9 +48,10 @@ class LabelledImages:
         sizes = None if self.sizes is None else self.sizes[chosen]
         return LabelledImages(self.images[chosen], self.labels[chosen], sizes)
 
-    def to(self, device: torch.device) -> LabelledImages:
-        sizes = None if self.sizes is None else self.sizes.to(device)
-        return LabelledImages(self.images.to(device), self.labels.to(device), sizes)
+    def map(self, change: Callable[[Tensor], Tensor]) -> LabelledImages:
+        """The same images with their tensors changed, which are copied to a device, say."""
+        sizes = None if self.sizes is None else change(self.sizes)
+        return LabelledImages(change(self.images), change(self.labels), sizes)
 
     @cached_property
     def digest(self) -> str:
@@ -205,9 +207,16 @@ class _VictimTraining:
 
     def _batches(self, steps: range) -> Iterator[LabelledImages]:
         train, config, device = self.data.train, self.recipe.config, self.runtime.device
-        for step in steps:
+
+        def batch(step: int) -> LabelledImages:
             numbers = batch_numbers(len(train.labels), config.batch, self.recipe.seed, step)
-            yield train[numbers.to(train.labels.device, non_blocking=True)].to(device)
+            return train[numbers.to(train.labels.device, non_blocking=True)]
+
+        if train.labels.device.type == device.type:
+            yield from map(batch, steps)
+        else:  # a GPU that does not hold all images: a thread gathers those of the next steps
+            for staged in ahead(batch(step).map(self.runtime.staged) for step in steps):
+                yield staged.map(self.runtime.send)
 
     def _train_on(self, step: int, batch: LabelledImages) -> Tensor:
         return self.step(batch, step)
@@ -219,14 +228,14 @@ class _VictimTraining:
     def _measure(self, done: int) -> Point:
         """Accuracies after `done` steps; what early stopping sees of them, too."""
         data, network = self.data, self.network.folded
-        self.correct.append(correct_predictions(network, data.test, self.view, self.runtime.device))
+        self.correct.append(correct_predictions(network, data.test, self.view, self.runtime))
         test = float(self.correct[-1].float().mean())
-        sample = correct_predictions(network, data.train[:TRAIN_SAMPLE], self.view, self.runtime.device)
+        sample = correct_predictions(network, data.train[:TRAIN_SAMPLE], self.view, self.runtime)
         point = Point(done, test, float(sample.float().mean()))
         self.curve.append(point)
         if data.validation:
             published, clean = (
-                correct_predictions(network, images, self.view, self.runtime.device) for images in data.validation
+                correct_predictions(network, images, self.view, self.runtime) for images in data.validation
             )
             self.validation_points.append(ValidationPoint(done, test, published, clean))
         return point
@@ -266,13 +275,27 @@ class VictimStep:
             images, labels = augment(seen, shares.float(), generator, self._losses)
 
         def perturbed(part: int, here: slice) -> Tensor:
-            generator, seen = runtime.generator(seed, "victim", number, part), images[here]
-            if not augment:
-                view = self.view.on(None if batch.sizes is None else batch.sizes[here])
-                seen = view.apply(seen, view.draw(seen, generator))
-            return seen + self._perturbation.perturb(network, seen, labels[here], generator)
+            sizes = None if batch.sizes is None or augment else batch.sizes[here]
+            function = partial(self._perturbed, network, None if augment else self.view)
+            generator = runtime.generator(seed, "victim", number, part)
+            return network.graphs("victim step", function, images[here], labels[here], sizes, generator=generator)
 
         return self.network.step(runtime.by_parts(len(images), perturbed), labels)
+
+    def _perturbed(
+        self,
+        network: FoldedNetwork,
+        view: View | None,
+        images: Tensor,
+        labels: Tensor,
+        sizes: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """What the parameters are trained on: views of float images, or with no view the images, and the adversary."""
+        if view:
+            view = view.on(sizes)
+            images = view.apply(images, view.draw(images, generator))
+        return images + self._perturbation.perturb(network, images, labels, generator)
 
     @property
     def _perturbation(self) -> InnerPerturbation:
@@ -285,11 +308,11 @@ class VictimStep:
 
 
 @torch.no_grad()
-def correct_predictions(network: FoldedNetwork, data: LabelledImages, view: View, device: torch.device) -> Tensor:
+def correct_predictions(network: FoldedNetwork, data: LabelledImages, view: View, runtime: Runtime) -> Tensor:
     """Which images of `data` the network classifies correctly, through the view's centre: bool (N,) on the CPU."""
     correct = []
     for at in range(0, len(data.labels), TEST_BATCH):
-        part = data[at : at + TEST_BATCH].to(device)
+        part = data[at : at + TEST_BATCH].map(runtime.send)
         images, centred = part.images.float() / 255, view.on(part.sizes)
         correct.append(network(centred.apply(images, centred.centre(images))).argmax(1) == part.labels)
     return torch.cat(correct).cpu()

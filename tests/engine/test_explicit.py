@@ -7,7 +7,7 @@ from torch import nn
 
 from semshard.cores import set_cores
 from semshard.engine import FoldedNetwork, parts
-from semshard.engine.fused import FusedConv, available
+from semshard.engine.fused import OnednnConv, available
 from tests.support.networks import used
 
 pytestmark = pytest.mark.skipif(not available(), reason="fused convolutions are not used here")
@@ -68,7 +68,7 @@ def test_the_input_gradient_of_any_convolution_is_that_of_autograd(kernel, strid
     conv = nn.Conv2d(3, 5, kernel, stride, padding)
     if min(size) + 2 * padding < kernel:
         pytest.skip("the kernel is larger than the padded image")
-    fused = FusedConv(conv, relu=False)
+    fused = OnednnConv(conv, relu=False)
     fused.load(conv.weight.detach().contiguous(memory_format=torch.channels_last), conv.bias.detach())
     fused._tiled = False
     x = torch.randn(2, 3, *size).contiguous(memory_format=torch.channels_last).requires_grad_()

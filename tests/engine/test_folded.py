@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 from torch.func import functional_call
 
-from semshard.engine import FoldedNetwork, Runtime, TrainableNetwork, make_runtime, sgd
+from semshard.engine import FoldedNetwork, Runtime, TrainableNetwork, sgd
 from semshard.engine.folded import fold_graph, folded_weights
 from semshard.engine.fused import available, fuse
 from semshard.errors import RunError
@@ -151,47 +151,3 @@ def test_a_training_step_that_the_memory_does_not_hold_is_an_error_that_says_wha
     with pytest.raises(RunError, match="does not hold a step of 8 images; lower --batch"):
         network.step(torch.rand(8, 3, 8, 8), torch.arange(8) % 5)  # in two parts
     assert network.step(torch.rand(6, 3, 8, 8), torch.arange(6) % 5) > 0
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", SHALLOW)
-def test_captured_passes_are_plain_passes_and_follow_the_weights(name, precision):
-    runtime, remarks = make_runtime("cuda", precision), []
-    model = runtime.place(used(name, torch.float32))
-    x, y = torch.rand(9, 3, 32, 32, device="cuda"), torch.arange(9, device="cuda") % 5
-    network = FoldedNetwork(model, precision, remarks.append)
-    for _ in range(3):
-        network.refresh()
-        ours, plain = network.gradient(x, y), network._plain_gradient(x, y)
-        assert (ours - plain).norm() <= 1e-3 * plain.norm()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter += 0.01 * torch.randn_like(parameter)
-    assert not remarks, "the capture failed"
-    assert len(network._captured) == 1
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
-@pytest.mark.parametrize("name", SHALLOW)
-def test_captured_parameter_steps_are_plain_steps(name):
-    config = protect_config("quick", (32, 32), "float32", {})
-    remarks, states = [], []
-    for capture in (True, False):
-        runtime = Runtime(torch.device("cuda"), "float32", remarks.append)
-        model = runtime.place(used(name, torch.float32)).train()
-        optimiser = sgd(model, config)
-        network = TrainableNetwork(runtime, model, optimiser)
-        for step in range(4):
-            generator = torch.Generator().manual_seed(step)
-            x, y = torch.rand(16, 3, 32, 32, generator=generator).cuda(), torch.arange(16).cuda() % 5
-            if capture:
-                network.step(x, y)
-            else:
-                optimiser.zero_grad()
-                F.cross_entropy(runtime.logits(model, x), y).backward()
-                optimiser.step()
-        states.append(model.state_dict())
-    assert not remarks, "the capture failed"
-    for key, value in states[0].items():
-        torch.testing.assert_close(value, states[1][key], rtol=1e-3, atol=1e-4)

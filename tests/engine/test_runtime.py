@@ -1,11 +1,14 @@
 """The engine: folded networks are the same networks; random streams depend on their path alone."""
 
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from semshard.engine import Runtime, TrainableNetwork, choose_preset, make_runtime, sgd
+from semshard.engine import Runtime, TrainableNetwork, choose_preset, deterministic, make_runtime, sgd
 from semshard.errors import SettingError
 from semshard.models import build
 from semshard.settings import protect_config
@@ -83,6 +86,39 @@ def test_random_streams_depend_on_their_path_alone():
 
     assert draw(1, "craft", 2, 3) == draw(1, "craft", 2, 3)
     assert len({tuple(draw(*path)) for path in [(1, "a", 23), (1, "a", 2, 3), (2, "a", 23), (1, "b", 23)]}) == 4
+
+
+def gpu_settings():
+    return (
+        torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.deterministic,
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.conv.fp32_precision,
+        torch.backends.cuda.matmul.fp32_precision,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("initialised", [True, False])
+def test_where_cuda_runs_every_operation_has_to_be_reproducible_and_float32_is_float32(monkeypatch, initialised):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: initialised)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = gpu_settings()
+    with pytest.raises(KeyError), deterministic():
+        inside = gpu_settings()
+        assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == initialised
+        raise KeyError
+    assert inside == ((True, False, False, True, False, "ieee", "ieee") if initialised else before)
+    assert gpu_settings() == before
+
+
+def test_cublas_learns_of_it_before_cuda_starts():
+    code = (
+        "import os, torch; from semshard.engine import make_runtime; seen = []\n"
+        "torch.empty = lambda *a, device: seen.append(os.environ.get('CUBLAS_WORKSPACE_CONFIG')) or torch.zeros(1)\n"
+        "make_runtime('cuda:1', 'float32'); print(seen, torch.cuda.is_initialized())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[':4096:8'] False"
 
 
 def test_a_device_that_is_not_there_is_an_error():

@@ -15,6 +15,7 @@ from semshard.noise.photos import PhotoNoise
 from semshard.noise.views import CropFlip, Families, ResizedCrop, families_of, make_view, noise_view
 from semshard.settings import FAMILIES, GEOMETRY, NAMES
 from semshard.victims import BY_NAME, apply
+from tests.support.devices import on_gpu
 from tests.support.views import views_of
 
 SHAPES = [(6, 3, 32, 32), (1, 3, 23, 31), (5, 3, 9, 40)]
@@ -279,7 +280,7 @@ def test_photographs_are_crafted_through_the_families():
     assert not any(map(np.array_equal, made["paper"], made["jpeg,jitter,resize"]))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@on_gpu
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_gpu_draws_without_waiting_for_the_host(name):
     x = torch.rand(64, 3, 32, 32, device="cuda")

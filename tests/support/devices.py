@@ -3,7 +3,15 @@
 import pytest
 import torch
 
+ON_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 DEVICES = [
     "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")),
+    pytest.param("cuda", marks=ON_GPU),
 ]
+
+
+def on_gpu(test):
+    """Marks a test that needs a CUDA device."""
+    for mark in ON_GPU:
+        test = mark(test)
+    return test

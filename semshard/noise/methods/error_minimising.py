@@ -35,11 +35,14 @@ class FromSurrogate:
         crafter, wanted, runtime = self.crafter(), self.target(labels), self.runtime
 
         def noise(part: int, here: slice) -> Tensor:
-            x = images[here].to(runtime.device).float() / 255
             generator = runtime.generator(self.config.seed, "craft", shard, at, part)
+            given = runtime.send(images[here]), runtime.send(wanted[here])
+            return self.network.graphs(("noise", crafter.config), crafted, *given, generator=generator).cpu()
+
+        def crafted(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+            x = images.float() / 255
             grey = grey_images(x) if self.config.grey == "keep" else None
-            delta = crafter(self.starting(x, generator), wanted[here].to(runtime.device), generator, grey)
-            return to_levels(delta, self.config.rho_u).cpu()
+            return to_levels(crafter(self.starting(x, generator), labels, generator, grey), self.config.rho_u)
 
         return self.fitted(runtime.by_parts(len(images), noise), images.shape[2:])
 

@@ -121,7 +121,10 @@ class Jpeg:
 
     def _tables(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The steps for luma and chroma, each (N or 1, 1, 8, 8) in the dtype of the images."""
-        quality = torch.as_tensor(self.quality, device=images.device)
+        quality = self.quality
+        if isinstance(quality, int):  # written by the device itself: a copy would make the host wait
+            quality = torch.full((1,), quality, device=images.device)
+        quality = quality.to(images.device)
         tables = quantisation_tables(quality).to(images.dtype)
         return tables[:, :1], tables[:, 1:]
 

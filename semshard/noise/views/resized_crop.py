@@ -81,7 +81,7 @@ class ResizedCrop:
         if self.sizes is None:
             sizes = constant(tuple(images.shape[2:]), images).expand(len(images), 2)
         else:
-            sizes = self.sizes.to(images)
+            sizes = self.sizes.to(images).repeat(len(images) // max(1, len(self.sizes)), 1)  # of several draws of each
         return sizes[:, :1], sizes[:, 1:]
 
     def _resampling(

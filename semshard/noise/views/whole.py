@@ -26,8 +26,7 @@ class Whole:
         if not self.side:
             return None
         zero = images.new_zeros(1)
-        lengths = (zero + length for length in images.shape[2:])
-        return Resampling(*(weights(zero, each, int(each), self.side) for each in lengths))
+        return Resampling(*(weights(zero, zero + length, length, self.side) for length in images.shape[2:]))
 
     def apply(self, images: Tensor, params: Resampling | None) -> Tensor:
         return resample(images, params) if params else images
