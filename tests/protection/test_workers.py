@@ -26,7 +26,7 @@ def ledger_rows(out, shards):
 @pytest.mark.parametrize("method", ["sem", "ntga", "sc", "tap"])
 def test_any_number_of_processes_makes_the_same_bytes(images, tmp_path, method):
     outs = []
-    counts = (1, 2, 3) if method == "sem" else (1, 2)  # that one process more changes nothing is no matter of the method
+    counts = (1, 2, 3) if method == "sem" else (1, 2)  # a third process does not depend on the method
     for count in counts:
         out = tmp_path / f"out{count}"
         with processes(count):
