@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
+# A worker process of one thread per core; each takes whole files of tests, so that what a file shares is made once.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 help:  ## print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
@@ -17,8 +19,8 @@ $(SETUP): pyproject.toml
 demo: $(SETUP)  ## protect, audit and verify drawn pictures in a few minutes: the main job
 	$(BIN)/semshard demo out/demo
 
-test: $(SETUP)  ## run all tests
-	$(BIN)/python -m pytest
+test: $(SETUP)  ## run all tests, on all cores
+	$(PYTEST)
 
 lint: $(SETUP)  ## check style, layers, types and words
 	$(BIN)/ruff check .
@@ -27,7 +29,7 @@ lint: $(SETUP)  ## check style, layers, types and words
 	$(BIN)/python .ci/words.py
 
 check: lint  ## lint, and the quick tests
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(PYTEST) -q -m 'not slow'
 
 bench: $(SETUP)  ## measure this machine: ceilings, steps beside a plain baseline, data path
 	$(BIN)/semshard bench

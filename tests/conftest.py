@@ -1,7 +1,10 @@
-"""What many tests start from: a small real folder of images, and a finished output made of it."""
+"""What many tests start from: a small real folder of images, and a finished output made of it; and how the tests are
+shared out to worker processes (pytest-xdist, where it is installed and `-n` is given).
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -9,11 +12,29 @@ import pytest
 from hypothesis import settings
 
 import semshard
+from semshard.cores import cores
 from semshard.sources.shapes import write_shapes
 from tests.support.runs import TINY
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # --hypothesis-profile=default explores
 settings.load_profile("repeatable")
+
+MEMORY = 4 << 30  # bytes for a worker; one process that ran the quick tests held 3.5 GB
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # torch is not imported yet, and reads this when it is
+    os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """`-n auto`: a worker for each core that may be used, fewer where there is little memory."""
+    return max(1, min(cores(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEMORY))
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first: a worker takes whole files, and a long one should not begin last."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,8 @@ def ledger_rows(out, shards):
 @pytest.mark.parametrize("method", ["sem", "ntga", "sc", "tap"])
 def test_any_number_of_processes_makes_the_same_bytes(images, tmp_path, method):
     outs = []
-    for count in (1, 2, 3):
+    counts = (1, 2, 3) if method == "sem" else (1, 2)  # a third process does not depend on the method
+    for count in counts:
         out = tmp_path / f"out{count}"
         with processes(count):
             settings = SMALL | {"method": method}
@@ -35,8 +36,8 @@ def test_any_number_of_processes_makes_the_same_bytes(images, tmp_path, method):
             )
         outs.append((public_bytes(out), ledger_rows(out, found.shards)))
         assert found.made == found.shards == 5
-    assert outs[0] == outs[1] == outs[2]
-    assert semshard.audit(tmp_path / "out3").ok
+    assert all(found == outs[0] for found in outs)
+    assert semshard.audit(tmp_path / f"out{counts[-1]}").ok
 
 
 GRID = {"steps_u", "steps_a", "rho_a", "final_draws"}
