@@ -71,9 +71,10 @@ class FoldedNetwork:
             return run(self._graph, images, self._precision)
         return torch.cat(in_parts(explicit.scores, torch.split(images, min(self._most, self._part(images)))))
 
-    def gradient(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The gradient of the cross-entropy, summed over the batch, at float images (N, 3, H, W); labels are
-        int64 (N,), or shares of the classes, float (N, classes).
+    def gradient(self, images: Tensor, labels: Tensor, centred: bool = False) -> Tensor:
+        """The gradient of the cross-entropy, summed over the batch, at float images (N, 3, H, W), in their dtype;
+        labels are int64 (N,), or shares of the classes, float (N, classes). `centred` images are in ±½ instead of
+        [0, 1]: what a network computes with that subtracts ½ first, so nothing is lost where they are bfloat16.
 
         No image's gradient depends on another image. Where the device's memory does not hold the batch, it goes
         through in halves, and so do all later ones.
@@ -84,20 +85,24 @@ class FoldedNetwork:
         try:
             pieces = list(zip(torch.split(images, most), torch.split(labels, most), strict=True))
             if images.is_cuda:
-                gradients = [self._gradient(*piece) for piece in pieces]
+                gradients = [self._gradient(*piece, centred) for piece in pieces]
             else:
-                gradients = in_parts(lambda piece: self._gradient(*piece), pieces)
+                gradients = in_parts(lambda piece: self._gradient(*piece, centred), pieces)
         except torch.OutOfMemoryError:
             if min(most, len(images)) == 1:
                 raise
             self._most = (min(most, len(images)) + 1) // 2
             self._remark(f"the device's memory is short: gradients are taken of {self._most} images at a time")
-            return self.gradient(images, labels)
+            return self.gradient(images, labels, centred)
         return gradients[0] if len(gradients) == 1 else torch.cat(gradients)
 
-    def _gradient(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _gradient(self, images: Tensor, labels: Tensor, centred: bool) -> Tensor:
         if self._explicit:
-            return self._explicit.gradient(images, labels)
+            return self._explicit.gradient(images, labels, centred)
+        if centred:
+            return self._gradient(images.to(torch.promote_types(images.dtype, torch.float32)) + 0.5, labels, False).to(
+                images.dtype
+            )
         plain = self._plain_gradient
         whole = captured(self._captured, lambda: Captured(plain, images, labels), images, self._remark)
         return (whole or plain)(images, labels)
