@@ -9,18 +9,20 @@ units need less time for all of it than it takes to gather what the bands touch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .scratch import Scratch
-from .views.jpeg import Jpeg
+from .views.jpeg import Jpeg, Saved
 from .views.resized_crop import taps
 from .whole_steps import WholeSteps
 
 MATRIX_VALUES = 3 << 19  # of the matrices for coming views that are made at once
+JPEG_VALUES = {"cpu": 1 << 18}  # of the pixels that go through JPEG at once: its passes stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ class PhotoGroup:
     crops: Crops
     steps: WholeSteps
     jpeg: Jpeg | None = None  # that the photographs are seen through
+    _coded: list[Saved] = field(default_factory=list)  # what its gradient needs, of as many photographs at once
 
     @property
     def size(self) -> tuple[int, int]:
@@ -162,16 +165,27 @@ class PhotoGroup:
         if self.jpeg is None:
             return out.copy_(self.pixels)
         if fold == 0:
-            pictures = _swapped(self.pixels, torch.float32).mul_(self.steps.unit).add_(0.5)
-            decoded, self._coded = self.jpeg.apply(pictures)
-            self._decoded = _swapped(decoded.sub_(0.5), out.dtype)
+            if not self._coded:
+                self._decoded = torch.empty_like(out)
+            self._coded = []
+            for pixels, shown in self._near_a_core(self.pixels, self._decoded):
+                pictures = _swapped(pixels, torch.float32).mul_(self.steps.unit).add_(0.5)
+                decoded, coded = self.jpeg.apply(pictures)
+                shown.transpose(1, 2).copy_(decoded.sub_(0.5))
+                self._coded.append(coded)
         return self._decoded
+
+    def _near_a_core(self, *of: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """As many photographs at once as JPEG's passes keep in a core's cache; all of them on a GPU."""
+        most = JPEG_VALUES.get(self.images.device.type, 1 << 40) // (self.images[0].numel())
+        return zip(*(torch.split(each, max(1, most)) for each in of), strict=True)
 
     def descend(self, gradient: Tensor) -> None:
         """One signed step against a gradient (n, h, 3, w) at `values`, which it may overwrite."""
         if self.jpeg is not None:
-            at_pictures = self.jpeg.adjoint(_swapped(gradient, torch.float32), self._coded)
-            gradient.transpose(1, 2).copy_(at_pictures.add_(0))  # −0 becomes 0
+            for (part,), coded in zip(self._near_a_core(gradient), self._coded, strict=True):
+                at_pictures = self.jpeg.adjoint(_swapped(part, torch.float32), coded)
+                part.transpose(1, 2).copy_(at_pictures.add_(0))  # −0 becomes 0
         if self.grey is not None:
             gradient = torch.where(self.grey, gradient.mean(2, keepdim=True), gradient)
         self.steps.descend(self.pixels, gradient, self._low, self._high)

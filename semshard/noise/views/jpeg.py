@@ -11,6 +11,7 @@ the slope of Shin and Song (2017) replaces it, and every other rounding counts a
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +61,7 @@ class Coded:
     """What the gradient needs of planes (N, C, H, W) that were coded and decoded."""
 
     slope: Tensor | None  # of the rounding of each coefficient, (N, C, H, W) in whole blocks; None where all are 1
-    inside: Tensor  # bool (N, C, H, W): decoded samples that were not clamped
+    decoded: Tensor  # (N, C, H, W): whole samples, before they were clamped
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Saved:
 
     luma: Coded
     chroma: Coded
-    inside: Tensor  # bool (N, 3, H, W): decoded pixels that were not clamped
+    samples: Tensor  # (N, 3, H, W): whole samples of the pixels, before they were clamped
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,14 @@ class Jpeg:
         if self.subsampling == "4:2:0":
             chroma = _double(chroma, *images.shape[2:])
         samples = _to_rgb(luma, chroma)
-        inside = (samples >= 0) & (samples <= 255)
-        return samples.clamp_(0, 255).div_(255), Saved(coded_luma, coded_chroma, inside)
+        return samples.clamp(0, 255).div_(255), Saved(coded_luma, coded_chroma, samples)
 
     @torch.no_grad()
     def adjoint(self, gradient: Tensor, saved: Saved) -> Tensor:
         """The gradient at the images, (N, 3, H, W), of a gradient at the decoded pictures."""
-        luma, chroma = _to_rgb_adjoint(gradient * saved.inside)
+        luma, chroma = _to_rgb_adjoint(_unclamped(gradient, saved.samples, 0, 255))
         if self.subsampling == "4:2:0":
-            chroma = _double_adjoint(chroma, saved.chroma.inside.shape[3])
+            chroma = _double_adjoint(chroma, saved.chroma.decoded.shape[3])
         luma = _code_adjoint(luma, saved.luma)
         chroma = _code_adjoint(chroma, saved.chroma)
         if self.subsampling == "4:2:0":
@@ -121,8 +121,10 @@ class Jpeg:
 
     def _tables(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The steps for luma and chroma, each (N or 1, 1, 8, 8) in the dtype of the images."""
-        quality = torch.as_tensor(self.quality, device=images.device)
-        tables = quantisation_tables(quality).to(images.dtype)
+        if isinstance(self.quality, int):
+            tables = _tables_of(self.quality, images.dtype, images.device)
+        else:
+            tables = quantisation_tables(self.quality).to(images.dtype)
         return tables[:, :1], tables[:, 1:]
 
     def _code(self, planes: Tensor, table: Tensor) -> tuple[Tensor, Coded]:
@@ -135,8 +137,7 @@ class Jpeg:
         levels = exact.sign().mul_(0.5).add_(exact).trunc_()  # halves away from zero
         slope = _slope(exact.sub_(levels), self.slope)
         decoded = _inverse_dct(levels.mul_(steps).flatten(2, 3))[..., :height, :width]
-        inside = (decoded >= -128) & (decoded <= 127)
-        return decoded.clamp(-128, 127), Coded(None if slope is None else slope.flatten(2, 3), inside)
+        return decoded.clamp(-128, 127), Coded(None if slope is None else slope.flatten(2, 3), decoded)
 
 
 def quantisation_tables(quality: Tensor) -> Tensor:
@@ -146,6 +147,18 @@ def quantisation_tables(quality: Tensor) -> Tensor:
     return ((constant(_STEPS, quality).view(2, 8, 8) * percent + 50) // 100).clamp_(1, 255)
 
 
+@functools.cache
+def _tables_of(quality: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Those of one quality, kept."""
+    return quantisation_tables(torch.tensor(quality, device=device)).to(dtype)
+
+
+def _unclamped(gradient: Tensor, whole: Tensor, low: int, high: int) -> Tensor:
+    """The gradient where whole numbers lie within `low` and `high`, elsewhere 0. In one pass."""
+    inside: Tensor = torch.ops.aten.hardtanh_backward(gradient, whole, low - 0.5, high + 0.5)
+    return inside
+
+
 def _slope(residual: Tensor, kind: str) -> Tensor | None:
     """The substitute for the derivative of round(c), given c − round(c), which it may overwrite; None is 1."""
     return residual.square_().mul_(3) if kind == "cubic" else None
@@ -153,7 +166,8 @@ def _slope(residual: Tensor, kind: str) -> Tensor | None:
 
 def _code_adjoint(gradient: Tensor, coded: Coded) -> Tensor:
     height, width = gradient.shape[2:]
-    gradient = F.pad(gradient * coded.inside, (0, _whole(width, 8) - width, 0, _whole(height, 8) - height))
+    gradient = _unclamped(gradient, coded.decoded, -128, 127)
+    gradient = _padded(gradient, _whole(height, 8), _whole(width, 8), "constant")
     gradient = _inverse_dct_adjoint(gradient)  # the step that a coefficient is divided by, it is then multiplied by
     if coded.slope is not None:
         gradient *= coded.slope
@@ -210,7 +224,7 @@ def _to_ycc_adjoint(luma: Tensor, chroma: Tensor) -> Tensor:
 
 
 def _to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
-    return _mix(chroma, _TO_RGB).add_(0.5).floor_().add_(luma).add_(128)
+    return _mix(chroma, _TO_RGB).add_(0.5).floor_().add_(luma + 128)
 
 
 def _to_rgb_adjoint(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,8 +251,9 @@ def _halve(chroma: Tensor) -> Tensor:
 
 
 def _halve_adjoint(gradient: Tensor, height: int, width: int) -> Tensor:
-    spread = (gradient / 4).repeat_interleave(2, 2).repeat_interleave(2, 3)
-    return _extend_adjoint(spread, height, width)
+    n, channels, rows, columns = gradient.shape
+    each = (gradient / 4)[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2)
+    return _extend_adjoint(each.reshape(n, channels, 2 * rows, 2 * columns), height, width)
 
 
 def _double(chroma: Tensor, height: int, width: int) -> Tensor:
@@ -252,9 +267,9 @@ def _double(chroma: Tensor, height: int, width: int) -> Tensor:
 def _double_adjoint(gradient: Tensor, blocks: int) -> Tensor:
     """Back to planes that are `blocks` wide, as `_halve` made them."""
     height, width = gradient.shape[2:]
-    gradient = F.pad(gradient / 16, (0, width % 2, 0, height % 2))
+    gradient = _padded(gradient / 16, _whole(height, 2), _whole(width, 2), "constant")
     gradient = _spread_adjoint(_spread_adjoint(gradient, 3, _far(width)), 2, _far(width))
-    return F.pad(gradient, (0, blocks - gradient.shape[3]))
+    return _padded(gradient, gradient.shape[2], blocks, "constant")
 
 
 def _far(width: int) -> int:
@@ -264,39 +279,56 @@ def _far(width: int) -> int:
 
 def _spread(planes: Tensor, dim: int, far: int) -> Tensor:
     """Twice as many samples along `dim`, each 4 − far times the nearest and far times the next nearest."""
-    last = planes.shape[dim] - 1
-    before = torch.cat((planes.narrow(dim, 0, 1), planes.narrow(dim, 0, last)), dim)
-    after = torch.cat((planes.narrow(dim, 1, last), planes.narrow(dim, last, 1)), dim)
+    shape, last = planes.shape, planes.shape[dim] - 1
+    out = planes.new_empty(*shape[: dim + 1], 2, *shape[dim + 1 :])
+    first, second = out.unbind(dim + 1)
     near = planes * (4 - far)
-    return torch.stack((near + far * before, near + far * after), dim + 1).flatten(dim, dim + 1)
+    ends = ((first, 0, 0), (second, last, last))
+    torch.add(near.narrow(dim, 1, last), planes.narrow(dim, 0, last), alpha=far, out=first.narrow(dim, 1, last))
+    torch.add(near.narrow(dim, 0, last), planes.narrow(dim, 1, last), alpha=far, out=second.narrow(dim, 0, last))
+    for half, at, nearest in ends:
+        torch.mul(planes.select(dim, nearest), 4, out=half.select(dim, at))
+    return out.flatten(dim, dim + 1)
 
 
 def _spread_adjoint(gradient: Tensor, dim: int, far: int) -> Tensor:
     shape = gradient.shape
     first, second = gradient.reshape(*shape[:dim], -1, 2, *shape[dim + 1 :]).unbind(dim + 1)
     last = first.shape[dim] - 1
-    before = torch.cat((first.narrow(dim, 0, 1), second.narrow(dim, 0, last)), dim)
-    after = torch.cat((first.narrow(dim, 1, last), second.narrow(dim, last, 1)), dim)
-    return (4 - far) * (first + second) + far * (before + after)
+    total = (first + second).mul_(4 - far)
+    total.narrow(dim, 0, last).add_(first.narrow(dim, 1, last), alpha=far)
+    total.narrow(dim, 1, last).add_(second.narrow(dim, 0, last), alpha=far)
+    for half, at in ((first, 0), (second, last)):
+        total.select(dim, at).add_(half.select(dim, at), alpha=far)
+    return total
 
 
 def _alternating(planes: Tensor, even: int, odd: int) -> Tensor:
     """`even` and `odd` in turn, as wide as the planes: what libjpeg adds before it drops bits."""
-    step = torch.arange(planes.shape[3], device=planes.device).remainder_(2)
-    return step.mul_(odd - even).add_(even)
+    width = planes.shape[3]
+    return constant((even, odd) * (width // 2) + (even,) * (width % 2), planes)
 
 
 def _extend(planes: Tensor, height: int, width: int) -> Tensor:
     """The planes (N, C, H, W), their last row and column repeated up to height and width."""
-    return F.pad(planes, (0, width - planes.shape[3], 0, height - planes.shape[2]), mode="replicate")
+    return _padded(planes, height, width, "replicate")
+
+
+def _padded(planes: Tensor, height: int, width: int, mode: str) -> Tensor:
+    """Planes of this height and width, as they are where they have them."""
+    missing = (0, width - planes.shape[3], 0, height - planes.shape[2])
+    return F.pad(planes, missing, mode=mode) if any(missing) else planes
 
 
 def _extend_adjoint(gradient: Tensor, height: int, width: int) -> Tensor:
     """What flowed to the repeated rows and columns goes to the last ones. Overwrites its argument."""
-    gradient[..., height - 1, :] = gradient[..., height - 1 :, :].sum(2)
-    gradient = gradient[..., :height, :]
-    gradient[..., width - 1] = gradient[..., width - 1 :].sum(3)
-    return gradient[..., :width]
+    if gradient.shape[2] > height:
+        gradient[..., height - 1, :] = gradient[..., height - 1 :, :].sum(2)
+        gradient = gradient[..., :height, :]
+    if gradient.shape[3] > width:
+        gradient[..., width - 1] = gradient[..., width - 1 :].sum(3)
+        gradient = gradient[..., :width]
+    return gradient
 
 
 def _whole(length: int, unit: int) -> int:
