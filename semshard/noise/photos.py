@@ -68,23 +68,26 @@ def add_cells(photo: Photo, noise: NDArray[np.int8], cell: int, band_pixels: int
     height, width = photo.shape[:2]
     out = np.empty_like(photo)
     up, down = (_interleaved(part) for part in (noise, -noise))
-    rows = max(1, band_pixels // (width * cell))
-    whole = height // cell
+    rows, whole = max(1, band_pixels // width), height // cell
     bands = [(top, min(top + rows, whole), cell) for top in range(0, whole, rows)]
     if height % cell:
         bands.append((whole, whole + 1, height % cell))
     for first, last, side in bands:
         at = slice(first * cell, first * cell + (last - first) * side)
-        old, new = (of[at].reshape(last - first, side, width, 3) for of in (photo, out))
-        more, less = (of[first:last, None] for of in (up, down))
-        if cell > 1:
-            more, less = (of.repeat(cell, 2)[:, :, :width] for of in (more, less))
-        # Bytes that cannot overflow: of `more` and `less` one is 0.
-        np.minimum(old, 255 - more, out=new)
-        new += more
-        np.maximum(new, less, out=new)
-        new -= less
+        old, new = (of[at].reshape(last - first, side, width * 3) for of in (photo, out))
+        more, less = (_widened(of[first:last], cell, width) for of in (up, down))
+        for row in range(side):  # of every cell; OpenCV's bytes stop at 0 and 255
+            cv2.add(old[:, row], more, dst=new[:, row])
+            cv2.subtract(new[:, row], less, dst=new[:, row])
     return out
+
+
+def _widened(values: Photo, cell: int, width: int) -> NDArray[np.uint8]:
+    """Each of values (h, w, 3) `cell` times side by side, as far as `width`: (h, 3 · width)."""
+    if cell > 1:
+        size = values.shape[1] * cell, values.shape[0]
+        values = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_NEAREST), np.uint8)[:, :width]
+    return values.reshape(len(values), width * 3)
 
 
 def _interleaved(noise: NDArray[np.int8]) -> Photo:
