@@ -158,8 +158,9 @@ def taps(start: Tensor, length: Tensor, size: int, side: int, flip: Tensor | Non
     count = min(size, math.ceil(2 * max(1, size / side)) + 1)
     first = (centre - reach - 0.5).floor_().add_(1).clamp_(0, size - count)
     index = first[:, :, None] + torch.arange(count, device=start.device, dtype=start.dtype)  # (N, side, count)
-    pixel = index + 0.5
-    weight = pixel.sub(centre[:, :, None]).abs_().div_(reach[:, :, None]).neg_().add_(1).clamp_(min=0)
-    weight *= (pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None])
+    weight = index.sub((centre - 0.5)[:, :, None]).abs_().div_(reach[:, :, None]).neg_().add_(1).clamp_(min=0)
+    # Whole numbers beside the first and the last pixel whose centres are in the box: 1 between them, otherwise 0.
+    before, after = ((each - 0.5).ceil_()[:, None, None] for each in (start, start + length))
+    weight *= torch.minimum(index - (before - 1), after - index).clamp_(0, 1)
     weight /= weight.sum(2, keepdim=True).clamp_(min=1e-6)
     return weight, index.long()
