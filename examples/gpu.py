@@ -75,7 +75,9 @@ class Plan:
         """Every step, in order."""
         table = self._table
         return [
-            Step("tests", (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"), False),
+            Step(
+                "tests", (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"), False
+            ),
             Step("bench", (*SEMSHARD, "bench", *self.preset, *(MINI_BENCH if self.mini else ()), "--json")),
             Step("sem", table(WORTH)),
             Step("hardened", self._protect_hardened()),
@@ -216,7 +218,9 @@ def markdown(report: dict) -> list[str]:
         if report[name]:
             lines += ["", f"{title}: {report[name]['verdict']['sentence']}"]
     lines += ["", "| step | exit code | seconds | date |", "|---|---|---|---|"]
-    lines += [f"| {name} | {of['exit']} | {of['seconds']:,.0f} | {of['date']} |" for name, of in report["steps"].items()]
+    lines += [
+        f"| {name} | {of['exit']} | {of['seconds']:,.0f} | {of['date']} |" for name, of in report["steps"].items()
+    ]
     return [*lines, "", *(f"tests: {line}" for line in report["tests"])]
 
 

@@ -81,17 +81,18 @@ class _Recorder:
     """A network that remembers the shapes of the batches whose gradients were taken."""
 
     def __init__(self, network: FoldedNetwork) -> None:
-        self._network, self._seen = network, list[tuple[torch.Size, Tensor]]()
+        self._network, self._seen = network, list[tuple[torch.Size, Tensor, bool]]()
 
-    def gradient(self, images: Tensor, labels: Tensor) -> Tensor:
-        self._seen.append((images.shape, labels))
+    def gradient(self, images: Tensor, labels: Tensor, centred: bool = False) -> Tensor:
+        self._seen.append((images.shape, labels, centred))
         self._like = images
-        return self._network.gradient(images, labels)
+        return self._network.gradient(images, labels, centred)
 
     def again(self) -> None:
         """All of those gradients once more, at other images."""
-        for shape, labels in self._seen:
-            self._network.gradient(self._like if self._like.shape == shape else self._like.new_zeros(shape), labels)
+        for shape, labels, centred in self._seen:
+            images = self._like if self._like.shape == shape else self._like.new_zeros(shape)
+            self._network.gradient(images, labels, centred)
 
 
 def _photographs(height: int, width: int, count: int) -> list[Photo]:

@@ -20,6 +20,7 @@ from .fused import ADD, RELU, FusedConv
 
 Saved = Any
 LAST = torch.channels_last
+SUB = (operator.sub, torch.sub)
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,20 @@ class _Call:
 class ExplicitPass:
     """Input gradients by the calls of a graph, in the weights that its modules and `weights` hold at the time."""
 
-    def __init__(self, calls: list[_Call]) -> None:
-        self._calls = calls
+    def __init__(self, calls: list[_Call], centres: bool) -> None:
+        self._calls, self._centres = calls, centres
         self._last_use = {number: place for place, call in enumerate(calls) for number in call.inputs}
 
     @classmethod
     def of(cls, graph: fx.GraphModule, weights: Mapping[str, Tensor]) -> ExplicitPass | None:
         """The calls of `graph`; None where one of them has no backward here."""
         modules, numbers, calls = dict(graph.named_modules()), dict[fx.Node, int](), list[_Call]()
+        centres = False  # whether the first call subtracts ½ from the images, which nothing else reads
         for node in graph.graph.nodes:
             if node.op == "placeholder":
                 numbers[node] = 0
             elif node.op == "output":
-                return cls(calls) if numbers.get(node.args[0]) == len(calls) else None
+                return cls(calls, centres) if numbers.get(node.args[0]) == len(calls) else None
             elif (same := _same_as(node, modules)) is not None:
                 numbers[node] = numbers[same]
             elif node.op != "get_attr":
@@ -63,6 +65,8 @@ class ExplicitPass:
                 inputs = [each for each in node.args if isinstance(each, fx.Node) and each.op != "get_attr"]
                 if operation is None or (node.kwargs and node.target not in RELU):
                     return None
+                if not calls:
+                    centres = node.target in SUB and node.args[1] == 0.5 and len(inputs[0].users) == 1
                 calls.append(_Call(operation, tuple(numbers[each] for each in inputs)))
                 numbers[node] = len(calls)
         return None
@@ -73,12 +77,12 @@ class ExplicitPass:
         return self._forward(images, None).float()
 
     @torch.no_grad()
-    def gradient(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The gradient of the cross-entropy, summed over the batch, at float images (N, 3, H, W); labels are
-        int64 (N,), or shares of the classes, float (N, classes).
+    def gradient(self, images: Tensor, labels: Tensor, centred: bool = False) -> Tensor:
+        """The gradient of the cross-entropy, summed over the batch, at float images (N, 3, H, W), in their dtype and
+        memory layout; labels are int64 (N,), or shares of the classes, float (N, classes). `centred` images are less ½.
         """
         saved: list[Saved] = []
-        scores = self._forward(images, saved)
+        scores = self._forward(images, saved, centred)
         gradients: list[Tensor | None] = [None] * len(self._calls)
         gradients.append(_loss_gradient(scores.float(), labels).to(scores.dtype))
         for call in reversed(self._calls):
@@ -91,13 +95,18 @@ class ExplicitPass:
                 gradients[number] = other if before is None else before + other
         (at_images,) = gradients
         assert at_images is not None
-        return at_images.to(images.dtype, memory_format=torch.contiguous_format)
+        last = images.is_contiguous(memory_format=LAST) and not images.is_contiguous()
+        return at_images.to(images.dtype, memory_format=LAST if last else torch.contiguous_format)
 
-    def _forward(self, images: Tensor, saved: list[Saved] | None) -> Tensor:
+    def _forward(self, images: Tensor, saved: list[Saved] | None, centred: bool = False) -> Tensor:
         """The output of the last call; what their backward needs goes into `saved`."""
-        values: dict[int, Tensor] = {0: images}
+        skips = centred and self._centres
+        values: dict[int, Tensor] = {0: images.float() + 0.5 if centred and not skips else images}
         for place, call in enumerate(self._calls):
-            values[place + 1], kept = call.operation.forward(*(values[number] for number in call.inputs))
+            if place == 0 and skips:
+                values[1], kept = images, None
+            else:
+                values[place + 1], kept = call.operation.forward(*(values[number] for number in call.inputs))
             if saved is not None:
                 saved.append(kept)
             for number in call.inputs:
@@ -133,7 +142,7 @@ def _operation(node: fx.Node, modules: Mapping[str, nn.Module], weights: Mapping
     if node.op == "call_module":
         return _of_module(modules[str(node.target)], str(node.target), weights)
     constant = _constant(node, weights)
-    if node.target in (operator.sub, torch.sub) and constant is not None:
+    if node.target in SUB and constant is not None:
         return Operation(lambda x: (x - constant(), None), lambda gradient, saved, carried: (_sum(gradient, carried),))
     if node.target in (operator.mul, torch.mul) and constant is not None:
         return Operation(

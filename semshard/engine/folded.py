@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import cast
 
 import torch
@@ -103,9 +104,10 @@ class FoldedNetwork:
         scores = [explicit.scores(piece) for piece in pieces] if self._whole else in_parts(explicit.scores, pieces)
         return torch.cat(scores)
 
-    def gradient(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The gradient of the cross-entropy, summed over the batch, at float images (N, 3, H, W); labels are
-        int64 (N,), or shares of the classes, float (N, classes).
+    def gradient(self, images: Tensor, labels: Tensor, centred: bool = False) -> Tensor:
+        """The gradient of the cross-entropy, summed over the batch, at float images (N, 3, H, W), in their dtype;
+        labels are int64 (N,), or shares of the classes, float (N, classes). `centred` images are in ±½ instead of
+        [0, 1]: what a network computes with that subtracts ½ first, so nothing is lost where they are bfloat16.
 
         No image's gradient depends on another image. Where the device's memory does not hold the batch, it goes
         through in halves, and so do all later ones.
@@ -116,25 +118,28 @@ class FoldedNetwork:
         try:
             pieces = list(zip(torch.split(images, most), torch.split(labels, most), strict=True))
             if self._whole:
-                gradients = [self._gradient(*piece) for piece in pieces]
+                gradients = [self._gradient(*piece, centred) for piece in pieces]
             else:
-                gradients = in_parts(lambda piece: self._gradient(*piece), pieces)
+                gradients = in_parts(lambda piece: self._gradient(*piece, centred), pieces)
         except torch.OutOfMemoryError:
             if min(most, len(images)) == 1 or is_capturing():
                 raise
             self._most = (min(most, len(images)) + 1) // 2
             self._remark(f"the device's memory is short: gradients are taken of {self._most} images at a time")
-            return self.gradient(images, labels)
+            return self.gradient(images, labels, centred)
         return gradients[0] if len(gradients) == 1 else torch.cat(gradients)
 
-    def _gradient(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _gradient(self, images: Tensor, labels: Tensor, centred: bool) -> Tensor:
         pass_ = self._explicit.gradient if self._explicit else self._plain_gradient
-        return self.graphs("gradient", pass_, images, labels)
+        return self.graphs(("gradient", centred), partial(pass_, centred=centred), images, labels)
 
-    def _plain_gradient(self, images: Tensor, labels: Tensor) -> Tensor:
-        images = images.detach().requires_grad_()
-        loss = F.cross_entropy(self(images), labels, reduction="sum")
-        return torch.autograd.grad(loss, images)[0]
+    def _plain_gradient(self, images: Tensor, labels: Tensor, centred: bool) -> Tensor:
+        seen = images.detach()
+        if centred:
+            seen = seen.to(torch.promote_types(images.dtype, torch.float32)) + 0.5
+        seen = seen.requires_grad_()
+        loss = F.cross_entropy(self(seen), labels, reduction="sum")
+        return torch.autograd.grad(loss, seen)[0].to(images.dtype)
 
     def _part(self, images: Tensor) -> int:
         """How many images go through at once: on a CPU as many as have their largest map near it, but no more than

@@ -4,93 +4,129 @@ A view is R · image · Cᵀ, three channels alike. Images lie in memory as (h, 
 one product of (J·s × h) by (h × 3w), 6·J·s·h·w operations, which reads the pixels once, and its result is what the
 columns are multiplied with, 6·J·s²·w operations, without a copy in between. For two views of 64 pixels of a photograph
 of 500 × 375 that is 0.14 + 0.02 GFLOP, and as much on the way back. The bands in R and C hold a tenth of it, but matrix
-units need less time for all of it than it takes to gather what the bands touch.
+units need less time for all of it than it takes to gather what the bands touch. Columns first would read the pixels in
+the better order, but the views' columns would then have to be gathered before their rows are multiplied.
+
+A step also reads and writes 26 bytes of each of the photograph's values, where products are bfloat16: 4 for what they
+multiply, 4 in the products, 18 in the descent (`whole_steps`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .views.jpeg import Jpeg
-from .views.resized_crop import Resampling, box_resampling
+from .scratch import Scratch
+from .views.jpeg import Jpeg, Saved
+from .views.resized_crop import taps
 from .whole_steps import WholeSteps
 
-MATRIX_VALUES = 1 << 21  # of the matrices for coming views that are made at once
+MATRIX_VALUES = 3 << 19  # of the matrices for coming views that are made at once
+JPEG_VALUES = {"cpu": 1 << 18}  # of the pixels that go through JPEG at once: its passes stay in a core's cache
+
+
+@dataclass(frozen=True)
+class ViewMatrices:
+    """What resamples n images of one size to J views each, three channels alike."""
+
+    rows: Tensor  # (n, J, side, h), with the scale of the views
+    columns: Tensor  # (n, J, side, w)
+    rows_back: Tensor  # (n, h, J · side), without the scale: the way back, in the memory layout that it is faster in
+
+    @property
+    def draws(self) -> int:
+        return self.rows.shape[1]
 
 
 class Crops:
     """The views of n images of one size that boxes (n, K, J, 5) describe, J in each of K steps: top, left, height,
-    width, and whether it is mirrored.
+    width, and whether it is mirrored. Views are the images' values times `scale`; gradients are at what that gives.
     """
 
-    def __init__(self, boxes: Tensor, size: tuple[int, int], side: int, dtype: torch.dtype) -> None:
+    def __init__(self, boxes: Tensor, size: tuple[int, int], side: int, dtype: torch.dtype, scale: float = 1) -> None:
         self.boxes = boxes.transpose(0, 1)  # (K, n, J, 5): what one step needs is one block of memory
-        self._size, self._side, self._dtype = size, side, dtype
-        self._made: dict[int, Resampling] = {}
+        self._size, self._side, self._dtype, self._scale = size, side, dtype, scale
+        self._made: dict[int, ViewMatrices] = {}
 
     @property
     def draws(self) -> int:
         """Views per step, J."""
         return self.boxes.shape[2]
 
-    def matrices(self, step: int, first: int, count: int) -> Resampling:
-        """Of a step's views `first` and the `count` − 1 after it, as far as there are so many: rows (n, count, side, h)
-        and columns (n, count, side, w). Those of the following steps are made along with them: ten steps take hardly
-        longer than one.
+    def matrices(self, step: int, first: int, count: int) -> ViewMatrices:
+        """Of a step's views `first` and the `count` − 1 after it, as far as there are so many. Those of the following
+        steps are made along with them: several steps take hardly longer than one.
         """
         if step not in self._made:
             steps, n, draws, _ = self.boxes.shape
-            ahead = range(step, min(steps, step + max(1, MATRIX_VALUES // (n * draws * self._side * sum(self._size)))))
-            top, left, height, width, flip = self.boxes[ahead.start : ahead.stop].flatten(0, 2).unbind(1)
-            box = top, left, height, width
-            made = box_resampling(box, flip > 0, self._size, self._side, self._dtype)
-            rows, columns = (of.view(len(ahead), n, draws, *of.shape[1:]) for of in (made.rows, made.columns))
-            self._made = {k: Resampling(rows[at], columns[at]) for at, k in enumerate(ahead)}
-        made = self._made[step]
-        return Resampling(made.rows[:, first : first + count], made.columns[:, first : first + count])
+            height, width = self._size
+            most = max(1, MATRIX_VALUES // (n * draws * self._side * (2 * height + width)))
+            blocks = -(-(steps - step) // most)
+            ahead = range(step, min(steps, step - (step - steps) // blocks))
+            self._made.clear()
+            self._made = dict(zip(ahead, self._matrices(self.boxes[ahead.start : ahead.stop]), strict=True))
+        made, last = self._made[step], first + count
+        if count >= self.draws:
+            return made
+        back = made.rows_back[:, :, first * self._side : last * self._side]
+        return ViewMatrices(made.rows[:, first:last], made.columns[:, first:last], back)
+
+    def _matrices(self, boxes: Tensor) -> list[ViewMatrices]:
+        """Of each step of boxes (k, n, J, 5)."""
+        steps, n, draws, _ = boxes.shape
+        (height, width), side, count = self._size, self._side, steps * n * draws
+        top, left, tall, wide, flip = boxes.flatten(0, 2).unbind(1)
+        weights, pixels = taps(top, tall, height, side)  # (k · n · J, side, taps)
+        place = torch.arange(count * side, device=boxes.device).view(count, side, 1)
+        rows = _filled(pixels + place * height, weights * self._scale, count * side * height, self._dtype)
+        # (k, n, h, J, side): all of an image, then the pixel's row, then the view's place in it
+        image, within = place // (draws * side), place % (draws * side)
+        back = (image * height + pixels) * (draws * side) + within
+        rows_back = _filled(back, weights, count * side * height, self._dtype)
+        weights, pixels = taps(left, wide, width, side, flip > 0)
+        columns = _filled(pixels + place * width, weights, count * side * width, self._dtype)
+        by_step = (
+            rows.view(steps, n, draws, side, height),
+            columns.view(steps, n, draws, side, width),
+            rows_back.view(steps, n, height, draws * side),
+        )
+        return [ViewMatrices(*each) for each in zip(*by_step, strict=True)]
 
 
-def resample_all(images: Tensor, by: Resampling) -> Tensor:
-    """All views of images (n, h, 3, w), J in turn of each: (n · J, side, 3, side).
+def _filled(places: Tensor, values: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """`size` numbers, 0 but for `values` at `places`."""
+    return values.new_zeros(size, dtype=dtype).index_copy_(0, places.flatten(), values.to(dtype).flatten())
 
-    `by` has rows (n, J, side, h) and columns (n, J, side, w), in the dtype of the images.
+
+def resample_all(images: Tensor, by: ViewMatrices, scratch: Scratch, out: Tensor | None = None) -> Tensor:
+    """All views of images (n, h, 3, w), J in turn of each: (n · J, side, 3, side), `out` where it is given.
+
+    `by` has the dtype of the images.
     """
     n, draws, side, height = by.rows.shape
-    down = torch.bmm(by.rows.reshape(n, draws * side, height), images.view(n, height, -1))  # (n, J · side, 3 · w)
-    seen = torch.bmm(down.view(n * draws, 3 * side, -1), by.columns.flatten(0, 1).mT)
-    return seen.view(n * draws, side, 3, side)
+    down = scratch("narrow", (n, draws * side, images.shape[2] * images.shape[3]), images.dtype)
+    torch.bmm(by.rows.reshape(n, draws * side, height), images.view(n, height, -1), out=down)
+    seen = images.new_empty(n * draws, side, 3, side) if out is None else out
+    columns = by.columns.flatten(0, 1).mT
+    torch.bmm(down.view(n * draws, 3 * side, -1), columns, out=seen.view(n * draws, 3 * side, side))
+    return seen
 
 
-def restore_all(gradient: Tensor, by: Resampling, out: Tensor, add: bool = False) -> None:
+def restore_all(gradient: Tensor, by: ViewMatrices, scratch: Scratch, out: Tensor, add: bool = False) -> None:
     """Write the adjoint of `resample_all`, which sums over J, to `out` (n, h, 3, w), or add it to what is there."""
     n, draws, side, height = by.rows.shape
-    across = torch.bmm(gradient.reshape(n * draws, 3 * side, side), by.columns.flatten(0, 1))
+    across = scratch("narrow", (n * draws, 3 * side, out.shape[3]), out.dtype)
+    torch.bmm(gradient.view(n * draws, 3 * side, side), by.columns.flatten(0, 1), out=across)
     across = across.view(n, draws * side, -1)  # (n, J · side, 3 · w)
-    rows = by.rows.reshape(n, draws * side, height).mT
     total = out.view(n, height, -1)
     if add:
-        total.baddbmm_(rows, across)
+        total.baddbmm_(by.rows_back, across)
     else:
-        torch.bmm(rows, across, out=total)
-
-
-class Scratch:
-    """Memory that every group uses in turn: it stays in the cache, and the system need not clear new pages, which takes
-    longer than to fill them.
-    """
-
-    def __init__(self, groups: Sequence[PhotoGroup], dtype: torch.dtype) -> None:
-        images = max((group.images for group in groups), key=torch.Tensor.numel)
-        self._flat = torch.empty(images.numel(), dtype=dtype, device=images.device)
-
-    def of(self, group: PhotoGroup) -> Tensor:
-        """Of the shape of the group's images, with anything in it."""
-        return self._flat[: group.images.numel()].view(group.images.shape)
+        torch.bmm(by.rows_back, across, out=total)
 
 
 @dataclass
@@ -104,6 +140,7 @@ class PhotoGroup:
     crops: Crops
     steps: WholeSteps
     jpeg: Jpeg | None = None  # that the photographs are seen through
+    _coded: list[Saved] = field(default_factory=list)  # what its gradient needs, of as many photographs at once
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,11 +150,6 @@ class PhotoGroup:
     def boxes(self) -> Tensor:
         """Of the views: (n, K, J, 5)."""
         return self.crops.boxes.transpose(0, 1)
-
-    @property
-    def scale(self) -> float:
-        """What `values` are multiplied by to be pixels in ±½."""
-        return 1 if self.jpeg else self.steps.unit
 
     def begin(self, random: np.random.Generator) -> None:
         """Start at the images plus a random perturbation."""
@@ -129,23 +161,35 @@ class PhotoGroup:
         self.pixels = torch.clamp(start, self._low, self._high, out=start)  # int16 (n, h, 3, w)
 
     def values(self, out: Tensor, fold: int) -> Tensor:
-        """The perturbed pictures (n, h, 3, w) as they are seen, less ½, in units of `scale`, in the dtype of `out`.
+        """The perturbed pictures (n, h, 3, w) as they are seen, less ½, in units of which `crops` knows the
+        scale, in the dtype of `out`.
 
         They are written to `out`, or, where they cost more, kept for further folds of the same step.
         """
         if self.jpeg is None:
             return out.copy_(self.pixels)
         if fold == 0:
-            pictures = _swapped(self.pixels, torch.float32).mul_(self.steps.unit).add_(0.5)
-            decoded, self._coded = self.jpeg.apply(pictures)
-            self._decoded = _swapped(decoded.sub_(0.5), out.dtype)
+            if not self._coded:
+                self._decoded = torch.empty_like(out)
+            self._coded = []
+            for pixels, shown in self._near_a_core(self.pixels, self._decoded):
+                samples = _swapped(pixels, torch.float32).mul_(1 / self.steps.level).add_(127.5)
+                decoded, coded = self.jpeg.apply_to_samples(samples)
+                shown.transpose(1, 2).copy_(decoded.sub_(0.5))
+                self._coded.append(coded)
         return self._decoded
+
+    def _near_a_core(self, *of: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """As many photographs at once as JPEG's passes keep in a core's cache; all of them on a GPU."""
+        most = JPEG_VALUES.get(self.images.device.type, 1 << 40) // (self.images[0].numel())
+        return zip(*(torch.split(each, max(1, most)) for each in of), strict=True)
 
     def descend(self, gradient: Tensor) -> None:
         """One signed step against a gradient (n, h, 3, w) at `values`, which it may overwrite."""
         if self.jpeg is not None:
-            at_pictures = self.jpeg.adjoint(_swapped(gradient, torch.float32), self._coded)
-            gradient.transpose(1, 2).copy_(at_pictures.add_(0))  # −0 becomes 0
+            for (part,), coded in zip(self._near_a_core(gradient), self._coded, strict=True):
+                at_pictures = self.jpeg.adjoint(_swapped(part, torch.float32), coded)
+                part.transpose(1, 2).copy_(at_pictures.add_(0))  # −0 becomes 0
         if self.grey is not None:
             gradient = torch.where(self.grey, gradient.mean(2, keepdim=True), gradient)
         self.steps.descend(self.pixels, gradient, self._low, self._high)

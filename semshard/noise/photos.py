@@ -26,10 +26,10 @@ from torch import Tensor
 
 from ..engine import FoldedNetwork, Runtime
 from ..settings import ProtectConfig
-from .adversary import inner_perturbation
-from .ball import coarse_uniform, within
-from .photo_groups import Crops, PhotoGroup, Scratch, resample_all, restore_all
-from .views import Families, families_of
+from .photo_groups import Crops, PhotoGroup, resample_all, restore_all
+from .photo_views import ViewGradient
+from .scratch import Scratch
+from .views import families_of
 from .views.balanced_crops import Boxes, even_boxes
 from .views.jpeg import Jpeg
 from .views.resized_crop import AREA, RATIO
@@ -68,23 +68,26 @@ def add_cells(photo: Photo, noise: NDArray[np.int8], cell: int, band_pixels: int
     height, width = photo.shape[:2]
     out = np.empty_like(photo)
     up, down = (_interleaved(part) for part in (noise, -noise))
-    rows = max(1, band_pixels // (width * cell))
-    whole = height // cell
+    rows, whole = max(1, band_pixels // width), height // cell
     bands = [(top, min(top + rows, whole), cell) for top in range(0, whole, rows)]
     if height % cell:
         bands.append((whole, whole + 1, height % cell))
     for first, last, side in bands:
         at = slice(first * cell, first * cell + (last - first) * side)
-        old, new = (of[at].reshape(last - first, side, width, 3) for of in (photo, out))
-        more, less = (of[first:last, None] for of in (up, down))
-        if cell > 1:
-            more, less = (of.repeat(cell, 2)[:, :, :width] for of in (more, less))
-        # Bytes that cannot overflow: of `more` and `less` one is 0.
-        np.minimum(old, 255 - more, out=new)
-        new += more
-        np.maximum(new, less, out=new)
-        new -= less
+        old, new = (of[at].reshape(last - first, side, width * 3) for of in (photo, out))
+        more, less = (_widened(of[first:last], cell, width) for of in (up, down))
+        for row in range(side):  # of every cell; OpenCV's bytes stop at 0 and 255
+            cv2.add(old[:, row], more, dst=new[:, row])
+            cv2.subtract(new[:, row], less, dst=new[:, row])
     return out
+
+
+def _widened(values: Photo, cell: int, width: int) -> NDArray[np.uint8]:
+    """Each of values (h, w, 3) `cell` times side by side, as far as `width`: (h, 3 · width)."""
+    if cell > 1:
+        size = values.shape[1] * cell, values.shape[0]
+        values = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_NEAREST), np.uint8)[:, :width]
+    return values.reshape(len(values), width * 3)
 
 
 def _interleaved(noise: NDArray[np.int8]) -> Photo:
@@ -103,8 +106,8 @@ class PhotoNoise:
     part_cells: int | None = None  # that are crafted together; None for what suits the device
 
     @functools.cached_property
-    def _families(self) -> Families:
-        return families_of(self.config.noise_families)
+    def _at_views(self) -> ViewGradient:
+        return ViewGradient(self.network, self.config, families_of(self.config.noise_families))
 
     def __call__(self, photos: Sequence[Photo], labels: Tensor, *where: str | int) -> list[Photo]:
         """The protected photographs; int64 labels (N,) that the noise leads to. Random draws depend on `where`."""
@@ -135,7 +138,7 @@ class PhotoNoise:
         cells = [cell_side(photo.shape[0], photo.shape[1], config.crop) for photo in photos]
         small = [means(photo, cell) for photo, cell in zip(photos, cells, strict=True)]
         groups = self._arrange(small, labels, *where)
-        scratch = Scratch(groups, self._dtype)
+        scratch = Scratch(self.runtime.device)
         for step in range(config.steps_u):
             self._step(groups, step, scratch, generator)
         by_number = dict[int, tuple[NDArray[np.int8], int]]()
@@ -169,15 +172,17 @@ class PhotoNoise:
         config, device = self.config, self.runtime.device
         planes = np.stack([np.stack(cv2.split(photo), 1) for photo in photos])  # (n, h, 3, w)
         grey = (planes == planes[:, :, :1]).all((1, 2, 3)) if config.grey == "keep" else np.zeros(len(planes), bool)
+        jpeg = Jpeg(config.quality, "4:2:0") if config.jpeg_safe else None
+        scale = 1 if jpeg else self._steps.unit
         by_step = torch.from_numpy(boxes).to(device).view(len(boxes), config.steps_u, -1, 5)
         return PhotoGroup(
             numbers,
             torch.from_numpy(planes).to(device),
             labels.to(device),
             torch.from_numpy(grey)[:, None, None, None].to(device) if grey.any() else None,
-            Crops(by_step, (planes.shape[1], planes.shape[3]), config.crop, self._dtype),
+            Crops(by_step, (planes.shape[1], planes.shape[3]), config.crop, self._dtype, scale),
             self._steps,
-            Jpeg(config.quality, "4:2:0") if config.jpeg_safe else None,
+            jpeg,
         )
 
     @property
@@ -210,53 +215,31 @@ class PhotoNoise:
 
         A gradient is good until the next one is taken.
         """
-        each = sum(len(group.numbers) * self.config.crop * 4 * sum(group.size) for group in groups)
-        together = max(1, min(self.runtime.draws_together, FOLD_VALUES.get(self.runtime.device.type, 1 << 28) // each))
-        sums = [torch.empty_like(scratch.of(group)) if group.crops.draws > together else None for group in groups]
+        crop, device = self.config.crop, self.runtime.device
+        each = sum(len(group.numbers) * crop * 4 * sum(group.size) for group in groups)
+        together = max(1, min(self.runtime.draws_together, FOLD_VALUES.get(device.type, 1 << 28) // each))
+        images = [functools.partial(scratch, "images", group.images.shape, self._dtype) for group in groups]
+        sums = [
+            torch.empty_like(of()) if group.crops.draws > together else None
+            for of, group in zip(images, groups, strict=True)
+        ]
         for first in range(0, max(group.crops.draws for group in groups), together):
             taking = [n for n, group in enumerate(groups) if first < group.crops.draws]
             fold = [groups[n].crops.matrices(step, first, together) for n in taking]
-            seen = [
-                resample_all(groups[n].values(scratch.of(groups[n]), first), by)
-                for n, by in zip(taking, fold, strict=True)
-            ]
-            targets = [groups[n].labels.repeat_interleave(by.rows.shape[1]) for n, by in zip(taking, fold, strict=True)]
-            gradient = self._at_views(torch.cat(seen), groups[0].scale, torch.cat(targets), generator)
-            for n, by, part in zip(taking, fold, torch.split(gradient, [len(of) for of in seen]), strict=True):
+            counts = [len(groups[n].numbers) * by.draws for n, by in zip(taking, fold, strict=True)]
+            targets = torch.cat(
+                [groups[n].labels.repeat_interleave(by.draws) for n, by in zip(taking, fold, strict=True)]
+            )
+            seen = scratch("seen", (sum(counts), crop, 3, crop), self._dtype)
+            for n, by, part in zip(taking, fold, torch.split(seen, counts), strict=True):
+                resample_all(groups[n].values(images[n](), first), by, scratch, part)
+            gradient = self._at_views(seen, targets, generator, scratch)
+            for n, by, part in zip(taking, fold, torch.split(gradient, counts), strict=True):
                 total = sums[n]
-                out = scratch.of(groups[n]) if total is None else total
-                restore_all(part, by, out, add=first > 0)
+                out = images[n]() if total is None else total
+                restore_all(part, by, scratch, out, add=first > 0)
                 if first + together >= groups[n].crops.draws:
                     yield groups[n], out
-
-    def _at_views(self, seen: Tensor, scale: float, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """The gradient at views as `resample_all` gives them, in the same shape and dtype.
-
-        In between they are float32, in the memory layout that the network takes.
-        """
-        views = seen.transpose(1, 2).to(torch.float32, memory_format=torch.channels_last)
-        if self._families.members:
-            views = views.mul_(scale).add_(0.5)
-            params = self._families.draw(views, generator)
-            mapped = self._families.apply(views, params).contiguous(memory_format=torch.channels_last)
-            gradient = self._families.adjoint(self._perturbed_gradient(mapped, 1, 0, labels, generator), params)
-        else:
-            gradient = self._perturbed_gradient(views, scale, 0.5, labels, generator)
-        return gradient.transpose(1, 2).to(seen.dtype, memory_format=torch.contiguous_format)
-
-    def _perturbed_gradient(
-        self, views: Tensor, scale: float, middle: float, labels: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """The gradient at `views` · scale + middle, perturbed; clipped pixels have none."""
-        perturbation = inner_perturbation(self.config.noise_step, self.config)
-        if perturbation.rho and not perturbation.steps:
-            perturbed = coarse_uniform(views, perturbation.rho, middle, generator).add_(views, alpha=scale)
-        else:
-            perturbed = views * scale + middle
-            start = perturbation.start(perturbed, generator)
-            perturbed += perturbation.ascend(self.network, perturbed, labels, start)
-        gradient = self.network.gradient(perturbed.clamp(0, 1), labels)
-        return within(gradient, perturbed)
 
 
 def means(photo: Photo, cell: int) -> Photo:

@@ -2,8 +2,8 @@
 
 A signed step changes every value by the same amount, so whole numbers lose nothing; and a photograph that is crafted at
 its own resolution has so many values that reading and writing them costs as much as the small network. int16 takes half
-the bytes of float32, and a CPU adds 32 of them per instruction. One step reads and writes 14 bytes per value: the
-gradient (2 + 2), the pixels (2 + 2) and with their bounds (2 + 2 + 2).
+the bytes of float32, and a CPU adds 32 of them per instruction. One step reads and writes 18 bytes per value: the
+gradient (2 + 2), the pixels with it (2 + 2 + 2), the pixels with their bounds (2 + 2 + 2 + 2).
 """
 
 from __future__ import annotations

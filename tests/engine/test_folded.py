@@ -95,6 +95,24 @@ def test_the_gradient_is_that_of_the_summed_cross_entropy(name, precision):
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("name", ["small", "resnet18", "densenet121"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_images_less_a_half_have_the_gradient_of_the_images(name, precision, layout):
+    network = Runtime(CPU.device, precision).folded(used(name, torch.float32))
+    dtype = getattr(torch, precision)
+    centred = (torch.rand(4, 3, 32, 32) - 0.5).to(dtype)
+    y = torch.arange(4) % 5
+    ours = network.gradient(centred.contiguous(memory_format=layout), y, centred=True)
+    theirs = network.gradient(centred.float() + 0.5, y)
+    assert ours.dtype is dtype
+    if network._explicit:
+        assert network._explicit._centres, "nothing is added that is subtracted again"
+        assert ours.is_contiguous(memory_format=layout)
+        assert torch.equal(ours.float(), theirs)
+    torch.testing.assert_close(ours.float(), theirs.to(dtype).float(), rtol=1e-2, atol=1e-6)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_gradient_does_not_depend_on_how_a_batch_is_parted(precision):
     network = Runtime(CPU.device, precision).folded(used("resnet18", torch.float32))

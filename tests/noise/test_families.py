@@ -129,6 +129,18 @@ def test_the_gradient_of_jpeg_leads_downhill():
     assert distance(at) < 0.85 * distance(x)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_grey_is_the_same_in_either_memory_layout_and_its_channels_are_equal(layout):
+    grey, x = family("grey"), torch.rand(3, 3, 9, 13, generator=generator())
+    g = torch.randn(x.shape, generator=generator())
+    seen, _ = grey.apply(x.contiguous(memory_format=layout), None)
+    assert (seen == seen[:, :1]).all()
+    luma = (x * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    torch.testing.assert_close(seen, luma.expand_as(x))
+    back = grey.adjoint(g.contiguous(memory_format=layout), None, None)
+    torch.testing.assert_close((seen * g).sum(), (x * back).sum())
+
+
 def test_grey_is_what_an_attacker_makes_of_a_picture():
     x = levels((5, 3, 16, 16))
     seen, _ = family("grey").apply(x.double() / 255, None)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from semshard.noise.photo_groups import Crops, resample_all, restore_all
+from semshard.noise.scratch import Scratch
 from semshard.noise.views.balanced_crops import even_boxes
 
 
@@ -16,8 +17,9 @@ def test_the_products_of_several_views_are_those_of_each_and_their_adjoint(dtype
     by = Crops(boxes.unflatten(1, (2, draws)), (50, 70), 16, dtype).matrices(1, 0, draws)
     x = torch.rand(2, 50, 3, 70, generator=torch.Generator().manual_seed(0)).to(dtype)
     g = torch.rand(2 * draws, 16, 3, 16, generator=torch.Generator().manual_seed(1)).to(dtype)
-    seen, back = resample_all(x, by), torch.empty_like(x)
-    restore_all(g, by, back)
+    scratch = Scratch(x.device)
+    seen, back = resample_all(x, by, scratch), torch.empty_like(x)
+    restore_all(g, by, scratch, back)
     exact = {torch.float32: 1e-5, torch.bfloat16: 2e-2}[dtype]
     inner = [(a.double() * b.double()).sum() for a, b in ((seen, g), (x, back))]
     torch.testing.assert_close(*inner, rtol=exact, atol=0)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from semshard.engine import make_runtime
 from semshard.noise import new_surrogate
-from semshard.noise.photo_groups import Scratch
 from semshard.noise.photos import BAND_PIXELS, PhotoNoise, add_cells, cell_side, draw_factor, means
+from semshard.noise.scratch import Scratch
 from semshard.noise.views import CropFlip, ResizedCrop, Whole, make_view
 from semshard.noise.views.balanced_crops import even_boxes
 from semshard.noise.views.resized_crop import box_resampling, resample
@@ -94,7 +94,7 @@ def test_the_noise_lowers_the_loss_that_the_network_has_on_random_views():
 
 def gradients(noise, groups, step):
     """Of each group, copied: the next one is written to the same memory."""
-    scratch = Scratch(groups, torch.float32)
+    scratch = Scratch(torch.device("cpu"))
     found = {
         id(group): gradient.clone() for group, gradient in noise._gradients(groups, step, scratch, torch.Generator())
     }
@@ -127,7 +127,7 @@ def test_pixels_that_no_crop_covered_keep_what_they_had():
     groups = noise._arrange(photos([(60, 80)]), LABELS[:1], "x")
     groups[0].boxes[:] = torch.tensor([10.0, 20.0, 30.0, 40.0, 0.0])
     before = groups[0].pixels.clone()
-    noise._step(groups, 0, Scratch(groups, torch.float32), torch.Generator())
+    noise._step(groups, 0, Scratch(torch.device("cpu")), torch.Generator())
     moved = groups[0].pixels - before
     assert moved[:, 10:40, :, 20:60].any()
     moved[:, 10:40, :, 20:60] = 0

@@ -11,14 +11,16 @@ the slope of Shin and Song (2017) replaces it, and every other rounding counts a
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import SettingError
+from .chroma import double, double_adjoint, halve, halve_adjoint
 from .constants import constant
+from .edges import extend, extend_adjoint, padded, whole
 
 SUBSAMPLINGS = ("4:4:4", "4:2:0")
 SLOPES = ("cubic", "straight")
@@ -60,7 +62,7 @@ class Coded:
     """What the gradient needs of planes (N, C, H, W) that were coded and decoded."""
 
     slope: Tensor | None  # of the rounding of each coefficient, (N, C, H, W) in whole blocks; None where all are 1
-    inside: Tensor  # bool (N, C, H, W): decoded samples that were not clamped
+    decoded: Tensor  # (N, C, H, W): whole samples, before they were clamped
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Saved:
 
     luma: Coded
     chroma: Coded
-    inside: Tensor  # bool (N, 3, H, W): decoded pixels that were not clamped
+    samples: Tensor  # (N, 3, H, W): whole samples of the pixels, before they were clamped
 
 
 @dataclass(frozen=True)
@@ -95,51 +97,54 @@ class Jpeg:
         255 · x is the sample value, whole or not; the decoded ones are whole. float32 or float64: narrower types
         cannot hold what libjpeg computes with.
         """
+        return self.apply_to_samples(images * 255)
+
+    @torch.no_grad()
+    def apply_to_samples(self, images: Tensor) -> tuple[Tensor, Saved]:
+        """`apply` for images in [0, 255]; what it gives is in [0, 1] all the same."""
         luma_table, chroma_table = self._tables(images)
         luma, chroma = _to_ycc(images)
         if self.subsampling == "4:2:0":
-            chroma = _halve(chroma)
+            chroma = halve(chroma)
         luma, coded_luma = self._code(luma, luma_table)
         chroma, coded_chroma = self._code(chroma, chroma_table)
         if self.subsampling == "4:2:0":
-            chroma = _double(chroma, *images.shape[2:])
+            chroma = double(chroma, *images.shape[2:])
         samples = _to_rgb(luma, chroma)
-        inside = (samples >= 0) & (samples <= 255)
-        return samples.clamp_(0, 255).div_(255), Saved(coded_luma, coded_chroma, inside)
+        return samples.clamp(0, 255).div_(255), Saved(coded_luma, coded_chroma, samples)
 
     @torch.no_grad()
     def adjoint(self, gradient: Tensor, saved: Saved) -> Tensor:
         """The gradient at the images, (N, 3, H, W), of a gradient at the decoded pictures."""
-        luma, chroma = _to_rgb_adjoint(gradient * saved.inside)
+        luma, chroma = _to_rgb_adjoint(_unclamped(gradient, saved.samples, 0, 255))
         if self.subsampling == "4:2:0":
-            chroma = _double_adjoint(chroma, saved.chroma.inside.shape[3])
+            chroma = double_adjoint(chroma, saved.chroma.decoded.shape[3])
         luma = _code_adjoint(luma, saved.luma)
         chroma = _code_adjoint(chroma, saved.chroma)
         if self.subsampling == "4:2:0":
-            chroma = _halve_adjoint(chroma, *gradient.shape[2:])
+            chroma = halve_adjoint(chroma, *gradient.shape[2:])
         return _to_ycc_adjoint(luma, chroma)
 
     def _tables(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The steps for luma and chroma, each (N or 1, 1, 8, 8) in the dtype of the images."""
-        quality = self.quality
-        if isinstance(quality, int):  # written by the device itself: a copy would make the host wait
-            quality = torch.full((1,), quality, device=images.device)
-        quality = quality.to(images.device)
-        tables = quantisation_tables(quality).to(images.dtype)
+        if isinstance(self.quality, int):
+            make = _tables_of if images.device.type == "cpu" else _new_tables  # a captured graph has its own
+            tables = make(self.quality, images.dtype, images.device)
+        else:
+            tables = quantisation_tables(self.quality.to(images.device)).to(images.dtype)
         return tables[:, :1], tables[:, 1:]
 
     def _code(self, planes: Tensor, table: Tensor) -> tuple[Tensor, Coded]:
         """Planes (N, C, H, W) of samples −128..127, coded with a table (N or 1, 1, 8, 8) and decoded."""
         height, width = planes.shape[2:]
-        blocks = _extend(planes, _whole(height, 8), _whole(width, 8))
+        blocks = extend(planes, whole(height, 8), whole(width, 8))
         steps = table.repeat(1, 1, 1, blocks.shape[3] // 8)[:, :, None]  # (N or 1, 1, 1, 8, W)
         by_block = (*blocks.shape[:2], -1, 8, blocks.shape[3])
         exact = _dct(blocks).view(by_block).div_(8 * steps)  # (N, C, H/8, 8, W)
         levels = exact.sign().mul_(0.5).add_(exact).trunc_()  # halves away from zero
         slope = _slope(exact.sub_(levels), self.slope)
         decoded = _inverse_dct(levels.mul_(steps).flatten(2, 3))[..., :height, :width]
-        inside = (decoded >= -128) & (decoded <= 127)
-        return decoded.clamp(-128, 127), Coded(None if slope is None else slope.flatten(2, 3), inside)
+        return decoded.clamp(-128, 127), Coded(None if slope is None else slope.flatten(2, 3), decoded)
 
 
 def quantisation_tables(quality: Tensor) -> Tensor:
@@ -149,6 +154,20 @@ def quantisation_tables(quality: Tensor) -> Tensor:
     return ((constant(_STEPS, quality).view(2, 8, 8) * percent + 50) // 100).clamp_(1, 255)
 
 
+def _new_tables(quality: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Those of one quality, written by the device itself: a copy would make the host wait."""
+    return quantisation_tables(torch.full((1,), quality, device=device)).to(dtype)
+
+
+_tables_of = functools.cache(_new_tables)
+
+
+def _unclamped(gradient: Tensor, decoded: Tensor, low: int, high: int) -> Tensor:
+    """The gradient where decoded numbers, which are whole, lie within `low` and `high`, elsewhere 0. In one pass."""
+    inside: Tensor = torch.ops.aten.hardtanh_backward(gradient, decoded, low - 0.5, high + 0.5)
+    return inside
+
+
 def _slope(residual: Tensor, kind: str) -> Tensor | None:
     """The substitute for the derivative of round(c), given c − round(c), which it may overwrite; None is 1."""
     return residual.square_().mul_(3) if kind == "cubic" else None
@@ -156,11 +175,12 @@ def _slope(residual: Tensor, kind: str) -> Tensor | None:
 
 def _code_adjoint(gradient: Tensor, coded: Coded) -> Tensor:
     height, width = gradient.shape[2:]
-    gradient = F.pad(gradient * coded.inside, (0, _whole(width, 8) - width, 0, _whole(height, 8) - height))
+    gradient = _unclamped(gradient, coded.decoded, -128, 127)
+    gradient = padded(gradient, whole(height, 8), whole(width, 8), "constant")
     gradient = _inverse_dct_adjoint(gradient)  # the step that a coefficient is divided by, it is then multiplied by
     if coded.slope is not None:
         gradient *= coded.slope
-    return _extend_adjoint(_dct_adjoint(gradient), height, width)
+    return extend_adjoint(_dct_adjoint(gradient), height, width)
 
 
 # The DCT of every 8 × 8 block of planes whose sides are multiples of 8. libjpeg's is 8 times the standard's, and both
@@ -202,9 +222,9 @@ def _down(planes: Tensor, matrix: Tensor) -> Tensor:
 # Colour. Planes of samples are 128 less than libjpeg stores them.
 
 
-def _to_ycc(images: Tensor) -> tuple[Tensor, Tensor]:
-    """JFIF's luma (N, 1, H, W) and chroma (N, 2, H, W), rounded, of images (N, 3, H, W) in [0, 1]."""
-    planes = _mix(images * 255, _TO_YCC).add_(constant(_HALF, images)[:, None, None]).floor_()
+def _to_ycc(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """JFIF's luma (N, 1, H, W) and chroma (N, 2, H, W), rounded, of samples (N, 3, H, W) in [0, 255]."""
+    planes = _mix(samples, _TO_YCC).add_(constant(_HALF, samples)[:, None, None]).floor_()
     return planes[:, :1], planes[:, 1:]
 
 
@@ -213,95 +233,14 @@ def _to_ycc_adjoint(luma: Tensor, chroma: Tensor) -> Tensor:
 
 
 def _to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
-    return _mix(chroma, _TO_RGB).add_(0.5).floor_().add_(luma).add_(128)
+    return _mix(chroma, _TO_RGB).add_(0.5).floor_().add_(luma + 128)
 
 
 def _to_rgb_adjoint(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    return gradient.sum(1, keepdim=True), _mix(gradient, tuple(zip(*_TO_RGB, strict=True)))
+    planes = _mix(gradient, ((65536,) * 3, *zip(*_TO_RGB, strict=True)))
+    return planes[:, :1], planes[:, 1:]
 
 
 def _mix(planes: Tensor, weights: tuple[tuple[int, ...], ...]) -> Tensor:
     """Each pixel's channels times a matrix of 65536ths."""
     return (constant(weights, planes, 2.0**-16) @ planes.flatten(2)).view(len(planes), len(weights), *planes.shape[2:])
-
-
-# Chroma at half the size.
-
-
-def _halve(chroma: Tensor) -> Tensor:
-    """The average of 2 × 2 samples, of (N, 2, H, W): (N, 2, ⌈H/2⌉, W/2 up to whole blocks).
-
-    libjpeg fills the last block of a row before it halves, and the last block of a column after.
-    """
-    chroma = _extend(chroma, _whole(chroma.shape[2], 2), _whole(chroma.shape[3], 16))
-    total = chroma[..., ::2, :] + chroma[..., 1::2, :]  # (N, 2, ⌈H/2⌉, W)
-    total = total[..., ::2] + total[..., 1::2]
-    return total.add_(_alternating(total, 1, 2)).div_(4).floor_()  # halves up and down in turn
-
-
-def _halve_adjoint(gradient: Tensor, height: int, width: int) -> Tensor:
-    spread = (gradient / 4).repeat_interleave(2, 2).repeat_interleave(2, 3)
-    return _extend_adjoint(spread, height, width)
-
-
-def _double(chroma: Tensor, height: int, width: int) -> Tensor:
-    """The triangle filter: each pixel is 9, 3, 3 and 1 sixteenths of the four nearest samples; (N, 2, H, W)."""
-    far = _far(width)
-    total = _spread(chroma[..., : (width + 1) // 2], 2, far)
-    total = _spread(total, 3, far)[..., :height, :width]
-    return total.add(_alternating(total, 8, 7)).div_(16).floor_()
-
-
-def _double_adjoint(gradient: Tensor, blocks: int) -> Tensor:
-    """Back to planes that are `blocks` wide, as `_halve` made them."""
-    height, width = gradient.shape[2:]
-    gradient = F.pad(gradient / 16, (0, width % 2, 0, height % 2))
-    gradient = _spread_adjoint(_spread_adjoint(gradient, 3, _far(width)), 2, _far(width))
-    return F.pad(gradient, (0, blocks - gradient.shape[3]))
-
-
-def _far(width: int) -> int:
-    """How many quarters the farther sample counts: none in very narrow pictures, whose samples libjpeg repeats."""
-    return 1 if width > 4 else 0
-
-
-def _spread(planes: Tensor, dim: int, far: int) -> Tensor:
-    """Twice as many samples along `dim`, each 4 − far times the nearest and far times the next nearest."""
-    last = planes.shape[dim] - 1
-    before = torch.cat((planes.narrow(dim, 0, 1), planes.narrow(dim, 0, last)), dim)
-    after = torch.cat((planes.narrow(dim, 1, last), planes.narrow(dim, last, 1)), dim)
-    near = planes * (4 - far)
-    return torch.stack((near + far * before, near + far * after), dim + 1).flatten(dim, dim + 1)
-
-
-def _spread_adjoint(gradient: Tensor, dim: int, far: int) -> Tensor:
-    shape = gradient.shape
-    first, second = gradient.reshape(*shape[:dim], -1, 2, *shape[dim + 1 :]).unbind(dim + 1)
-    last = first.shape[dim] - 1
-    before = torch.cat((first.narrow(dim, 0, 1), second.narrow(dim, 0, last)), dim)
-    after = torch.cat((first.narrow(dim, 1, last), second.narrow(dim, last, 1)), dim)
-    return (4 - far) * (first + second) + far * (before + after)
-
-
-def _alternating(planes: Tensor, even: int, odd: int) -> Tensor:
-    """`even` and `odd` in turn, as wide as the planes: what libjpeg adds before it drops bits."""
-    step = torch.arange(planes.shape[3], device=planes.device).remainder_(2)
-    return step.mul_(odd - even).add_(even)
-
-
-def _extend(planes: Tensor, height: int, width: int) -> Tensor:
-    """The planes (N, C, H, W), their last row and column repeated up to height and width."""
-    return F.pad(planes, (0, width - planes.shape[3], 0, height - planes.shape[2]), mode="replicate")
-
-
-def _extend_adjoint(gradient: Tensor, height: int, width: int) -> Tensor:
-    """What flowed to the repeated rows and columns goes to the last ones. Overwrites its argument."""
-    gradient[..., height - 1, :] = gradient[..., height - 1 :, :].sum(2)
-    gradient = gradient[..., :height, :]
-    gradient[..., width - 1] = gradient[..., width - 1 :].sum(3)
-    return gradient[..., :width]
-
-
-def _whole(length: int, unit: int) -> int:
-    """The least multiple of `unit` that is not below `length`."""
-    return -(-length // unit) * unit

@@ -135,24 +135,32 @@ def weights(
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Triangle-filter weights (N, side, size) that resample [start, start + length) of `size` pixels to `side`, in
-    reverse order at bool `flip` (N,).
+    reverse order at bool `flip` (N,): those of `taps`, in a matrix of zeros.
+    """
+    weight, index = taps(start, length, size, side, flip)
+    row = torch.arange(len(start) * side, device=start.device).mul_(size).view(len(start), side, 1)
+    matrix = weight.new_zeros(len(start) * side * size, dtype=dtype)
+    matrix.index_copy_(0, index.add_(row).flatten(), weight.to(matrix.dtype).flatten())
+    return matrix.view(len(start), side, size)
 
-    No pixel whose centre lies outside the box takes part, as if it had been cut out first. Only the few weights that
-    can differ from 0 are computed, at most 2 · size / side + 2 of a row, and put into a matrix of zeros.
+
+def taps(start: Tensor, length: Tensor, size: int, side: int, flip: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The few weights of `weights` that can differ from 0, (N, side, at most 2 · size / side + 2), in the dtype of the
+    boxes, and the numbers of their pixels, int64 of the same shape.
+
+    No pixel whose centre lies outside the box takes part, as if it had been cut out first.
     """
     scale = length / side  # input pixels an output pixel, (N,)
     place = torch.arange(side, device=start.device) + 0.5
     places = place if flip is None else torch.where(flip[:, None], side - place, place)
     centre = start[:, None] + places * scale[:, None]  # (N, side)
     reach = scale.clamp(min=1)[:, None]  # antialiasing: the filter widens when the image shrinks
-    taps = min(size, math.ceil(2 * max(1, size / side)) + 1)
-    first = (centre - reach - 0.5).floor_().add_(1).clamp_(0, size - taps)
-    index = first[:, :, None] + torch.arange(taps, device=start.device, dtype=start.dtype)  # (N, side, taps)
-    pixel = index + 0.5
-    weight = pixel.sub(centre[:, :, None]).abs_().div_(reach[:, :, None]).neg_().add_(1).clamp_(min=0)
-    weight *= (pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None])
+    count = min(size, math.ceil(2 * max(1, size / side)) + 1)
+    first = (centre - reach - 0.5).floor_().add_(1).clamp_(0, size - count)
+    index = first[:, :, None] + torch.arange(count, device=start.device, dtype=start.dtype)  # (N, side, count)
+    weight = index.sub((centre - 0.5)[:, :, None]).abs_().div_(reach[:, :, None]).neg_().add_(1).clamp_(min=0)
+    # Whole numbers beside the first and the last pixel whose centres are in the box: 1 between them, otherwise 0.
+    before, after = ((each - 0.5).ceil_()[:, None, None] for each in (start, start + length))
+    weight *= torch.minimum(index - (before - 1), after - index).clamp_(0, 1)
     weight /= weight.sum(2, keepdim=True).clamp_(min=1e-6)
-    row = torch.arange(len(start) * side, device=start.device).mul_(size).view(len(start), side, 1)
-    matrix = weight.new_zeros(len(start) * side * size, dtype=dtype)
-    matrix.index_copy_(0, index.long().add_(row).flatten(), weight.to(matrix.dtype).flatten())
-    return matrix.view(len(start), side, size)
+    return weight, index.long()
