@@ -133,7 +133,7 @@ class FoldedNetwork:
         pass_ = self._explicit.gradient if self._explicit else self._plain_gradient
         return self.graphs(("gradient", centred), partial(pass_, centred=centred), images, labels)
 
-    def _plain_gradient(self, images: Tensor, labels: Tensor, centred: bool) -> Tensor:
+    def _plain_gradient(self, images: Tensor, labels: Tensor, centred: bool = False) -> Tensor:
         seen = images.detach()
         if centred:
             seen = seen.to(torch.promote_types(images.dtype, torch.float32)) + 0.5
