@@ -24,7 +24,7 @@ Check = Annotated[
 
 @errors_in_one_line
 def sources(*, check: Check = None, json: Json = False) -> None:
-    """List the kinds of sources, and how to write each; or check one."""
+    """List the kinds of sources, or check one."""
     from rich.table import Table
     from rich.text import Text
 

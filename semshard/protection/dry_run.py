@@ -84,6 +84,11 @@ def plan(
     config = request.config(collection.size, runtime)
     usable = np.setdiff1d(numbers, np.fromiter(collection.rejects, np.int64, len(collection.rejects)))
     images = round(len(opened) * len(usable) / len(numbers))
+    flop = _operations(config, collection, images, with_surrogate=not surrogate)
+    if flop:
+        total = (flop["surrogate"] + flop["craft"]) / 1e15
+        forward = flop["forward"] / 1e9
+        runtime.remark(f"{config.network}: {forward:.3g} GFLOP per forward pass, {total:,.3f} PFLOP in all; measuring")
     measured = _Trial(runtime, collection, config, usable).measure(with_surrogate=not surrogate)
     return Plan(
         inputs=len(opened),
@@ -98,7 +103,7 @@ def plan(
             "surrogate": round(measured.step * config.steps, 1),
             "craft": round(measured.craft * images, 1),
         },
-        flop=_operations(config, collection, images, with_surrogate=not surrogate),
+        flop=flop,
         settings=to_json(config),
         out=str(out),
     )

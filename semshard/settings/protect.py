@@ -53,9 +53,7 @@ class ProtectConfig:
     preset: str = setting(
         "Where settings that are not given come from.", group="run", common=True, choices=PRESETS, sweepable=False
     )
-    method: str = _trained(
-        "Kind of defensive noise; `semshard methods` explains them.", group="noise", common=True, choices=METHODS
-    )
+    method: str = _trained("Kind of noise: see `semshard methods`.", group="noise", common=True, choices=METHODS)
     noise_step: str = _grid(
         "What perturbs a view in the noise step; together with --model-step, any cell of Table 7.",
         choices=PERTURBATIONS,
