@@ -75,7 +75,9 @@ class Plan:
         """Every step, in order."""
         table = self._table
         return [
-            Step("tests", (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"), False),
+            Step(
+                "tests", (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"), False
+            ),
             Step("bench", (*SEMSHARD, "bench", *self.preset, *(MINI_BENCH if self.mini else ()), "--json")),
             Step("sem", table(WORTH)),
             Step("hardened", self._protect_hardened()),
@@ -89,8 +91,9 @@ class Plan:
         test = ("--test", f"cifar10:{self.cifar10},split=test") if self.cifar10 else ()
         protection = [f"{name}={value}" for name, value in MINI_PROTECT.items()] if self.mini else []
         return (
-            *SEMSHARD, "reproduce", "table2", "--source", self.source, *test, "--out", str(self.out / "table2"),
-            "--scale", "quick" if self.mini else self.scale, "--device", self.device, "--state", str(self.out / "state"),
+            *SEMSHARD, "reproduce", "table2", "--source", self.source, *test, "--device", self.device,
+            "--scale", "quick" if self.mini else self.scale,
+            "--out", str(self.out / "table2"), "--state", str(self.out / "state"),
             *(part for cell in cells for part in ("--cells", cell)),
             *(part for setting in protection for part in ("--protection", setting)),
             *(("--minutes", str(self.minutes)) if self.minutes else ()), *self.victim, "--json",
@@ -216,7 +219,9 @@ def markdown(report: dict) -> list[str]:
         if report[name]:
             lines += ["", f"{title}: {report[name]['verdict']['sentence']}"]
     lines += ["", "| step | exit code | seconds | date |", "|---|---|---|---|"]
-    lines += [f"| {name} | {of['exit']} | {of['seconds']:,.0f} | {of['date']} |" for name, of in report["steps"].items()]
+    lines += [
+        f"| {name} | {of['exit']} | {of['seconds']:,.0f} | {of['date']} |" for name, of in report["steps"].items()
+    ]
     return [*lines, "", *(f"tests: {line}" for line in report["tests"])]
 
 
