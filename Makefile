@@ -34,11 +34,17 @@ check: lint  ## lint, and the quick tests
 bench: $(SETUP)  ## measure this machine: ceilings, steps beside a plain baseline, data path
 	$(BIN)/semshard bench
 
+SCALE ?= paper
+DEVICE ?= $(if $(filter mini,$(SCALE)),cpu,cuda)
+OUT ?= out/gpu-$(SCALE)
+gpu: $(SETUP)  ## on a GPU: tests, bench, Table 2 beside the paper's. CIFAR10=DIR [MINUTES=N]; SCALE=mini tries it on a CPU
+	$(BIN)/python examples/gpu.py $(OUT) --scale $(SCALE) --device $(DEVICE) $(if $(CIFAR10),--cifar10 $(CIFAR10)) $(if $(MINUTES),--minutes $(MINUTES))
+
 docs: $(SETUP)  ## regenerate the generated parts of README.md and docs/
 	$(BIN)/python examples/render.py
 
 clean:  ## remove what the other targets made, the demo's output included
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info out/demo
 
-.PHONY: help setup demo test lint check bench docs clean
+.PHONY: help setup demo test lint check bench gpu docs clean
 .DEFAULT_GOAL := help

@@ -91,8 +91,9 @@ class Plan:
         test = ("--test", f"cifar10:{self.cifar10},split=test") if self.cifar10 else ()
         protection = [f"{name}={value}" for name, value in MINI_PROTECT.items()] if self.mini else []
         return (
-            *SEMSHARD, "reproduce", "table2", "--source", self.source, *test, "--out", str(self.out / "table2"),
-            "--scale", "quick" if self.mini else self.scale, "--device", self.device, "--state", str(self.out / "state"),
+            *SEMSHARD, "reproduce", "table2", "--source", self.source, *test, "--device", self.device,
+            "--scale", "quick" if self.mini else self.scale,
+            "--out", str(self.out / "table2"), "--state", str(self.out / "state"),
             *(part for cell in cells for part in ("--cells", cell)),
             *(part for setting in protection for part in ("--protection", setting)),
             *(("--minutes", str(self.minutes)) if self.minutes else ()), *self.victim, "--json",

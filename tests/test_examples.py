@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from semshard_cli.main import app
+from semshard_cli.values import pairs
+from typer.main import get_command
 
 import semshard
-from semshard.settings import protect_config
+from semshard.reproduction.tables import paper_table
+from semshard.settings import ProtectConfig, protect_config
 from tests.support.runs import TINY
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -99,6 +103,49 @@ def test_the_page_on_strength_shows_what_was_measured():
     assert len(tables) == 2
     for table in tables:
         assert table in page
+
+
+def gpu_plan(tmp_path, scale):
+    return example("gpu").Plan(tmp_path, "cifar" if scale == "paper" else None, scale, "cuda", 8.5)
+
+
+@pytest.mark.parametrize("scale", ["paper", "mini"])
+def test_every_step_for_a_gpu_is_a_command_that_exists(tmp_path, scale):
+    program = get_command(app)
+    for step in gpu_plan(tmp_path, scale).steps()[1:]:
+        name, *arguments = step.command[3:]
+        command = program.commands[name]
+        with command.make_context(name, arguments) as context:  # raises for options and values that it does not know
+            assert context.params["json"]
+        if name == "reproduce":
+            assert paper_table("table2").cells(context.params["cells"])
+            protect_config("quick", (32, 32), "float32", pairs(ProtectConfig, context.params["protection"]))
+
+
+def test_steps_for_a_gpu_run_once_go_on_after_a_failure_and_end_when_the_time_is_up(tmp_path, monkeypatch, capsys):
+    gpu = example("gpu")
+
+    def step(name, code):
+        program = f"import pathlib, sys; pathlib.Path({str(tmp_path)!r}, {name!r}).open('a').write('x'); {code}"
+        return gpu.Step(name, (sys.executable, "-c", program))
+
+    def main(*steps):
+        monkeypatch.setattr(gpu.Plan, "steps", lambda plan: [step("bench", "print({})"), *steps])
+        monkeypatch.setattr(sys, "argv", ["gpu.py", str(tmp_path), "--scale", "mini"])
+        return gpu.main()
+
+    rest = step("hardened-verified", "print({})"), step("beyond", "print({})")
+    assert main(step("sem", "sys.exit('broken')"), *rest) == 1
+    assert "broken" in (tmp_path / "sem.log").read_text()
+    assert main(step("sem", "sys.exit(75)"), *rest) == 75
+    assert main(step("sem", "print({})"), *rest) == 0
+    runs = {name: (tmp_path / name).read_text() for name in ("bench", "sem", "beyond")}
+    assert runs == {"bench": "x", "sem": "xxx", "beyond": "x"}
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {name: each["exit"] for name, each in report["steps"].items()} == dict.fromkeys(
+        ("bench", "sem", "hardened-verified", "beyond"), 0
+    )
+    assert "accuracies mean nothing" in (tmp_path / "report.md").read_text()
 
 
 def test_protect_and_verify_examples(tmp_path, images, capsys):
