@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..engine.captured import on_gpu
 from ..settings import levels
 
 
@@ -31,19 +32,20 @@ def add_coarse_uniform(images: Tensor, rho: float, generator: torch.Generator, d
     count = images.numel()
     flat = images.as_strided((count,), (1,))
     drawn = torch.empty_like(flat) if drawn is None else drawn.view(-1)
-    drawn.copy_(_words(-(-count // 8), generator).view(torch.int8)[:count])
+    drawn.copy_(_words(-(-count // 8), images.device, generator).view(torch.int8)[:count])
     step = 2 * rho / 256
     flat.add_(drawn, alpha=step).add_(step / 2)
     return images
 
 
-def _words(count: int, generator: torch.Generator) -> Tensor:
+def _words(count: int, device: torch.device, generator: torch.Generator) -> Tensor:
     """Random int64 (count,). NumPy's generator, started by one number of torch's, needs half of the time of that one on
     a CPU.
     """
-    words = torch.empty(1 if generator.device.type == "cpu" else count, dtype=torch.int64, device=generator.device)
+    whole = on_gpu(device)
+    words = torch.empty(count if whole else 1, dtype=torch.int64, device=device)
     words.random_(-(2**63), None, generator=generator)
-    if generator.device.type != "cpu":
+    if whole:
         return words
     seed = int(words) % 2**64
     return torch.from_numpy(np.random.SFC64(seed).random_raw(count).view(np.int64))

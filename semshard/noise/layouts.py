@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..engine.captured import on_gpu
+
 _BITS = {2: torch.int16, 4: torch.int32}  # what OpenCV takes the numbers for
 
 
 def to_pixels(rows: Tensor, out: Tensor) -> Tensor:
     """`out` (N, 3, H, W), in the memory layout channels_last, filled with contiguous rows (N, H, 3, W)."""
-    if rows.device.type != "cpu" or rows.element_size() not in _BITS:
+    if on_gpu(rows.device) or rows.element_size() not in _BITS:
         return out.copy_(rows.transpose(1, 2))
     cv2.merge(_planes(rows), _pixels(out))
     return out
@@ -25,7 +27,7 @@ def to_pixels(rows: Tensor, out: Tensor) -> Tensor:
 
 def to_rows(pixels: Tensor, out: Tensor) -> Tensor:
     """Contiguous `out` (N, H, 3, W) filled with pixels (N, 3, H, W) in the memory layout channels_last."""
-    if out.device.type != "cpu" or out.element_size() not in _BITS:
+    if on_gpu(out.device) or out.element_size() not in _BITS:
         out.transpose(1, 2).copy_(pixels)
         return out
     cv2.split(_pixels(pixels), _planes(out))

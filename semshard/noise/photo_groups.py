@@ -1,4 +1,5 @@
 """Photographs of one shape while noise for them is crafted: their pixels, and what views of them are made with.
+On a GPU several shapes are one: views show nothing of what lies beside a smaller photograph.
 
 A view is R · image · Cᵀ, three channels alike. Images lie in memory as (h, 3, w): the rows of all J views of side s are
 one product of (J·s × h) by (h × 3w), 6·J·s·h·w operations, which reads the pixels once, and its result is what the
@@ -13,11 +14,12 @@ multiply, 4 in the products, 18 in the descent (`whole_steps`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .scratch import Scratch
@@ -140,6 +142,7 @@ class PhotoGroup:
     crops: Crops
     steps: WholeSteps
     jpeg: Jpeg | None = None  # that the photographs are seen through
+    sizes: Sequence[tuple[int, int]] = ()  # of each photograph, where some are smaller; its pixels come first
     _coded: list[Saved] = field(default_factory=list)  # what its gradient needs, of as many photographs at once
 
     @property
@@ -154,11 +157,11 @@ class PhotoGroup:
     def begin(self, random: np.random.Generator) -> None:
         """Start at the images plus a random perturbation."""
         clean = self.steps.pixels(self.images)
-        self._low, self._high = self.steps.bounds(clean)
+        self.low, self.high = self.steps.bounds(clean)
         start = self.steps.start(clean, random)
         if self.grey is not None:
             start = torch.where(self.grey, start[:, :, :1], start)
-        self.pixels = torch.clamp(start, self._low, self._high, out=start)  # int16 (n, h, 3, w)
+        self.pixels = torch.clamp(start, self.low, self.high, out=start)  # int16 (n, h, 3, w)
 
     def values(self, out: Tensor, fold: int) -> Tensor:
         """The perturbed pictures (n, h, 3, w) as they are seen, less ½, in units of which `crops` knows the
@@ -190,13 +193,18 @@ class PhotoGroup:
             for (part,), coded in zip(self._near_a_core(gradient), self._coded, strict=True):
                 at_pictures = self.jpeg.adjoint(_swapped(part, torch.float32), coded)
                 part.transpose(1, 2).copy_(at_pictures.add_(0))  # −0 becomes 0
-        if self.grey is not None:
-            gradient = torch.where(self.grey, gradient.mean(2, keepdim=True), gradient)
-        self.steps.descend(self.pixels, gradient, self._low, self._high)
+        self.steps.descend(self.pixels, alike_in_all_channels(gradient, self.grey), self.low, self.high)
 
-    def noise(self, rho: float) -> Tensor:
-        """The noise so far: int8 (n, 3, h, w) grey levels."""
-        return self.steps.noise(self.pixels, self.images, rho).transpose(1, 2)
+    def noise(self, rho: float) -> list[NDArray[np.int8]]:
+        """The noise so far of each photograph: int8 (3, h, w) grey levels."""
+        noise = self.steps.noise(self.pixels, self.images, rho).transpose(1, 2).cpu().numpy()
+        sizes = self.sizes or [self.size] * len(noise)
+        return [each[:, :height, :width] for each, (height, width) in zip(noise, sizes, strict=True)]
+
+
+def alike_in_all_channels(gradient: Tensor, grey: Tensor | None) -> Tensor:
+    """The gradient (n, h, 3, w); photographs that are `grey` (n, 1, 1, 1) have the mean of the channels in each."""
+    return gradient if grey is None else torch.where(grey, gradient.mean(2, keepdim=True), gradient)
 
 
 def _swapped(images: Tensor, dtype: torch.dtype) -> Tensor:

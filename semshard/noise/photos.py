@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..engine import FoldedNetwork, Runtime
+from ..engine.captured import on_gpu
 from ..settings import ProtectConfig
 from .photo_groups import Crops, PhotoGroup, resample_all, restore_all
+from .photo_step import moved
 from .photo_views import ViewGradient
 from .scratch import Scratch
 from .views import families_of
@@ -143,8 +145,8 @@ class PhotoNoise:
             self._step(groups, step, scratch, generator)
         by_number = dict[int, tuple[NDArray[np.int8], int]]()
         for group in groups:
-            noise = group.noise(config.rho_u).cpu().numpy()
-            by_number |= {numbers[n]: (each, cells[n]) for n, each in zip(group.numbers, noise, strict=True)}
+            noise = zip(group.numbers, group.noise(config.rho_u), strict=True)
+            by_number |= {numbers[n]: (each, cells[n]) for n, each in noise}
         return by_number
 
     @functools.cached_property
@@ -152,25 +154,42 @@ class PhotoNoise:
         return WholeSteps.of(self.config.rho_u, self.config.alpha_u)
 
     def _arrange(self, small: list[Photo], labels: Tensor, *where: str | int) -> list[PhotoGroup]:
-        """Groups of equal shape, with boxes and random starts."""
-        shapes: dict[tuple[int, int], list[int]] = {}
-        for number, photo in enumerate(small):
-            shapes.setdefault((photo.shape[0], photo.shape[1]), []).append(number)
+        """Groups with boxes and random starts."""
         random = np.random.default_rng(self.runtime.generator(self.config.seed, "boxes", *where).initial_seed())
         boxes = self._boxes([(photo.shape[0], photo.shape[1]) for photo in small], random)
         groups = list[PhotoGroup]()
-        for size, same in shapes.items():
-            most = max(1, GROUP_VALUES.get(self.runtime.device.type, 1 << 28) // (3 * size[0] * size[1]))
+        for same in self._alike(small):
+            largest = max(small[number].shape[0] for number in same), max(small[number].shape[1] for number in same)
+            most = max(1, GROUP_VALUES.get(self.runtime.device.type, 1 << 28) // (3 * largest[0] * largest[1]))
             for numbers in (same[at : at + most] for at in range(0, len(same), most)):
                 photos = [small[number] for number in numbers]
                 groups.append(self._group(numbers, photos, labels[numbers], np.stack([boxes[n] for n in numbers])))
                 groups[-1].begin(random)
         return groups
 
+    def _alike(self, small: list[Photo]) -> list[list[int]]:
+        """Numbers of photographs that a group can hold: those of one shape. On a GPU, where each kernel costs, all that
+        have as many draws, those of about one size beside each other; but JPEG sees what lies beside a photograph.
+        """
+        sizes, mixed = [(photo.shape[0], photo.shape[1]) for photo in small], self._mixed
+        groups: dict[object, list[int]] = {}
+        for number in sorted(range(len(small)), key=sizes.__getitem__) if mixed else range(len(small)):
+            groups.setdefault(draw_factor(*sizes[number]) if mixed else sizes[number], []).append(number)
+        return list(groups.values())
+
+    @property
+    def _mixed(self) -> bool:
+        return on_gpu(self.runtime.device) and not self.config.jpeg_safe
+
     def _group(self, numbers: list[int], photos: list[Photo], labels: Tensor, boxes: Boxes) -> PhotoGroup:
-        """A group of photographs of equal shape, with boxes (n, K · J, 5)."""
+        """A group of photographs, with boxes (n, K · J, 5). Beside a smaller one lies black."""
         config, device = self.config, self.runtime.device
-        planes = np.stack([np.stack(cv2.split(photo), 1) for photo in photos])  # (n, h, 3, w)
+        sizes = [(photo.shape[0], photo.shape[1]) for photo in photos]
+        height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
+        planes = np.zeros((len(photos), height, 3, width), np.uint8)
+        for plane, photo in zip(planes, photos, strict=True):
+            for channel, values in enumerate(cv2.split(photo)):
+                plane[: photo.shape[0], channel, : photo.shape[1]] = values
         grey = (planes == planes[:, :, :1]).all((1, 2, 3)) if config.grey == "keep" else np.zeros(len(planes), bool)
         jpeg = Jpeg(config.quality, "4:2:0") if config.jpeg_safe else None
         scale = 1 if jpeg else self._steps.unit
@@ -180,9 +199,10 @@ class PhotoNoise:
             torch.from_numpy(planes).to(device),
             labels.to(device),
             torch.from_numpy(grey)[:, None, None, None].to(device) if grey.any() else None,
-            Crops(by_step, (planes.shape[1], planes.shape[3]), config.crop, self._dtype, scale),
+            Crops(by_step, (height, width), config.crop, self._dtype, scale),
             self._steps,
             jpeg,
+            sizes,
         )
 
     @property
@@ -205,8 +225,25 @@ class PhotoNoise:
 
     def _step(self, groups: list[PhotoGroup], step: int, scratch: Scratch, generator: torch.Generator) -> None:
         """One signed step of every group."""
+        if self._mixed and all(group.crops.draws <= self._together([group]) for group in groups):
+            for group in groups:
+                self._move(group, step, generator)
+            return
         for group, gradient in self._gradients(groups, step, scratch, generator):
             group.descend(gradient)
+
+    def _move(self, group: PhotoGroup, step: int, generator: torch.Generator) -> None:
+        """The same of one group, captured."""
+        by = group.crops.matrices(step, 0, group.crops.draws)
+        given = group.pixels, group.low, group.high, group.grey, group.labels, by.rows, by.columns, by.rows_back
+        name, function = ("photographs", self.config), functools.partial(moved, self._steps, self._at_views)
+        group.pixels = self.network.graphs(name, function, *given, generator=generator)
+
+    def _together(self, groups: list[PhotoGroup]) -> int:
+        """How many draws of all photographs of the groups go through the network at once."""
+        each = sum(len(group.numbers) * self.config.crop * 4 * sum(group.size) for group in groups)
+        most = FOLD_VALUES.get(self.runtime.device.type, 1 << 28) // each
+        return max(1, min(self.runtime.draws_together, most))
 
     def _gradients(
         self, groups: list[PhotoGroup], step: int, scratch: Scratch, generator: torch.Generator
@@ -215,9 +252,7 @@ class PhotoNoise:
 
         A gradient is good until the next one is taken.
         """
-        crop, device = self.config.crop, self.runtime.device
-        each = sum(len(group.numbers) * crop * 4 * sum(group.size) for group in groups)
-        together = max(1, min(self.runtime.draws_together, FOLD_VALUES.get(device.type, 1 << 28) // each))
+        crop, together = self.config.crop, self._together(groups)
         images = [functools.partial(scratch, "images", group.images.shape, self._dtype) for group in groups]
         sums = [
             torch.empty_like(of()) if group.crops.draws > together else None
