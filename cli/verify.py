@@ -21,6 +21,11 @@ _STYLE = {
     "cannot tell": "dim",
 }
 
+_COLUMNS = (  # what they mean
+    "best: the highest on the way, as if the thief knew the test images and stopped then",
+    "control: originals with random noise of the same size",
+    "share: how much the shards still teach of what the originals teach above chance (95 % interval)",
+)
 
 Weights = Annotated[
     Optional[str],
@@ -119,26 +124,23 @@ def _show(found: Any) -> None:
 
     table = Table(title="accuracy on clean images, final (best), %", title_justify="left", title_style="bold")
     table.add_column("attacker")
-    for head in ("originals", "shards", "95 %", "control", *(["the rest"] if found.partly else []), "share", "verdict"):
-        table.add_column(head, justify="left" if head == "verdict" else "right")
+    for head in ("originals", "shards", "control", *(["the rest"] if found.partly else []), "share", "verdict"):
+        table.add_column(head, justify="left" if head == "verdict" else "right", min_width=len("originals"))
     for each in found.attackers:
         reached = {kind: f"{100 * of.final:.1f} ({100 * of.best:.1f})" for kind, of in each.data.items()}
-        low, high = each.data["protected"].best_interval
-        between = f"{100 * low:.1f} to {100 * high:.1f}"
         rest = [reached.get("rest", "")] if found.partly else []
         verdict = f"[{_STYLE[each.verdict]}]{each.verdict}[/]" + (", still rises" if each.still_rises else "")
-        figures = reached["clean"], reached["protected"], between, reached["control"], *rest, _share(each)
+        figures = reached["clean"], reached["protected"], reached["control"], *rest, _share(each)
         table.add_row(each.attacker.name, *figures, verdict)
     seeds = len(found.attackers[0].data["clean"].seeds)
     majority = f", largest class {found.majority:.1%}" if found.majority else ""
     table.caption = (
         f"trained on {found.samples['train']:,}, tested on {found.samples['test']:,} held-out images, "
-        f"{seeds} seed{'s' if seeds > 1 else ''}, chance {found.chance:.1%}{majority}\n"
-        "best: as if the thief knew the test images and stopped at the right moment; 95 %: its interval on the shards\n"
-        "share: how much the shards still teach of what the originals teach above chance, with its 95 % interval\n"
-        "control: originals + random noise of the same size"
+        f"{seeds} seed{'s' if seeds > 1 else ''}, chance {found.chance:.1%}{majority}"
     )
     show.console.print(table)
+    for line in _COLUMNS:
+        show.console.print(line, style="dim", markup=False)
     overall = found.verdict
     show.console.print(f"[bold {_STYLE[overall['verdict']]}]{overall['verdict']}[/]: ", end="")
     show.console.print(overall["sentence"], markup=False)
