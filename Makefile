@@ -37,8 +37,8 @@ bench: $(SETUP)  ## measure this machine: ceilings, steps beside a plain baselin
 SCALE ?= paper
 DEVICE ?= $(if $(filter mini,$(SCALE)),cpu,cuda)
 OUT ?= out/gpu-$(SCALE)
-gpu: $(SETUP)  ## on a GPU: tests, bench, Table 2 beside the paper's. CIFAR10=DIR [MINUTES=N]; SCALE=mini tries it on a CPU
-	$(BIN)/python examples/gpu.py $(OUT) --scale $(SCALE) --device $(DEVICE) $(if $(CIFAR10),--cifar10 $(CIFAR10)) $(if $(MINUTES),--minutes $(MINUTES))
+gpu: $(SETUP)  ## on a GPU: tests, bench, Table 2 beside the paper's. CIFAR10=DIR [PHOTOGRAPHS=DIR] [MINUTES=N]; SCALE=mini tries it on a CPU
+	$(BIN)/python examples/gpu.py $(OUT) --scale $(SCALE) --device $(DEVICE) $(if $(CIFAR10),--cifar10 $(CIFAR10)) $(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 docs: $(SETUP)  ## regenerate the generated parts of README.md and docs/
 	$(BIN)/python examples/render.py

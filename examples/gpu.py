@@ -1,11 +1,12 @@
 """What a GPU owes this project: its tests, the bench, and Table 2 of the paper, unattended, beside the paper's numbers.
 
-python examples/gpu.py OUT [--cifar10 DIR] [--scale paper|quick|mini] [--device cuda] [--minutes N]
+python examples/gpu.py OUT [--cifar10 DIR] [--photographs DIR] [--scale paper|quick|mini] [--device cuda] [--minutes N]
 
 Steps in the order of their worth: the tests that need a GPU; `semshard bench`; of Table 2 SEM, clean and control at
-4/255 and at 0, then `hardened`, then REM, EM and SC at 4/255, then SEM at other radii. Each step is a command of its
-own. What is finished is kept in OUT, so the same call continues where it stopped, and a step that fails does not stop
-the others. OUT/report.json and OUT/report.md are written after every step.
+4/255 and at 0, then `hardened`, then REM, EM and SC at 4/255, then SEM at other radii, then `hardened` photographs
+where there are some. Each step is a command of its own. What is finished is kept in OUT, so the same call continues
+where it stopped, and a step that fails does not stop the others. OUT/report.json and OUT/report.md are written after
+every step.
 
 Scale mini shrinks every step to seconds per victim, on drawn shapes, so that all of this can be tried on a CPU. It says
 nothing about protection. Times at scale paper: docs/reproducing.md. Not yet run on a GPU.
@@ -51,6 +52,7 @@ class Plan:
 
     out: Path
     cifar10: str | None
+    photographs: str | None
     scale: str
     device: str
     minutes: float | None
@@ -80,11 +82,11 @@ class Plan:
             ),
             Step("bench", (*SEMSHARD, "bench", *self.preset, *(MINI_BENCH if self.mini else ()), "--json")),
             Step("sem", table(WORTH)),
-            Step("hardened", self._protect_hardened()),
-            Step("hardened-verified", self._verify(self.out / "hardened" / "shards", "0,4/255", "none,grey,jpeg-10")),
+            *self._hardened("hardened", self.source),
             Step("methods", table((*WORTH, *OTHER_METHODS))),
             Step("radii", table((*WORTH, *OTHER_METHODS, *OTHER_RADII))),
-            Step("beyond", self._verify(self._sem_shards, BEYOND, "none")),
+            Step("beyond", self._verify("beyond", self._sem_shards, BEYOND, "none")),
+            *(self._hardened("photographs", self.photographs) if self.photographs else ()),
         ]
 
     def _table(self, cells: tuple[str, ...]) -> tuple[str, ...]:
@@ -99,17 +101,23 @@ class Plan:
             *(("--minutes", str(self.minutes)) if self.minutes else ()), *self.victim, "--json",
         )  # fmt: skip
 
-    def _protect_hardened(self) -> tuple[str, ...]:
+    def _hardened(self, name: str, source: str) -> tuple[Step, Step]:
+        """Hardened noise for the images of a source, and what attackers learn from them."""
+        shards = self.out / name / "shards"
+        verified = Step(f"{name}-verified", self._verify(name, shards, "0,4/255", "none,grey,jpeg-10"))
+        return Step(name, self._protect(source, shards)), verified
+
+    def _protect(self, source: str, shards: Path) -> tuple[str, ...]:
         settings = (part for name, value in MINI_PROTECT.items() for part in (f"--{name.replace('_', '-')}", value))
         return (
-            *SEMSHARD, "protect", self.source, "--out", str(self.out / "hardened" / "shards"), *self.preset,
+            *SEMSHARD, "protect", source, "--out", str(shards), *self.preset,
             "--views", "hardened", *(settings if self.mini else ()), "--json",
         )  # fmt: skip
 
-    def _verify(self, shards: Path | str, radii: str, countermeasures: str) -> tuple[str, ...]:
+    def _verify(self, name: str, shards: Path | str, radii: str, countermeasures: str) -> tuple[str, ...]:
         return (
             *SEMSHARD, "verify", str(shards), *self.preset, "--rho-a", radii, "--countermeasure", countermeasures,
-            *self.victim, "--report", str(self.out / f"report-{radii.replace('/', '_')}"), "--json",
+            *self.victim, "--report", str(self.out / f"report-{name}"), "--json",
         )  # fmt: skip
 
     @property
@@ -124,13 +132,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--cifar10", help="folder with CIFAR-10 as downloaded; needed but for scale mini")
+    parser.add_argument("--photographs", help="folder with a folder of photographs per class, 1,200 in all or so")
     parser.add_argument("--scale", choices=("paper", "quick", "mini"), default="paper")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--minutes", type=float, help="stop about then with exit code 75; the same call continues")
     given = parser.parse_args()
     if not given.cifar10 and given.scale != "mini":
         parser.error("--cifar10 DIR is needed: the folder with CIFAR-10's python batches, or its tar.gz")
-    plan = Plan(given.out, given.cifar10, given.scale, given.device, given.minutes)
+    plan = Plan(given.out, given.cifar10, given.photographs, given.scale, given.device, given.minutes)
     plan.out.mkdir(parents=True, exist_ok=True)
     plan.out.chmod(0o700)
     failed = 0
@@ -194,6 +203,7 @@ def write_report(plan: Plan) -> None:
         "bench": found["bench"],
         "hardened": found["hardened-verified"],
         "beyond": found["beyond"],
+        "photographs": found.get("photographs-verified"),
     }
     (plan.out / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     (plan.out / "report.md").write_text("\n".join(markdown(report)) + "\n")
@@ -215,7 +225,8 @@ def markdown(report: dict) -> list[str]:
     for part in report["parts"]:
         rate = f"{part['flop_per_second'] / 1e12:.3g} | {part['share']:.0%}" if part["flop"] else "– | –"
         lines.append(f"| {part['part']} | {part['seconds']:,.1f} | {rate} |")
-    for name, title in (("hardened", "hardened"), ("beyond", "SEM of 4/255 beyond its radius")):
+    titles = {"hardened": "hardened", "beyond": "SEM of 4/255 beyond its radius", "photographs": "hardened photographs"}
+    for name, title in titles.items():
         if report[name]:
             lines += ["", f"{title}: {report[name]['verdict']['sentence']}"]
     lines += ["", "| step | exit code | seconds | date |", "|---|---|---|---|"]

@@ -106,7 +106,8 @@ def test_the_page_on_strength_shows_what_was_measured():
 
 
 def gpu_plan(tmp_path, scale):
-    return example("gpu").Plan(tmp_path, "cifar" if scale == "paper" else None, scale, "cuda", 8.5)
+    given = ("cifar", "photographs") if scale == "paper" else (None, None)
+    return example("gpu").Plan(tmp_path, *given, scale, "cuda", 8.5)
 
 
 @pytest.mark.parametrize("scale", ["paper", "mini"])
