@@ -71,7 +71,8 @@ def test_neighbours_are_gone_after_an_error_and_a_dead_one_is_named():
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_neighbours_end_with_the_benchmark_whatever_ends_it(how):
     lines = [
-        "import sys, time",
+        "import signal, sys, time",
+        "signal.signal(signal.SIGINT, signal.default_int_handler)",  # which a shell ignores for what it runs beside it
         "from semshard.benchmark.neighbours import busy, idle_neighbours",
         f"with idle_neighbours([{LOOP!r}] * 3) as some, busy(some[:2]):",
         "    print('busy', flush=True)",
@@ -92,6 +93,7 @@ def test_neighbours_end_with_the_benchmark_whatever_ends_it(how):
         assert not any(map(is_alive, children))
     finally:
         driver.kill()
+        driver.wait()
         driver.stdout.close()
 
 

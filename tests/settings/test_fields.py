@@ -134,7 +134,7 @@ def test_a_surrogate_depends_on_all_that_its_training_reads():
 def test_what_is_not_the_recipe_of_a_victim_is_its_attacker_its_seed_and_its_data():
     assert set(NOT_IN_RECIPE) == {
         "preset", "victim", "rho_a", "countermeasure", "start", "protected_fraction", "seeds", "seed", "holdout",
-        "max_samples", "filter_on",
+        "max_samples", "filter_on", "longer",
     }  # fmt: skip
     studies = set(names_where(VerifyConfig, not_for="study"))
     assert studies == set(COUNTERED)
