@@ -176,7 +176,7 @@ def _show_crafting(result: BenchResult) -> None:
 
     alone = result.crafting[0]
     show.table(
-        f"crafting in processes, preset {result.settings['preset']}, {alone.images:,} images, all cores",
+        f"crafting in processes, preset {result.settings['preset']}, {alone.images:,} images, one core each",
         ("processes", "images/s", "ratio", "with start", "ratio", "peak memory of one"),
         [
             (

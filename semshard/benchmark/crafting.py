@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import statistics
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from ..cores import allowed
+from ..cores import allowed, set_cores
 from ..engine import Runtime
 from ..noise import new_surrogate
 from ..noise.methods import make_noise
 from ..protection.pipeline import Craft, craft_batch
 from ..settings import ProtectConfig
-from .data_path import CLASSES, pipeline, write_folder
+from .data_path import CLASSES, PipelineRun, pipeline, write_folder
 
 SECONDS = 10.0  # that all cores together should craft for
 LEAST, MOST = 128, 20_000  # images
@@ -24,7 +27,7 @@ LEAST, MOST = 128, 20_000  # images
 
 @dataclass(frozen=True)
 class CraftingTime:
-    """What so many worker processes do together; they share the cores. Medians."""
+    """What so many worker processes with a core each do together. Medians."""
 
     workers: int
     images: int
@@ -36,7 +39,7 @@ class CraftingTime:
 def crafting_times(
     runtime: Runtime, config: ProtectConfig, size: tuple[int, int], rate: float, repeats: int
 ) -> list[CraftingTime]:
-    """Measure one process, which has all cores, and as many processes as cores, in turn.
+    """Measure one process and as many as there are cores, in turn, each with one core.
 
     Their noise is that of `config` with an untrained surrogate. `rate` in images/s says how many images are crafted.
     """
@@ -45,13 +48,12 @@ def crafting_times(
     counts = sorted({1, allowed()})
     with tempfile.TemporaryDirectory() as folder:
         write_folder(Path(folder) / "images", images)
-        runs = {
-            (workers, number): pipeline(
-                Path(folder), keep=True, name=f"{workers} {number}", workers=workers, craft=noise, config=config
-            )
-            for number in range(repeats)
-            for workers in counts
-        }
+        runs = dict[tuple[int, int], PipelineRun]()
+        for number, workers in itertools.product(range(repeats), counts):
+            with so_many_cores(workers):
+                runs[workers, number] = pipeline(
+                    Path(folder), keep=True, name=f"{workers} {number}", workers=workers, craft=noise, config=config
+                )
     return [
         CraftingTime(
             workers, images,
@@ -61,6 +63,16 @@ def crafting_times(
         )
         for workers in counts
     ]  # fmt: skip
+
+
+@contextmanager
+def so_many_cores(count: int) -> Iterator[None]:
+    """Within it, this process and its workers have `count` cores together."""
+    set_cores(count)
+    try:
+        yield
+    finally:
+        set_cores(None)
 
 
 @dataclass(frozen=True)
