@@ -38,9 +38,6 @@ class CudnnConv(FusedConv):
         """Compute with these tensors, and with what is copied into them later."""
         self._weight, self._bias = weight, bias
 
-    def prepared(self, x: Tensor) -> Tensor:
-        return x.to(self._weight.dtype).contiguous(memory_format=LAST)
-
     def convolve(self, x: Tensor, other: Tensor | None) -> Tensor:
         weight, bias, one = self._weight, self._bias, (1, 1)
         if not self.relu or any(channels % MULTIPLE for channels in weight.shape[:2]):
@@ -53,8 +50,7 @@ class CudnnConv(FusedConv):
 
     def input_gradient(self, gradient: Tensor, shape: torch.Size, other: Tensor | None) -> Tensor:
         x = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=LAST)  # for its layout only
-        arguments = (None, self.stride, self.padding, (1, 1), False, (0, 0), 1, (True, False, False))
-        dx: Tensor = torch.ops.aten.convolution_backward(gradient, x, self._weight, *arguments)[0]
+        dx = self._plain_input_gradient(gradient, x)
         return dx if other is None else dx.add_(other)
 
 

@@ -16,6 +16,7 @@ import functools
 import operator
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,8 +39,10 @@ ADD = (operator.add, operator.iadd, torch.add)
 RELU = (F.relu, torch.relu)
 
 
-class FusedConv(nn.Module):
+class FusedConv(nn.Module, ABC):
     """relu(conv(x) + other), with or without the ReLU and `other`; with `carry` also x, for its second user."""
+
+    _weight: Tensor
 
     def __init__(self, conv: nn.Conv2d, relu: bool) -> None:
         super().__init__()
@@ -51,21 +54,27 @@ class FusedConv(nn.Module):
         out, carried = _Fused.apply(self.prepared(x), other, self)
         return (out, carried) if self.carry else out
 
-    def load(self, weight: Tensor, bias: Tensor | None) -> None:
-        """Take these weights in the place of earlier ones."""
-        raise NotImplementedError
-
     def prepared(self, x: Tensor) -> Tensor:
         """x in the type and the memory layout of the weights."""
-        raise NotImplementedError
+        return x.to(self._weight.dtype).contiguous(memory_format=torch.channels_last)
 
+    @abstractmethod
+    def load(self, weight: Tensor, bias: Tensor | None) -> None:
+        """Take these weights in the place of earlier ones."""
+
+    @abstractmethod
     def convolve(self, x: Tensor, other: Tensor | None) -> Tensor:
         """relu(conv(x) + other) of a prepared x."""
-        raise NotImplementedError
 
+    @abstractmethod
     def input_gradient(self, gradient: Tensor, shape: torch.Size, other: Tensor | None) -> Tensor:
         """The gradient at an x of `shape`, plus `other`, of the gradient before the ReLU."""
-        raise NotImplementedError
+
+    def _plain_input_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """The same by torch's own operator, of which x says shape and memory layout."""
+        arguments = (None, self.stride, self.padding, (1, 1), False, (0, 0), 1, (True, False, False))
+        dx: Tensor = torch.ops.aten.convolution_backward(gradient, x, self._weight, *arguments)[0]
+        return dx
 
 
 class OnednnConv(FusedConv):
@@ -91,9 +100,6 @@ class OnednnConv(FusedConv):
         self._weight = weight
         self._tiled = weight.dtype is torch.bfloat16 and _has_matrix_tiles()
 
-    def prepared(self, x: Tensor) -> Tensor:
-        return x.to(self._weight.dtype).contiguous(memory_format=torch.channels_last)
-
     def convolve(self, x: Tensor, other: Tensor | None) -> Tensor:
         out = self._side_by_side(self._forward, x, self.stride, other, self.relu)
         self.map_bytes = out[0].numel() * out.element_size()
@@ -103,9 +109,7 @@ class OnednnConv(FusedConv):
         if self._spread:
             dx = self._spread(gradient, shape)
         elif self._backward is None:  # padded beyond its kernel
-            arguments = (None, self.stride, self.padding, (1, 1), False, (0, 0), 1, (True, False, False))
-            x = gradient.new_empty(1).expand(shape)
-            dx = torch.ops.aten.convolution_backward(gradient, x, self._weight, *arguments)[0]
+            dx = self._plain_input_gradient(gradient, gradient.new_empty(1).expand(shape))
         elif self.stride == (1, 1):
             return self._side_by_side(self._backward, gradient, (1, 1), other, False)
         else:  # a 1 × 1 kernel reaches every so many pixels only

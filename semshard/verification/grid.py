@@ -24,9 +24,9 @@ def train_in_turn(
     dataset: VictimDataset, trainer: VictimTrainer, wanted: Iterable[VictimTask]
 ) -> dict[VictimTask, VictimOutcome]:
     """The outcome of each victim, one after the other. What is cached is not trained again."""
-    prepared = PreparedData(dataset)
     return {
-        task: trainer.outcome(phase(task, trainer.config), prepared(task), task.attacker, task.seed) for task in wanted
+        task: trainer.outcome(phase(task, trainer.config), data, task.attacker, task.seed)
+        for task, data in with_data(dataset, wanted)
     }
 
 
@@ -50,10 +50,10 @@ def grid(config: VerifyConfig, of: Sequence[Attacker] = ()) -> Iterator[VictimTa
             yield VictimTask(attacker, kind, seed)
 
 
-def tasks(dataset: VictimDataset, config: VerifyConfig) -> Iterator[tuple[VictimTask, VictimData]]:
-    """Every victim of the grid with its data."""
+def with_data(dataset: VictimDataset, wanted: Iterable[VictimTask]) -> Iterator[tuple[VictimTask, VictimData]]:
+    """Each victim with its data."""
     prepared = PreparedData(dataset)
-    for task in grid(config):
+    for task in wanted:
         yield task, prepared(task)
 
 

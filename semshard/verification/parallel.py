@@ -18,7 +18,7 @@ from ..noise.views import make_view
 from ..progress import Event, silent
 from ..workers import LocalPool, Report
 from .dataset import VictimDataset
-from .grid import PreparedData, VictimTask, phase, train_in_turn
+from .grid import PreparedData, VictimTask, phase, train_in_turn, with_data
 from .results import VictimOutcome, outcome_from_json
 from .trainer import VictimTrainer
 
@@ -51,9 +51,9 @@ def train_in_parallel(
 
     What they reach goes into the trainer's cache, which there must be. Raises `RunError` where a process dies.
     """
-    cache, prepared = trainer.cache, PreparedData(dataset)
+    cache = trainer.cache
     assert cache is not None
-    keys = {task: trainer.key(prepared(task), task.attacker, task.seed) for task in wanted}
+    keys = {task: trainer.key(data, task.attacker, task.seed) for task, data in with_data(dataset, wanted)}
     missing: dict[str, VictimTask] = {}
     for task, key in keys.items():
         if key not in cache:
