@@ -158,6 +158,8 @@ def _operation(node: fx.Node, modules: Mapping[str, nn.Module], weights: Mapping
         return Operation(lambda x: (x.flatten(1), x.shape), _unflattened)
     if node.op == "call_method" and node.target == "mean" and node.args[1:] in (((2, 3),), ([2, 3],)):
         return Operation(lambda x: (x.mean((2, 3)), x.shape), _spread_mean)
+    if node.op == "call_method" and node.target == "amax" and node.args[1:] in (((2, 3),), ([2, 3],)):
+        return Operation(_largest, _to_the_largest)
     return None
 
 
@@ -244,6 +246,19 @@ def _spread_mean(gradient: Tensor, shape: torch.Size, carried: Tensor | None) ->
     height, width = shape[2:]
     each = gradient.reshape(shape[0], shape[1], 1, 1) * (1 / (height * width))
     return (_sum(each.expand(shape).contiguous(memory_format=LAST), carried),)
+
+
+def _largest(x: Tensor) -> tuple[Tensor, Saved]:
+    out = x.amax((2, 3), keepdim=True)
+    return out.flatten(1), (x, out)
+
+
+def _to_the_largest(gradient: Tensor, saved: Saved, carried: Tensor | None) -> tuple[Tensor, ...]:
+    """Positions that share the largest value share its gradient, as in autograd."""
+    x, out = saved
+    at_largest = x == out
+    each = gradient[:, :, None, None] / at_largest.sum((2, 3), keepdim=True)
+    return (_sum((each * at_largest).contiguous(memory_format=LAST), carried),)
 
 
 def _unflattened(gradient: Tensor, shape: torch.Size, carried: Tensor | None) -> tuple[Tensor, ...]:

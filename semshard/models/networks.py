@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..errors import SettingError
 from ..settings import LARGE, NETWORKS
 from .dropout import Dropout
+from .resnet9 import ResNet9
 from .small import SmallNet
 from .weights import Numbers, Weights, fit
 from .wide import PostActivatedWide, WideResNet
@@ -148,6 +149,10 @@ def _densenet121(classes: int, size: Size) -> nn.Module:
     return cast(nn.Module, net)
 
 
+def _resnet9(classes: int, size: Size) -> nn.Module:
+    return ResNet9(classes, stride=1 if _small(size) else max(size) // 32)
+
+
 def _wide(classes: int, size: Size) -> nn.Module:
     return WideResNet(classes, depth=34, width=10, stride=1 if _small(size) else max(size) // 32)
 
@@ -175,6 +180,7 @@ _BUILDERS: dict[str, Callable[[int, Size], nn.Module]] = {
     "wrn34-10": _wide,
     "vit": _vit,
     "small": SmallNet,
+    "resnet9": _resnet9,
     "resnet18-paper": _resnet("resnet18", lambda size: True),
     "vgg16-paper": _vgg16_paper,
     "densenet121-paper": _densenet121_paper,

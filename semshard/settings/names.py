@@ -29,7 +29,7 @@ METHODS = (*CELLS, ANY_CELL, *OUTSIDE_GRID)
 
 # Those that end in -paper are built as in the code of the paper's authors, where that differs.
 NETWORKS = (
-    "resnet18", "resnet50", "vgg16", "densenet121", "wrn34-10", "vit", "small",
+    "resnet18", "resnet50", "vgg16", "densenet121", "wrn34-10", "vit", "small", "resnet9",
     "resnet18-paper", "vgg16-paper", "densenet121-paper", "wrn34-10-paper",
 )  # fmt: skip
 # Of a victim: fresh weights; given weights with only a new head trained; given weights, all trained.

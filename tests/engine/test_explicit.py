@@ -11,7 +11,7 @@ from semshard.engine.fused import OnednnConv, available
 from tests.support.networks import used
 
 pytestmark = pytest.mark.skipif(not available(), reason="fused convolutions are not used here")
-EXPLICIT = ("small", "resnet18", "vgg16", "resnet18-paper", "vgg16-paper", "wrn34-10-paper")
+EXPLICIT = ("small", "resnet9", "resnet18", "vgg16", "resnet18-paper", "vgg16-paper", "wrn34-10-paper")
 
 
 @pytest.mark.parametrize("shares", [False, True])
@@ -42,7 +42,7 @@ def test_a_network_with_other_operations_is_left_to_autograd(name):
     assert network.gradient(torch.rand(2, 3, 32, 32), torch.arange(2)).isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["small", "resnet18"])
+@pytest.mark.parametrize("name", ["small", "resnet9", "resnet18"])
 def test_no_bit_depends_on_how_many_images_go_through_at_once_or_on_the_cores(name, monkeypatch):
     monkeypatch.setattr(parts, "LOOK", 0.0)
     network = FoldedNetwork(used(name, torch.float32), "bfloat16")

@@ -29,7 +29,7 @@ def batch(count):
 
 
 @pytest.mark.parametrize("count", [1, 2, 13, 20])
-@pytest.mark.parametrize("name", ["small", "resnet18", "vgg16-paper"])
+@pytest.mark.parametrize("name", ["small", "resnet9", "resnet18", "vgg16-paper"])
 def test_loss_gradients_and_statistics_are_those_of_the_whole_batch(name, count):
     model = used(name, torch.float64).train()
     whole, (x, y) = copy.deepcopy(model), batch(count)

@@ -52,11 +52,20 @@ def test_the_papers_network_for_photographs_costs_fifteen_times_the_usual_one():
     assert network(squares.network, 100, (224, 224), "bfloat16").surrogate(squares).flop == passes * theirs
 
 
+def test_a_forward_pass_of_the_medium_network_is_a_fifth_of_a_gigaflop():
+    """Stem; three convolutions that double the width, at 32, 16 and 8 pixels a side; two blocks, at 16 and 4."""
+    plain = 3 * 32 * 32**2 + 32 * 64 * 32**2 + 64 * 128 * 16**2 + 128 * 256 * 8**2
+    blocks = 2 * 64**2 * 16**2 + 2 * 256**2 * 4**2
+    flop = network("resnet9", 10, CIFAR, "bfloat16").flop
+    assert flop == 2 * (9 * (plain + blocks) + 256 * 10)
+    assert flop / 1e9 == pytest.approx(0.19, abs=0.005)
+
+
 def test_a_victim_of_the_paper_in_petaflop():
     config = verify_config("paper", CIFAR, "bfloat16", {})
     looked_at = 40 * 12_000 * 1.11e-6
-    adversarial, standard = (RESNET.victim(config, rho, 12_000).flop / 1e15 for rho in (4 / 255, 0))
-    assert adversarial == pytest.approx(131 + looked_at, rel=0.01)
+    adversarial, standard = (RESNET.victim(config, rho, 12_000, 10_000).flop / 1e15 for rho in (4 / 255, 0))
+    assert adversarial == pytest.approx(131 + looked_at + 10_000 * 21 * 1.11e-6, rel=0.01)
     assert standard == pytest.approx(17.07 + looked_at, rel=0.01)
 
 

@@ -45,6 +45,8 @@ def test_parameter_counts_for_small_images():
     assert count("vgg16", 10, 32) == 14_728_266  # the 14.73 M of CIFAR's VGG-16 with batch norm
     assert count("wrn34-10", 10, 32) == 46_160_474  # 46.16 M
     assert count("small", 10, 32) == pytest.approx(310_000, abs=10_000)
+    convolutions = 9 * (3 * 32 + 32 * 64 + 2 * 64**2 + 64 * 128 + 128 * 256 + 2 * 256**2)
+    assert count("resnet9", 10, 32) == convolutions + 2 * (32 + 3 * 64 + 128 + 3 * 256) + 10 * 257
 
 
 def test_parameter_counts_of_the_authors_networks():
