@@ -13,9 +13,9 @@ from .options import Json
 @errors_in_one_line
 def methods(
     *,
-    preset: Annotated[str, typer.Option(help="Count the costs with the settings of this preset: paper or quick.")] = (
-        "paper"
-    ),
+    preset: Annotated[
+        str, typer.Option(help="Count the costs with the settings of this preset: paper, medium or quick.")
+    ] = "paper",
     json: Json = False,
 ) -> None:
     """List the methods of protection.

@@ -22,8 +22,9 @@ def sgd(model: nn.Module, config: ProtectConfig | VerifyConfig, lr: float | None
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     start, decay = config.lr if lr is None else lr, config.weight_decay
     return torch.optim.SGD(
-        [{"params": trained, "start": start}], start, config.momentum, weight_decay=decay, fused=True
-    )
+        [{"params": trained, "start": start}], start, config.momentum, weight_decay=decay, nesterov=config.nesterov,
+        fused=True,
+    )  # fmt: skip
 
 
 class TrainableNetwork:
@@ -87,7 +88,7 @@ class TrainableNetwork:
     def set_learning_rate(self, config: ProtectConfig | VerifyConfig, step: int) -> None:
         """Give the optimiser the rate of `step`."""
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(group["start"], config.lr_every, step)
+            group["lr"] = learning_rate(config, group["start"], step)
 
     def snapshot(self, step: int) -> Checkpoint:
         """A copy of all that a training goes on with after `step` steps."""

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 from torch import Tensor
 
+from ..settings import ProtectConfig, VerifyConfig
 from .runtime import Runtime
 
+RISE = 0.3  # share of the steps of one cycle over which the rate rises
+FIRST, LAST = 1 / 25, 1 / 250_000  # of the peak: the rates of the first and the last step
 
-def learning_rate(start: float, every: int, step: int) -> float:
-    """The rate at `step`: a tenth of it after each `every` steps."""
-    return float(start * 0.1 ** (step // every))
+
+def learning_rate(config: ProtectConfig | VerifyConfig, lr: float, step: int) -> float:
+    """The rate at `step` of a training whose setting is `lr`: its first rate, or the peak of its one cycle."""
+    if config.schedule == "one-cycle":
+        return lr * one_cycle(config.steps, step)
+    return float(lr * 0.1 ** (step // config.lr_every))
+
+
+def one_cycle(steps: int, step: int) -> float:
+    """The rate at `step` as a share of the peak: up in 30 % of the steps, then down to nearly nothing, each along half
+    a cosine (Smith 2018), with the shares of torch's OneCycleLR. The momentum stays.
+    """
+    top, last = max(RISE * steps - 1, 0.0), steps - 1
+    if step <= top:
+        return _along_cosine(FIRST, 1.0, step / top if top else 1.0)
+    return _along_cosine(1.0, LAST, (step - top) / (last - top))
+
+
+def _along_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 def batch_numbers(count: int, batch: int, seed: int, step: int) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 LARGE = 64  # pixels: a collection whose longer side is above this is treated like photographs
 Size = tuple[int, int] | None  # (height, width) of every image; None for photographs, each of its own
 
-PRESETS = ("paper", "quick")
+PRESETS = ("paper", "medium", "quick")
+SCHEDULES = ("step", "one-cycle")  # of the learning rate
 PRECISIONS = ("float32", "bfloat16")
 PERTURBATIONS = ("none", "random", "pgd")  # of a view, within a noise step or a model step
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from ..errors import SettingError
 from .fields import check_fields, defaults, names_where, setting
@@ -49,6 +50,10 @@ _picture = partial(setting, group="pictures", sweepable=False)
 @dataclass(frozen=True, kw_only=True)
 class ProtectConfig:
     """All that decides the bytes of a protected collection, besides the images themselves."""
+
+    # Of every surrogate, as in the paper; only victims have a choice.
+    schedule: ClassVar[str] = "step"
+    nesterov: ClassVar[bool] = False
 
     preset: str = setting(
         "Where settings that are not given come from.", group="run", common=True, choices=PRESETS, sweepable=False

@@ -10,7 +10,7 @@ from functools import partial
 
 from ..errors import SettingError
 from .fields import check_fields, names_where, setting
-from .names import COUNTERMEASURES, NETWORKS, PRECISIONS, PRESETS, STARTS
+from .names import COUNTERMEASURES, NETWORKS, PRECISIONS, PRESETS, SCHEDULES, STARTS
 from .protect import ROUND_EVERY_HELP
 from .view_lists import GEOMETRY
 
@@ -64,13 +64,25 @@ class VerifyConfig:
     )  # fmt: skip
     steps: int = _training("Training steps of a victim.", at_least=1)
     batch: int = _training("Images per training step.", at_least=1)
-    lr: float = _training("Learning rate of a victim.", at_least=0)
-    lr_every: int = _training("The learning rate is divided by ten after every so many steps.", at_least=1)
+    lr: float = _training("Learning rate of a victim: the first, or with schedule one-cycle the highest.", at_least=0)
+    schedule: str = _training(
+        "How the learning rate changes: step, divided by ten after every --lr-every steps; or one-cycle, up over the "
+        "first 30 % of the steps and then down to nearly nothing, along half a cosine each (Smith 2018).",
+        default="step", choices=SCHEDULES,
+    )  # fmt: skip
+    lr_every: int = _training(
+        "With schedule step, the learning rate is divided by ten after every so many steps.", at_least=1
+    )
     momentum: float = _training("SGD momentum.", at_least=0)
+    nesterov: bool = _training("Nesterov's momentum in place of the plain one.", default=False)
     weight_decay: float = _training("SGD weight decay.", at_least=0)
     round_every: int = _training(ROUND_EVERY_HELP, default=0, at_least=0)
     steps_a: int = _adversary("PGD steps of the adversary.", at_least=0)
-    step_share: float = _adversary("PGD step size of the adversary, as a share of its radius.", above=0, at_most=1)
+    step_share: float = _adversary(
+        "PGD step size of the adversary, as a share of its radius; above 1 for a single step from a random start. What "
+        "it finds is brought back into the radius in any case.",
+        above=0, at_most=2,
+    )  # fmt: skip
     tune_lr: float = _verify_only("Learning rate of fine-tuning, for probe and full.", default=0.01, at_least=0)
     patience: tuple[int, ...] = _verify_only(
         "Patience of early stopping (countermeasure early-stop), in training steps.",
@@ -98,6 +110,8 @@ class VerifyConfig:
         check_fields(self)
         if self.geometry == "resized-crop" and self.crop < 8:
             raise SettingError(f"crop = {self.crop} must be at least 8 pixels with resized-crop views")
+        if self.nesterov and not self.momentum:
+            raise SettingError("nesterov = true needs a momentum above 0")
 
     @property
     def geometry(self) -> str:

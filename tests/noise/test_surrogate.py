@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semshard.engine import batch_numbers, learning_rate, make_runtime
+from semshard.engine import batch_numbers, make_runtime
 from semshard.engine.checkpoint import Checkpoint
 from semshard.engine.weights import bfloat16_where_exact, load_tensors, save_tensors
 from semshard.noise import InnerPerturbation, NoiseCrafter, SurrogateTraining, new_surrogate
@@ -117,11 +117,6 @@ def test_every_sample_is_seen_once_an_epoch_even_when_batches_do_not_divide_it()
 
 def test_batches_may_be_larger_than_the_collection():
     assert sorted(batch_numbers(3, 8, 0, 0).tolist()[:6]) == [0, 0, 1, 1, 2, 2]
-
-
-def test_the_learning_rate_drops_to_a_tenth():
-    rates = [learning_rate(0.1, 2000, step) for step in (0, 1999, 2000, 4000)]
-    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.001])
 
 
 def test_an_adversary_without_radius_does_nothing():

@@ -74,6 +74,29 @@ def test_victims_of_the_paper_preset_are_those_of_the_paper():
     assert (large.steps_a, large.step_share) == (8, 1 / 4)
 
 
+def test_the_medium_preset_is_for_small_images():
+    config = protect_config("medium", (32, 32), "float32", {})
+    assert (config.network, config.steps, config.batch, config.rho_a) == ("resnet9", 1000, 128, 4 / 255)
+    assert (config.schedule, config.nesterov) == ("step", False), "as every surrogate"
+    victim = verify_config("medium", (32, 32), "float32", {})
+    assert (victim.victim, victim.steps, victim.batch, victim.max_samples) == (("resnet9",), 3125, 128, 0)
+    assert (victim.schedule, victim.lr, victim.nesterov, victim.weight_decay) == ("one-cycle", 0.2, True, 5e-4)
+    assert (victim.steps_a, victim.step_share) == (1, 1.25)
+    hardened = protect_config("medium", (32, 32), "float32", {"views": "hardened"})
+    assert (hardened.label_noise, hardened.warm_up, hardened.steps) == (0.5, 0.5, 2 * config.steps)
+    for make in (protect_config, verify_config):
+        for size in ((224, 224), None):
+            with pytest.raises(SettingError, match="preset medium is for images of one size up to 64 pixels a side"):
+                make("medium", size, "float32", {})
+
+
+@pytest.mark.parametrize("preset", ["paper", "quick"])
+def test_victims_of_the_older_presets_are_trained_as_before(preset):
+    config = verify_config(preset, (32, 32), "float32", {})
+    assert (config.schedule, config.nesterov) == ("step", False)
+    assert config.step_share <= 1
+
+
 def test_step_sizes_and_rho_r_follow_their_radius_unless_given():
     config = protect_config("paper", (32, 32), "float32", {"rho_a": "2/255", "rho_u": "16/255"})
     found = {name: to_json(config)[name] for name in ("alpha_a", "rho_r", "alpha_u")}
@@ -82,8 +105,15 @@ def test_step_sizes_and_rho_r_follow_their_radius_unless_given():
     assert to_json(config)["rho_r"] == "4/255"
 
 
-@pytest.mark.parametrize("preset", ["paper", "quick"])
-@pytest.mark.parametrize("size", [(32, 32), (224, 224)])
+@pytest.mark.parametrize(
+    ("preset", "size"),
+    [
+        (preset, size)
+        for preset in ("paper", "medium", "quick")
+        for size in ((32, 32), (224, 224))
+        if (preset, size[0]) != ("medium", 224)
+    ],
+)
 def test_json_round_trip(preset, size):
     config = protect_config(preset, size, "bfloat16", {"rho_u": 0.03})
     assert from_json(ProtectConfig, to_json(config)) == config
@@ -118,6 +148,8 @@ def test_lists_come_from_commas_repetition_or_lists():
         ({"seeds": 0}, "at least 1"),
         ({"rho_a": []}, "empty"),
         ({"start": "middle"}, "choose one of"),
+        ({"step_share": 2.1}, r"lie in \(0, 2\]"),
+        ({"nesterov": True, "momentum": 0.0}, "needs a momentum"),
     ],
 )
 def test_impossible_settings_of_victims_are_refused(given, word):
@@ -153,7 +185,7 @@ def test_impossible_settings_are_refused(given, word):
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(SettingError, match="paper, quick"):
+    with pytest.raises(SettingError, match="medium, paper, quick"):
         protect_config("slow", (32, 32), "float32", {})
 
 
