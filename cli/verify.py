@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -26,6 +27,8 @@ _COLUMNS = (  # what they mean
     "control: originals with random noise of the same size",
     "share: how much the shards still teach of what the originals teach above chance (95 % interval)",
 )
+
+_NAMES = {"clean": "originals", "protected": "shards", "control": "control", "rest": "the rest"}
 
 Weights = Annotated[
     Optional[str],
@@ -117,6 +120,16 @@ def _share(each: Any) -> str:
     return f"{each.retained_share:.2f} ({each.share_interval[0]:.2f} to {each.share_interval[1]:.2f})"
 
 
+def _under_pgd(found: Any) -> Iterator[str]:
+    """What each adversarially trained attacker reaches under an attack of its own radius."""
+    for each in found.attackers:
+        known = {kind: of.under_pgd for kind, of in each.data.items() if of.under_pgd is not None}
+        if known:
+            figures = ", ".join(f"{_NAMES[kind]} {100 * share:.1f}" for kind, share in known.items())
+            failed = ": adversarial training has failed, see the sentence in the report" if each.collapsed else ""
+            yield f"under PGD-10 at its own radius, {each.attacker.name}: {figures}{failed}"
+
+
 def _show(found: Any) -> None:
     from rich.table import Table
 
@@ -139,7 +152,7 @@ def _show(found: Any) -> None:
         f"{seeds} seed{'s' if seeds > 1 else ''}, chance {found.chance:.1%}{majority}"
     )
     show.console.print(table)
-    for line in _COLUMNS:
+    for line in (*_COLUMNS, *_under_pgd(found)):
         show.console.print(line, style="dim", markup=False)
     overall = found.verdict
     show.console.print(f"[bold {_STYLE[overall['verdict']]}]{overall['verdict']}[/]: ", end="")

@@ -11,7 +11,7 @@ from ..settings import COUNTERMEASURES, NETWORKS, VerifyConfig
 from ..victims import Attacker
 from .inputs import VerifyInputs
 from .results import KINDS, REST, AccuracySummary, AttackerResult, VerifyResult, VictimResult
-from .verdict import interval, retained_share, sentence, share_interval, still_rises, verdict_of
+from .verdict import has_collapsed, interval, retained_share, sentence, share_interval, still_rises, verdict_of
 
 _UNBALANCED = 1.2  # times the mean class: from here on the largest class is mentioned
 
@@ -54,8 +54,12 @@ def _judge_attacker(
     verdict = verdict_of(share, between)
     curves = [[point.test for point in victim.curve] for victim in by_kind["protected"]]
     rises = still_rises(curves, len(victims[0].correct))
-    words = sentence(attacker.name, attacker.longer * steps, best, base, verdict, rises)
-    return AttackerResult(attacker, verdict, share, between, rises, words, data)
+    collapsed = {
+        kind: of.under_pgd for kind, of in data.items()
+        if of.under_pgd is not None and has_collapsed(of.final, of.under_pgd, without_images)
+    }  # fmt: skip
+    words = sentence(attacker.name, attacker.longer * steps, best, base, verdict, rises, collapsed)
+    return AttackerResult(attacker, verdict, share, between, rises, words, data, tuple(collapsed))
 
 
 def _summary(victims: Sequence[VictimResult]) -> AccuracySummary:
@@ -63,8 +67,14 @@ def _summary(victims: Sequence[VictimResult]) -> AccuracySummary:
     final, best = [victim.final for victim in victims], [victim.best for victim in victims]
     return AccuracySummary(
         statistics.fmean(final), interval(final, tested), statistics.fmean(best), interval(best, tested),
-        statistics.fmean(victim.train for victim in victims), tuple(victims),
+        statistics.fmean(victim.train for victim in victims), tuple(victims), _under_pgd(victims),
     )  # fmt: skip
+
+
+def _under_pgd(victims: Sequence[VictimResult]) -> float | None:
+    """Over the seeds; None where they had no adversary."""
+    known = [victim.under_pgd for victim in victims if victim.under_pgd is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _not_tried(config: VerifyConfig) -> list[str]:

@@ -82,7 +82,7 @@ def suited_jobs(dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence
     config, precision, flop = trainer.config, trainer.runtime.precision, 0.0
     _, size = make_view(config, (dataset.clean.shape[1], dataset.clean.shape[2]))
     for attacker, _, _ in wanted:
-        cost = network(attacker.network, trainer.classes, size, precision).victim(config, attacker.rho_a, 0)
+        cost = network(attacker.network, trainer.classes, size, precision).victim(config, attacker.rho_a, 0, 0)
         flop += attacker.longer * cost.flop
     return allowed() if flop > WORTH else 1
 

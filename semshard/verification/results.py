@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..victims import Attacker, Point, Stop
@@ -25,6 +25,7 @@ class VictimOutcome:
     per_class: tuple[float | None, ...]  # test accuracy after the last step; None for a class without a test image
     stops: tuple[Stop, ...]  # what each rule of early stopping would have kept
     correct: tuple[bool, ...]  # which test images it classified correctly when it was at its best
+    under_pgd: float | None = None  # of the final network, on test images changed by PGD-10; None without an adversary
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, which `outcome_from_json` reads."""
@@ -32,7 +33,7 @@ class VictimOutcome:
             "final": self.final, "best": self.best, "train": self.train, "seconds": self.seconds,
             "curve": [asdict(point) for point in self.curve], "per_class": list(self.per_class),
             "stops": [asdict(stop) for stop in self.stops],
-            "correct": "".join("01"[here] for here in self.correct),
+            "correct": "".join("01"[here] for here in self.correct), "under_pgd": self.under_pgd,
         }  # fmt: skip
 
 
@@ -51,9 +52,9 @@ def outcome_from_json(values: Mapping[str, Any]) -> VictimOutcome:
 class VictimResult(VictimOutcome):
     """A victim of the grid: its outcome, who trained it, and on what."""
 
-    attacker: Attacker
-    data: str  # clean | protected | control, and rest: the unprotected part alone
-    seed: int
+    attacker: Attacker = field(kw_only=True)
+    data: str = field(kw_only=True)  # clean | protected | control, and rest: the unprotected part alone
+    seed: int = field(kw_only=True)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -76,11 +77,13 @@ class AccuracySummary:
     best_interval: tuple[float, float]
     train: float
     seeds: tuple[VictimResult, ...]
+    under_pgd: float | None = None  # None without an adversary
 
     def to_json(self) -> dict[str, Any]:
         return {
             "final": self.final, "final_interval": list(self.final_interval), "best": self.best,
             "best_interval": list(self.best_interval), "train": self.train,
+            "under_pgd": self.under_pgd,
             "seeds": [victim.figures() for victim in self.seeds],
         }  # fmt: skip
 
@@ -96,13 +99,14 @@ class AttackerResult:
     still_rises: bool  # the accuracy on the shards, when the training ends
     sentence: str
     data: dict[str, AccuracySummary]  # clean, protected, control; rest where only a part is protected
+    collapsed: tuple[str, ...] = ()  # the kinds of data after which PGD-10 leaves next to nothing of the accuracy
 
     def to_json(self) -> dict[str, Any]:
         return {
             "name": self.attacker.name, **self.attacker.to_json(), "verdict": self.verdict,
             "retained_share": self.retained_share,
             "share_interval": self.share_interval and list(self.share_interval),
-            "still_rises": self.still_rises, "sentence": self.sentence,
+            "still_rises": self.still_rises, "collapsed": list(self.collapsed), "sentence": self.sentence,
             "data": {kind: summary.to_json() for kind, summary in self.data.items()},
         }  # fmt: skip
 

@@ -119,7 +119,7 @@ def _outcome(victim: Victim, data: VictimData, classes: int, seconds: float) -> 
     per_class = tuple(None if share is None else round(float(share), 4) for share in shares)
     return VictimOutcome(
         victim.final, victim.best, victim.train, seconds, tuple(victim.curve), per_class, tuple(victim.stops),
-        tuple(victim.correct_at_best.tolist()),
+        tuple(victim.correct_at_best.tolist()), victim.under_pgd,
     )  # fmt: skip
 
 

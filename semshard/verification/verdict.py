@@ -21,6 +21,7 @@ Correct = NDArray[np.bool_]  # (seeds, test images)
 PROTECTS, WEAKENS = 1 / 3, 2 / 3  # retained shares below which the shards do so
 RESAMPLES = 1000  # of a bootstrap
 MOST_SHARE = 10.0  # what a share is cut off at where a resample leaves the originals next to nothing
+COLLAPSED = 1 / 4  # of the accuracy on clean images: what PGD-10 leaves is less where adversarial training has failed
 MARGIN = 0.1  # accuracy above the base that the originals must give for a verdict
 RULE = (
     "Each attacker is compared with the same attacker on the originals, by the best test accuracy during training, "
@@ -34,6 +35,9 @@ RULE = (
     "largest class, or where the 95 % intervals of originals and base overlap. The test images were held out of the "
     "victims' trainings; the surrogate that made the noise has seen them."
 )
+NAMES = {"clean": "originals", "protected": "shards", "control": "control", "rest": "unprotected rest"}
+COLLAPSE = "Its adversarial training has failed: it withstands its own adversary only"
+REMEDY = "Train with more --steps-a and a smaller --step-share, like 3 and 0.5."
 _T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # Student's t, 97.5 %, for 2 to 10 seeds
 _Z95 = 1.96
 
@@ -111,6 +115,13 @@ def still_rises(curves: Sequence[Sequence[float]], images: int) -> bool:
     return last - before > 2 * math.sqrt(2 * last * (1 - last) / images)
 
 
+def has_collapsed(final: float, under_pgd: float | None, base: float) -> bool:
+    """Whether a network that was trained against an adversary withstands none: catastrophic overfitting (Wong, Rice and
+    Kolter 2020). Nothing can be said of a network that has hardly learnt more than `base`.
+    """
+    return under_pgd is not None and final >= base + MARGIN and under_pgd < COLLAPSED * final
+
+
 _MEANING: dict[Verdict, str] = {
     "protects": "the shards protect against it",
     "weakens": "the shards weaken it, but it still learns from them",
@@ -120,10 +131,23 @@ _MEANING: dict[Verdict, str] = {
 }
 
 
-def sentence(name: str, steps: int, best: Mapping[str, float], base: float, verdict: Verdict, rises: bool) -> str:
-    """The accuracies of an attacker, and what they mean, in plain words."""
+def sentence(
+    name: str,
+    steps: int,
+    best: Mapping[str, float],
+    base: float,
+    verdict: Verdict,
+    rises: bool,
+    collapsed: Mapping[str, float] | None = None,
+) -> str:
+    """The accuracies of an attacker, and what they mean, in plain words. `collapsed` are accuracies under PGD-10, by
+    kind of data, where adversarial training has failed.
+    """
     rest = f", {best['rest']:.1%} after their unprotected part alone" if "rest" in best else ""
     more = " Its accuracy on the shards still rises at the end, so longer training would reach more." if rises else ""
+    if collapsed:
+        left = ", ".join(f"{NAMES[kind]} {share:.1%}" for kind, share in collapsed.items())
+        more += f" {COLLAPSE} (under PGD-10, after the {left}). {REMEDY}"
     return (
         f"{name}: {best['protected']:.1%} on clean images after {steps:,} steps on the shards{rest}, "
         f"{best['clean']:.1%} after the originals, {best['control']:.1%} after the originals with random noise of the "

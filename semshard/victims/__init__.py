@@ -2,15 +2,14 @@
 
 from .attacker import Attacker, attackers
 from .countermeasures import BY_NAME, Filter, apply
+from .data import LabelledImages, VictimData
 from .stopping import Stop, ValidationPoint
 from .training import (
     TRAIN_SAMPLE,
-    LabelledImages,
     Point,
     Supervision,
     TrainingState,
     Victim,
-    VictimData,
     VictimRecipe,
     train_victim,
 )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from ..engine import (
     TrainableNetwork,
     TrainingLoop,
     batch_numbers,
+    deterministic,
     sgd,
 )
 from ..models import Weights, build, build_from, head
@@ -30,52 +30,11 @@ from ..settings import VerifyConfig
 from ..threads import ahead
 from .attacker import Attacker
 from .countermeasures import BY_NAME
+from .data import LabelledImages, VictimData
 from .stopping import Stop, ValidationPoint, stops
+from .testing import accuracy_under_pgd, correct_predictions
 
 TRAIN_SAMPLE = 2000  # training images that the training accuracy is taken on
-TEST_BATCH = 500
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images uint8 (N, 3, H, W) with int64 labels (N,), and the sizes (N, 2) that squashed ones have by themselves."""
-
-    images: Tensor
-    labels: Tensor
-    sizes: Tensor | None = None
-
-    def __getitem__(self, chosen: Tensor | slice) -> LabelledImages:
-        sizes = None if self.sizes is None else self.sizes[chosen]
-        return LabelledImages(self.images[chosen], self.labels[chosen], sizes)
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> LabelledImages:
-        """The same images with their tensors changed, which are copied to a device, say."""
-        sizes = None if self.sizes is None else change(self.sizes)
-        return LabelledImages(change(self.images), change(self.labels), sizes)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of pixels, labels and sizes, in hex."""
-        digest = hashlib.sha256()
-        for tensor in (self.images, self.labels, *(() if self.sizes is None else (self.sizes,))):
-            digest.update(tensor.cpu().numpy().tobytes())
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class VictimData:
-    """What a victim trains on and is tested on. `validation` is what early stopping holds back, as it was published
-    and as it was before: two forms of the same images.
-    """
-
-    train: LabelledImages
-    test: LabelledImages
-    validation: tuple[LabelledImages, LabelledImages] | None = None
-
-    @property
-    def digest(self) -> str:
-        parts = (self.train, self.test, *(self.validation or ()))
-        return hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -135,6 +94,7 @@ class Victim:
     curve: list[Point]
     correct_at: list[Tensor]  # bool (test images,) at each point of the curve: which of them it classifies correctly
     stops: list[Stop] = field(default_factory=list)
+    under_pgd: float | None = None  # test accuracy under PGD-10 at its own radius, after the last step
 
     @property
     def final(self) -> float:
@@ -203,7 +163,7 @@ class _VictimTraining:
         loop = TrainingLoop(self.network, config, self._batches, self._train_on, self._after, autosave)
         loop.run(self.supervision.begin.checkpoint)
         rules = stops(self.validation_points, config.patience, config.clean_share)
-        return Victim(self.network.model, self.curve, self.correct, rules)
+        return Victim(self.network.model, self.curve, self.correct, rules, self._accuracy_under_pgd())
 
     def _batches(self, steps: range) -> Iterator[LabelledImages]:
         train, config, device = self.data.train, self.recipe.config, self.runtime.device
@@ -239,6 +199,14 @@ class _VictimTraining:
             )
             self.validation_points.append(ValidationPoint(done, test, published, clean))
         return point
+
+    def _accuracy_under_pgd(self) -> float | None:
+        """None where the victim was trained without an adversary."""
+        rho, test = self.recipe.attacker.rho_a, self.data.test
+        if not rho:
+            return None
+        with deterministic():
+            return accuracy_under_pgd(self.network.folded, test, self.view, self.runtime, rho, self.recipe.seed)
 
 
 def _initial_model(recipe: VictimRecipe, size: tuple[int, int]) -> nn.Module:
@@ -305,14 +273,3 @@ class VictimStep:
     @torch.no_grad()
     def _losses(self, images: Tensor, shares: Tensor) -> Tensor:
         return F.cross_entropy(self.network.folded(images), shares, reduction="none")
-
-
-@torch.no_grad()
-def correct_predictions(network: FoldedNetwork, data: LabelledImages, view: View, runtime: Runtime) -> Tensor:
-    """Which images of `data` the network classifies correctly, through the view's centre: bool (N,) on the CPU."""
-    correct = []
-    for at in range(0, len(data.labels), TEST_BATCH):
-        part = data[at : at + TEST_BATCH].map(runtime.send)
-        images, centred = part.images.float() / 255, view.on(part.sizes)
-        correct.append(network(centred.apply(images, centred.centre(images))).argmax(1) == part.labels)
-    return torch.cat(correct).cpu()

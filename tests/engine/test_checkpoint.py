@@ -100,14 +100,19 @@ def pictures(count, seed):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
-    ("countermeasure", "rho_a", "round_every"), [("none", 2 / 255, 0), ("none", 0.0, 2), ("early-stop", 0.0, 2)]
+    ("countermeasure", "rho_a", "given"),
+    [
+        ("none", 2 / 255, {}),
+        ("none", 0.0, {"round_every": 2}),
+        ("early-stop", 0.0, {"round_every": 2}),
+        ("none", 2 / 255, {"schedule": "one-cycle", "nesterov": True, "step_share": 1.25}),
+    ],
 )
-def test_a_victim_that_stops_and_continues_is_the_one_that_did_not(countermeasure, rho_a, round_every, device):
+def test_a_victim_that_stops_and_continues_is_the_one_that_did_not(countermeasure, rho_a, given, device):
     runtime = make_runtime(device)
     config = verify_config(
         "quick", (32, 32), runtime.precision,
-        {"steps": 5, "batch": 8, "steps_a": 1, "evaluations": 5, "lr_every": 2, "round_every": round_every,
-         "patience": 2},
+        {"steps": 5, "batch": 8, "steps_a": 1, "evaluations": 5, "lr_every": 2, "patience": 2, **given},
     )  # fmt: skip
     validation = (pictures(6, 2), pictures(6, 3)) if countermeasure == "early-stop" else None
     data = VictimData(pictures(20, 0), pictures(10, 1), validation)
@@ -121,7 +126,7 @@ def test_a_victim_that_stops_and_continues_is_the_one_that_did_not(countermeasur
             torch.equal(a, b)
             for a, b in zip(whole.model.state_dict().values(), again.model.state_dict().values(), strict=True)
         )
-        assert (again.curve, again.stops) == (whole.curve, whole.stops)
+        assert (again.curve, again.stops, again.under_pgd) == (whole.curve, whole.stops, whole.under_pgd)
         assert torch.equal(again.correct, whole.correct)
 
 

@@ -44,7 +44,7 @@ PROBE = """<script>
 </script>"""
 
 
-def make_figure(best, stops=False):
+def make_figure(best, stops=False, under_pgd=None):
     """A FIG of report.json: two seeds, the last class without a test image."""
     steps = [40, 80, 120, 160]
     seeds = [
@@ -67,13 +67,17 @@ def make_figure(best, stops=False):
         for seed in (0, 1)
     ]
     around = {"final_interval": [best - 0.04, best], "best_interval": [best - 0.02, best + 0.02]}
-    return {"final": best - 0.02, "best": best, "train": 0.97, "seeds": seeds, **around}
+    return {"final": best - 0.02, "best": best, "train": 0.97, "under_pgd": under_pgd, "seeds": seeds, **around}
 
 
 def make_attacker(number, rho, countermeasure, fraction, verdict):
     stops = countermeasure == "early-stop"
     shards = make_figure(0.3 + number / 100, stops)
-    data = {"clean": make_figure(0.9), "protected": shards, "control": make_figure(0.85)}
+    data = {
+        "clean": make_figure(0.9, under_pgd=None if rho == "0/255" else 0.123),
+        "protected": shards,
+        "control": make_figure(0.85),
+    }
     if fraction < 1:
         data["rest"] = make_figure(0.6)
     return {
@@ -88,6 +92,7 @@ def make_attacker(number, rho, countermeasure, fraction, verdict):
         "retained_share": None if verdict == "cannot tell" else 0.31,
         "share_interval": None if verdict == "cannot tell" else [0.27, 0.335],
         "still_rises": number == 2,
+        "collapsed": [],
         "sentence": "A plain sentence with <b> & $.",
         "data": data,
     }
@@ -191,6 +196,11 @@ def test_the_overall_verdict_comes_first_and_says_what_was_not_tried(page):
     words = words_of(page)
     verdict, not_tried = words.index("The strongest gets <it>."), words.index("mixup & cutout; victims: vit")
     assert words.index("weakens") < verdict < not_tried < words.index("What each attacker reaches")
+
+
+def test_adversarially_trained_victims_show_their_accuracy_under_pgd(page):
+    attacked = sum(attacker["rho_a"] != "0/255" for attacker in make_about()["attackers"])
+    assert page.count("<td>12.3%</td>") == attacked
 
 
 def test_names_stand_as_text(page):

@@ -50,6 +50,9 @@ def test_every_attacker_has_a_clean_a_protected_and_a_control_victim(verified):
         correct = result.final * found.samples["test"]
         assert correct == pytest.approx(round(correct), abs=1e-4), "a share of the test images"
         assert len(result.per_class) == 10
+        assert (result.under_pgd is None) == (result.attacker.rho_a == 0)
+        attacked = (result.under_pgd or 0) * found.samples["test"]
+        assert attacked == pytest.approx(round(attacked)), "a share of the test images, too"
     assert found.chance == 0.1
     assert found.majority is None
     assert found.samples["train"] + found.samples["test"] == 40

@@ -5,7 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from semshard.engine import make_runtime
+from semshard.engine import Runtime, TrainableNetwork, make_runtime, sgd
+from semshard.models import build
+from semshard.noise.views import make_view
 from semshard.settings import verify_config
 from semshard.sources.shapes import draw_shape
 from semshard.victims import (
@@ -15,6 +17,7 @@ from semshard.victims import (
     VictimRecipe,
     train_victim,
 )
+from semshard.victims.training import VictimStep
 
 
 def accuracy_under_attack(model, test, rho, steps=10):
@@ -29,23 +32,49 @@ def accuracy_under_attack(model, test, rho, steps=10):
     return float((model(images + delta).argmax(1) == test.labels).float().mean())
 
 
+def shapes(count):
+    """`count` drawn shapes of ten classes to train on, and as many others to test on."""
+    pictures = torch.from_numpy(np.stack([draw_shape(n) for n in range(2 * count)])).permute(0, 3, 1, 2).contiguous()
+    labels = torch.arange(2 * count) % 10
+    return VictimData(*(LabelledImages(pictures[half], labels[half]) for half in (slice(count), slice(count, None))))
+
+
+def test_what_a_victim_reaches_under_pgd_is_what_the_textbooks_attack_leaves():
+    runtime, rho, data = make_runtime("cpu"), 2 / 255, shapes(500)
+    settings = {"steps": 60, "schedule": "one-cycle", "evaluations": 1, "steps_a": 1, "step_share": 1.25}
+    config = verify_config("quick", (32, 32), runtime.precision, settings)
+    victim = train_victim(runtime, data, VictimRecipe(Attacker("small", rho), config, 10, 0))
+    assert 0 < victim.under_pgd < victim.final
+    assert victim.under_pgd == pytest.approx(accuracy_under_attack(victim.model, data.test, rho), abs=0.02)
+
+
+@pytest.mark.parametrize("share", [0.2, 1.25, 2.0])
+def test_the_adversary_stays_in_its_ball_however_large_its_step(share):
+    runtime, rho = Runtime(torch.device("cpu"), "float32"), 4 / 255
+    config = verify_config("quick", (32, 32), "float32", {"steps_a": 1, "step_share": share})
+    model = build("small", 10, (32, 32), 0).train()
+    recipe = VictimRecipe(Attacker("small", rho), config, 10, 0)
+    step = VictimStep(TrainableNetwork(runtime, model, sgd(model, config)), make_view(config, (32, 32))[0], recipe)
+    images = torch.cat([torch.rand(6, 3, 32, 32), torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)])
+    seen = step._perturbed(step.network.folded, None, images, torch.arange(8), None, runtime.generator(0, "adversary"))
+    assert 0.9 * rho < (seen - images).abs().max() <= rho + 1e-7
+    assert 0 <= seen.min() <= seen.max() <= 1
+
+
 @pytest.mark.slow
 def test_a_victim_learns_shapes_and_adversarial_training_withstands_an_attack_that_breaks_standard_training():
     """The recipes work: far above chance on images that the victims never saw."""
     runtime, rho = make_runtime("cpu"), 4 / 255
-    pictures = torch.from_numpy(np.stack([draw_shape(n) for n in range(2000)])).permute(0, 3, 1, 2).contiguous()
-    labels = torch.arange(2000) % 10
-    train, test = LabelledImages(pictures[:1000], labels[:1000]), LabelledImages(pictures[1000:], labels[1000:])
+    data = shapes(1000)
     settings = {"steps": 250, "lr_every": 100, "evaluations": 5, "steps_a": 2, "step_share": 0.5}
     config = verify_config("quick", (32, 32), runtime.precision, settings)
     standard, adversarial = (
-        train_victim(runtime, VictimData(train, test), VictimRecipe(Attacker("small", radius), config, 10, 0))
-        for radius in (0.0, rho)
+        train_victim(runtime, data, VictimRecipe(Attacker("small", radius), config, 10, 0)) for radius in (0.0, rho)
     )
     assert standard.curve[-1].test > 0.3
     assert adversarial.curve[-1].test > 0.18
     for victim in (standard, adversarial):
         assert victim.curve[-1].test > victim.curve[0].test
-    attacked = [accuracy_under_attack(victim.model, test, rho) for victim in (standard, adversarial)]
+    attacked = [accuracy_under_attack(victim.model, data.test, rho) for victim in (standard, adversarial)]
     assert attacked[0] < 0.1, "below chance: the attack breaks standard training"
     assert attacked[1] > attacked[0] + 0.03
