@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 _PIECES = "Running in pieces"
 
-Scale = Annotated[str, typer.Option(help="Preset of protections and victims: quick, or paper, which needs a GPU.")]
+Scale = Annotated[
+    str,
+    typer.Option(
+        help="Preset of protections and victims: quick; medium, for CPUs with hours; or paper, which needs a GPU."
+    ),
+]
 Dataset = Annotated[
     Optional[str], typer.Option(help="Which of the table's datasets to compare with; its first by default.")
 ]

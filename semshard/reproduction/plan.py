@@ -204,7 +204,7 @@ def _victim(basis: PlanBasis, cell: TableCell, seed: int) -> PlannedVictim:
     others = facts.images if facts.test_images else facts.images - tested
     evaluated = tested + min(TRAIN_SAMPLE, others)
     cost = basis.network(cell.victim["network"], recipe)
-    work = cost.victim(recipe, parse_radius(cell.victim["rho_a"]), evaluated)
+    work = cost.victim(recipe, parse_radius(cell.victim["rho_a"]), evaluated, tested)
     training = WorkItem(f"victim {_training_key(basis, cell, seed)}", f"victim for {label}", work)
     return PlannedVictim(cell, seed, label, _key(basis, cell, cell.victim, recipe, seed), training)
 

@@ -57,12 +57,13 @@ def reproduce(
 ) -> ReproduceResult:
     """Protect the images at `source`, train victims for the cells of a table, and compare our numbers with the paper's.
 
-    `scale` is the preset of both sides; with "quick" the small network stands for ResNet-18, unless a table compares
-    networks, and patience is scaled with the length of the training. `cells` are patterns of ROW:COLUMN, like
-    "SEM:4/255" or "REM*:*", made in that order; figures have none. `dataset` chooses among a table's blocks. Every
-    seed is that of a protection and of its victims. `settings` are fields of `VerifyConfig` for all victims alike,
-    `protection` fields of `ProtectConfig` for all protections. Victims are tested on the images at `test`, a source
-    like the other, and trained on all of `source`; without it a part of `source` is held out.
+    `scale` is the preset of both sides; with "quick" the small network stands for ResNet-18 and with "medium" that of
+    nine layers, unless a table compares networks, and patience is scaled with the length of the training. `cells` are
+    patterns of ROW:COLUMN, like "SEM:4/255" or "REM*:*", made in that order; figures have none. `dataset` chooses
+    among a table's blocks. Every seed is that of a protection and of its victims. `settings` are fields of
+    `VerifyConfig` for all victims alike, `protection` fields of `ProtectConfig` for all protections. Victims are tested
+    on the images at `test`, a source like the other, and trained on all of `source`; without it a part of `source` is
+    held out.
 
     Finished work is kept in `out`, so that the same call continues where it stopped. After about `minutes` it stops
     by itself and raises `TimeIsUp`. What another machine needs to continue is then in the folder `state`, in a few

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from .._version import __version__
 from ..atomic import atomic_write, write_json
 from ..settings import effective, to_json
+from ..verification.verdict import COLLAPSE, REMEDY, has_collapsed
 from .figures import FigureResult
 from .journal import Journal
 from .plan import TablePlan
@@ -42,19 +43,22 @@ class ReproduceResult:
 
     def markdown(self) -> str:
         """Rows and columns as in the paper; a cell is ours, then the paper's in brackets."""
-        rows, columns = (list(dict.fromkeys(getattr(cell, of) for cell in self.cells)) for of in ("row", "column"))
-        by_name = {(cell.row, cell.column): cell for cell in self.cells}
-        lines = [f"| {self.title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-        for row in rows:
-            shown = (_shown(by_name.get((row, column))) for column in columns)
-            lines.append(f"| {row} | {' | '.join(shown)} |")
+        lines = _grid(self.title, self.cells, _shown)
         networks = ", ".join(dict.fromkeys(cell.victim["network"] for cell in self.cells if cell.victim))
         legend = (
             f"Ours, and in brackets the paper's. Scale {self.scale}: victims {networks or self.victim['victim'][0]}, "
             f"{self.victim['steps']:,} steps, trained on {self.samples['train']:,} images, tested on "
             f"{self.samples['test']:,}; seeds: {self.seeds}."
         )
-        return "\n".join([*lines, "", legend, *self._work()]) + "\n"
+        return "\n".join([*lines, "", legend, *self._under_pgd(), *self._work()]) + "\n"
+
+    def _under_pgd(self) -> Iterator[str]:
+        """The lines of a table with what adversarially trained victims reach under attack."""
+        attacked = [cell for cell in self.cells if cell.under_pgd is not None]
+        if attacked:
+            yield from ("", *_grid("Ours under PGD-10, at the victim's own radius", attacked, _shown_under_pgd))
+        if failed := [f"{cell.row}, {cell.column}" for cell in attacked if cell.collapsed]:
+            yield from ("", f"{'; '.join(failed)}: {COLLAPSE[0].lower()}{COLLAPSE[1:]}. {REMEDY}")
 
     def _work(self) -> Iterator[str]:
         """The lines of a table with the parts of the work."""
@@ -110,15 +114,20 @@ def _cells(plan: TablePlan, journal: Journal) -> list[TableCell]:
         if figures:
             by_name[victim.cell.name].append(figures)
     complete = {name for name, figures in by_name.items() if len(figures) == plan.basis.seeds}
-    return [_with_ours(cell, by_name[cell.name]) if cell.name in complete else cell for cell in plan.cells]
+    chance = 1 / plan.basis.facts.classes
+    return [_with_ours(cell, by_name[cell.name], chance) if cell.name in complete else cell for cell in plan.cells]
 
 
-def _with_ours(cell: TableCell, figures: Sequence[Mapping[str, Any]]) -> TableCell:
+def _with_ours(cell: TableCell, figures: Sequence[Mapping[str, Any]], chance: float) -> TableCell:
     """A cell with the mean and the spread over the seeds, in %."""
     final, best = ([100 * each[name] for each in figures] for name in ("final", "best"))
     spread = round((max(final) - min(final)) / 2, 2) if len(final) > 1 else None
+    attacked = [each["under_pgd"] for each in figures if each.get("under_pgd") is not None]
+    under_pgd = statistics.fmean(attacked) if attacked else None
     return replace(
-        cell, ours=round(statistics.fmean(final), 2), best=round(statistics.fmean(best), 2), spread=spread
+        cell, ours=round(statistics.fmean(final), 2), best=round(statistics.fmean(best), 2), spread=spread,
+        under_pgd=None if under_pgd is None else round(100 * under_pgd, 2),
+        collapsed=has_collapsed(statistics.fmean(final) / 100, under_pgd, chance),
     )  # fmt: skip
 
 
@@ -130,6 +139,22 @@ def _victims(plan: TablePlan, journal: Journal) -> tuple[dict[str, int], dict[st
         if figures:
             return figures["samples"], figures["victim"]
     return {"train": 0, "test": 0}, to_json(plan.basis.recipe())
+
+
+def _grid(title: str, cells: Sequence[TableCell], shown: Callable[[TableCell | None], str]) -> list[str]:
+    """The lines of a Markdown table of cells, rows and columns in their order."""
+    rows, columns = (list(dict.fromkeys(getattr(cell, of) for cell in cells)) for of in ("row", "column"))
+    by_name = {(cell.row, cell.column): cell for cell in cells}
+    lines = [f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for row in rows:
+        lines.append(f"| {row} | {' | '.join(shown(by_name.get((row, column))) for column in columns)} |")
+    return lines
+
+
+def _shown_under_pgd(cell: TableCell | None) -> str:
+    if cell is None or cell.under_pgd is None:
+        return ""
+    return f"{cell.under_pgd:.1f}" + (" (collapsed)" if cell.collapsed else "")
 
 
 def _shown(cell: TableCell | None) -> str:

@@ -136,6 +136,7 @@ class TableRun:
             victim.key,
             {
                 "final": _final(victim, outcome, trainer), "best": outcome.best, "train": outcome.train,
+                "under_pgd": outcome.under_pgd,
                 "samples": {"train": int(dataset.train.sum()), "test": int(dataset.test.sum())},
                 "victim": to_json(trainer.config),
             },

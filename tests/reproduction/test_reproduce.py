@@ -6,7 +6,8 @@ import re
 import pytest
 
 import semshard
-from semshard.reproduction.tables import FIGURES, TABLES, grouped, paper_blocks, paper_table
+from semshard.reproduction.result import ReproduceResult
+from semshard.reproduction.tables import FIGURES, TABLES, TableCell, grouped, paper_blocks, paper_table
 from semshard.settings import NETWORKS, protect_config, verify_config
 from semshard.victims import BY_NAME
 from tests.support.reproduction import SMALL, VICTIM
@@ -59,6 +60,7 @@ def test_a_cell_names_the_network_that_is_trained():
         return {cell.victim["network"] for cell in cells}
 
     assert networks("table2", "quick") == {"small"}
+    assert networks("table2", "medium") == {"resnet9"}
     assert networks("table2", "paper") == {"resnet18"}
     authors = {"vgg16-paper", "resnet18", "resnet50", "densenet121-paper", "wrn34-10-paper"}
     assert networks("table3", "quick") == authors
@@ -71,7 +73,8 @@ def test_noise_that_is_made_for_a_radius_follows_its_column():
     assert cells["SEM of 4/255", "0"].protect == cells["SEM", "4/255"].protect, "made once for every column"
     assert cells["Clean Data", "2/255"].protect is None
     groups = grouped(paper_table("table2").cells(["*"]))
-    assert len(groups) == 4 + 2 * 5, "four methods for all radii, REM and SEM anew for each"
+    assert len(groups) == 4 + 2 * 6 + 3, "four methods for all radii, REM and SEM anew for each, three rows of ours"
+    assert cells["hardened", "8/255"].protect["rho_a"] == "5/255", "the noise that the name stands for"
 
 
 def test_a_table_is_filled_and_a_second_run_trains_nothing(images, tmp_path):
@@ -123,6 +126,8 @@ def test_seeds_give_a_spread_and_clean_cells_alone_need_no_surrogate(images, tmp
         "table2", images, tmp_path / "out", cells=["Clean*:0"], seeds=2, protection={"shard_size": 16}, **VICTIM
     )
     (cell,) = result.cells
+    assert cell.under_pgd is None, "no adversary"
+    assert "PGD" not in result.markdown()
     first, second = (100 * final for final in finals(tmp_path))
     assert cell.ours == pytest.approx((first + second) / 2, abs=0.01)
     assert cell.spread == pytest.approx(abs(first - second) / 2, abs=0.01)
@@ -158,6 +163,34 @@ def test_what_is_not_in_the_paper_is_refused(images, tmp_path):
         with pytest.raises(semshard.SettingError, match=re.escape(words)):
             semshard.reproduce(source=images, out=tmp_path / "out", **wrong)
     assert not (tmp_path / "out" / "protected").exists()
+
+
+def test_an_adversarially_trained_victim_shows_what_it_reaches_under_pgd(images, tmp_path):
+    result = semshard.reproduce(
+        "table2", images, tmp_path / "out", scale="medium", cells=["Clean*:0", "Clean*:8/255"], device="cpu",
+        protection={"shard_size": 16}, **VICTIM,
+    )  # fmt: skip
+    standard, adversarial = result.cells
+    assert standard.under_pgd is None
+    assert 0 <= adversarial.under_pgd <= adversarial.ours
+    heading = result.markdown().index("| Ours under PGD-10, at the victim's own radius | 8/255 |")
+    assert f"| Clean Data | {adversarial.under_pgd:.1f}" in result.markdown()[heading:]
+    assert result.victim["victim"] == ["resnet9"]
+    assert (result.victim["schedule"], result.victim["nesterov"]) == ("one-cycle", True)
+
+
+def test_a_table_says_where_adversarial_training_has_failed():
+    cells = [
+        TableCell("Clean Data", "4/255", 89.5, 79.0, under_pgd=50.1),
+        TableCell("Clean Data", "8/255", None, 85.0, under_pgd=1.2, collapsed=True),
+    ]
+    text = ReproduceResult(
+        "table2", "Radii", "cifar10", "medium", 1, cells, {"train": 5, "test": 2}, {"victim": ["resnet9"], "steps": 9},
+        [], "",
+    ).markdown()  # fmt: skip
+    assert "| Clean Data | 79.0 (89.5) | 85.0 (none) |" in text
+    assert "| Clean Data | 50.1 | 1.2 (collapsed) |" in text
+    assert "Clean Data, 8/255: its adversarial training has failed" in text
 
 
 @pytest.mark.slow
