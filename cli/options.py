@@ -17,8 +17,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 Preset = Annotated[
     str,
     typer.Option(
-        help="Where settings that are not given come from: paper, medium, quick, or auto: paper on a GPU, quick "
-        "on a CPU."
+        help="Where settings that are not given come from: paper, medium, quick, or auto: paper on a GPU, else quick."
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1 …", rich_help_panel=COMPUTING)]

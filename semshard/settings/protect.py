@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 from ..errors import SettingError
 from .fields import check_fields, defaults, names_where, setting
@@ -50,10 +49,6 @@ _picture = partial(setting, group="pictures", sweepable=False)
 @dataclass(frozen=True, kw_only=True)
 class ProtectConfig:
     """All that decides the bytes of a protected collection, besides the images themselves."""
-
-    # Of every surrogate, as in the paper; only victims have a choice.
-    schedule: ClassVar[str] = "step"
-    nesterov: ClassVar[bool] = False
 
     preset: str = setting(
         "Where settings that are not given come from.", group="run", common=True, choices=PRESETS, sweepable=False
@@ -207,6 +202,16 @@ class ProtectConfig:
     def views_first(self) -> bool:
         """Whether the noise is made on views, instead of on images of which views are taken."""
         return self.noise_views == ("first",)
+
+    @property
+    def schedule(self) -> str:
+        """Of the learning rate, as in the paper; only victims have a choice."""
+        return "step"
+
+    @property
+    def nesterov(self) -> bool:
+        """Of the momentum, as in the paper; only victims have a choice."""
+        return False
 
     @property
     def has_surrogate(self) -> bool:
