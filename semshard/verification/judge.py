@@ -54,7 +54,7 @@ def _judge_attacker(
     verdict = verdict_of(share, between)
     curves = [[point.test for point in victim.curve] for victim in by_kind["protected"]]
     rises = still_rises(curves, len(victims[0].correct))
-    words = sentence(attacker.name, attacker.longer * steps, best, base, verdict, rises)
+    words = sentence(attacker.name, attacker.times * steps, best, base, verdict, rises)
     return AttackerResult(attacker, verdict, share, between, rises, words, data)
 
 

@@ -1,16 +1,15 @@
 """Victims: networks that somebody trains on protected images, with real effort, and how well they do."""
 
 from .attacker import Attacker, attackers
-from .countermeasures import BY_NAME, Filter, apply
+from .countermeasures import BY_NAME, Countermeasure, Filter, apply
+from .data import LabelledImages, VictimData
 from .stopping import Stop, ValidationPoint
 from .training import (
     TRAIN_SAMPLE,
-    LabelledImages,
     Point,
     Supervision,
     TrainingState,
     Victim,
-    VictimData,
     VictimRecipe,
     train_victim,
 )
@@ -19,6 +18,7 @@ __all__ = [
     "BY_NAME",
     "TRAIN_SAMPLE",
     "Attacker",
+    "Countermeasure",
     "Filter",
     "LabelledImages",
     "Point",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -30,52 +29,12 @@ from ..settings import VerifyConfig
 from ..threads import ahead
 from .attacker import Attacker
 from .countermeasures import BY_NAME
+from .data import LabelledImages, VictimData
+from .refit import with_refitted_head
 from .stopping import Stop, ValidationPoint, stops
 
 TRAIN_SAMPLE = 2000  # training images that the training accuracy is taken on
 TEST_BATCH = 500
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images uint8 (N, 3, H, W) with int64 labels (N,), and the sizes (N, 2) that squashed ones have by themselves."""
-
-    images: Tensor
-    labels: Tensor
-    sizes: Tensor | None = None
-
-    def __getitem__(self, chosen: Tensor | slice) -> LabelledImages:
-        sizes = None if self.sizes is None else self.sizes[chosen]
-        return LabelledImages(self.images[chosen], self.labels[chosen], sizes)
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> LabelledImages:
-        """The same images with their tensors changed, which are copied to a device, say."""
-        sizes = None if self.sizes is None else change(self.sizes)
-        return LabelledImages(change(self.images), change(self.labels), sizes)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of pixels, labels and sizes, in hex."""
-        digest = hashlib.sha256()
-        for tensor in (self.images, self.labels, *(() if self.sizes is None else (self.sizes,))):
-            digest.update(tensor.cpu().numpy().tobytes())
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class VictimData:
-    """What a victim trains on and is tested on. `validation` is what early stopping holds back, as it was published
-    and as it was before: two forms of the same images.
-    """
-
-    train: LabelledImages
-    test: LabelledImages
-    validation: tuple[LabelledImages, LabelledImages] | None = None
-
-    @property
-    def digest(self) -> str:
-        parts = (self.train, self.test, *(self.validation or ()))
-        return hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -203,7 +162,12 @@ class _VictimTraining:
         loop = TrainingLoop(self.network, config, self._batches, self._train_on, self._after, autosave)
         loop.run(self.supervision.begin.checkpoint)
         rules = stops(self.validation_points, config.patience, config.clean_share)
-        return Victim(self.network.model, self.curve, self.correct, rules)
+        return Victim(self._refitted() if self.data.own else self.network.model, self.curve, self.correct, rules)
+
+    def _refitted(self) -> nn.Module:
+        """The network of now with a last layer fitted on the attacker's own images; the training goes on without it."""
+        assert self.data.own
+        return with_refitted_head(self.runtime, self.network.model, self.view, self.data.own)
 
     def _batches(self, steps: range) -> Iterator[LabelledImages]:
         train, config, device = self.data.train, self.recipe.config, self.runtime.device
@@ -227,7 +191,8 @@ class _VictimTraining:
 
     def _measure(self, done: int) -> Point:
         """Accuracies after `done` steps; what early stopping sees of them, too."""
-        data, network = self.data, self.network.folded
+        data = self.data
+        network = self.runtime.folded(self._refitted()) if data.own else self.network.folded
         self.correct.append(correct_predictions(network, data.test, self.view, self.runtime))
         test = float(self.correct[-1].float().mean())
         sample = correct_predictions(network, data.train[:TRAIN_SAMPLE], self.view, self.runtime)
