@@ -10,7 +10,7 @@ from .options import Json
 def countermeasures(*, json: Json = False) -> None:
     """List what attackers do against the noise.
 
-    What each does, where it comes from, and when it is applied.
+    What each does, what it costs where that is more than a victim's training, when it is applied, and its source.
     """
     import semshard
 
@@ -24,5 +24,8 @@ def countermeasures(*, json: Json = False) -> None:
         "besides adversarial training (--rho-a), other networks (--victim), given weights (--weights) and a partly "
         "protected collection (--protected-fraction)"
     )
-    rows = [(each.name, each.line, each.when, each.paper) for each in listed]
+    rows = [
+        (each.name, each.line + (f" (cost: {each.cost})" if each.cost else ""), each.when, each.paper)
+        for each in listed
+    ]
     show.listing("countermeasures", ("--countermeasure", "what it does", "applied", "source"), rows, caption)

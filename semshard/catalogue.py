@@ -7,7 +7,7 @@ from typing import Any
 
 from .noise.methods import METHODS, cost
 from .settings import FAMILIES, FamilyInfo, protect_config
-from .victims import BY_NAME
+from .victims import BY_NAME, Countermeasure
 
 IMAGES, SIZE = 50_000, (32, 32)  # of CIFAR-10, which the costs are counted for
 
@@ -47,12 +47,15 @@ def methods(preset: str = "paper") -> list[MethodInfo]:
 
 @dataclass(frozen=True)
 class CountermeasureInfo:
-    """What attackers do against the noise: a name for --countermeasure, a line, where it comes from, and when."""
+    """What attackers do against the noise: a name for --countermeasure, a line, where it comes from, when, at what
+    cost.
+    """
 
     name: str
     line: str
     paper: str
     when: str  # it is applied: once, at every step, or to the training itself
+    cost: str  # in words, where it is more than that of a victim's training
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -61,14 +64,20 @@ class CountermeasureInfo:
 def countermeasures() -> list[CountermeasureInfo]:
     """Every countermeasure that `verify` knows."""
 
-    def when(name: str) -> str:
-        if BY_NAME[name].filter:
-            return "once, on training and test images"
-        if BY_NAME[name].augment:
-            return "every training step"
-        return "the training itself" if name != "none" else ""
+    return [CountermeasureInfo(each.name, each.line, each.paper, _when(each), each.cost) for each in BY_NAME.values()]
 
-    return [CountermeasureInfo(each.name, each.line, each.paper, when(each.name)) for each in BY_NAME.values()]
+
+def _when(countermeasure: Countermeasure) -> str:
+    """When it is applied."""
+    if countermeasure.learns == "counter-noise":
+        return "once, on training images, and every training step"
+    if countermeasure.filter or countermeasure.learns:
+        return "once, on training and test images"
+    if countermeasure.augment:
+        return "every training step"
+    if countermeasure.own:
+        return "after the training"
+    return "the training itself" if countermeasure.name != "none" else ""
 
 
 def views() -> list[FamilyInfo]:

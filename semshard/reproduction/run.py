@@ -14,6 +14,7 @@ from ..shards import Shards, open_shards
 from ..studies.shared_scan import SharedScan
 from ..verification.cache import ResultCache
 from ..verification.dataset import VictimDataset, load_dataset, required_originals, with_test
+from ..verification.grid import PreparedData, VictimTask
 from ..verification.results import VictimOutcome
 from ..verification.trainer import VictimTrainer
 from ..victims import Attacker
@@ -127,7 +128,7 @@ class TableRun:
         cell, settings = victim.cell, victim.cell.victim
         attacker = Attacker(settings["network"], parse_radius(settings["rho_a"]), settings["countermeasure"])
         kind = settings.get("data", "clean") if cell.protect is None else "protected"
-        data = dataset.data(kind, attacker.countermeasure)
+        data = PreparedData(dataset, trainer)(VictimTask(attacker, kind, victim.seed))
         cached = trainer.is_cached(data, attacker, victim.seed)
         outcome = trainer.outcome(f"{cell.row}, {cell.column}: {attacker.name}", data, attacker, victim.seed)
         if not cached:

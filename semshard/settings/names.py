@@ -39,6 +39,7 @@ STARTS = ("scratch", "probe", "full")
 COUNTERMEASURES = (
     "none", "mean", "median", "gaussian", "grey", "jpeg-10", "jpeg-50", "jpeg-75", "bits-2", "bits-4", "resize",
     "cutout", "mixup", "cutmix", "erasing", "ueraser", "noise", "early-stop",
+    "ueraser-max", "refit", "denoise", "counter-noise",
 )  # fmt: skip
 ALL = "all"  # among choices of a list: every one
 

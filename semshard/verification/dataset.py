@@ -98,10 +98,13 @@ class VictimDataset:
 
         `kind` is clean, protected, or control: the originals with random noise that is as large as the budget allows.
         Only a `fraction` of the training images is of that kind, the others are clean; with `rest` only those others
-        are in the data. Raises `ShardError` where too few images are left.
+        are in the data. Images that the attacker of a countermeasure owns are not among them. What he learns before a
+        victim is trained is not applied yet. Raises `ShardError` where too few images are left.
         """
-        chosen = self._drawn("fraction", fraction)
-        train = self.train & ~chosen if rest else self.train
+        chosen, own = self._drawn("fraction", fraction), self._own(countermeasure)
+        train = self.train & ~own
+        if rest:
+            train &= ~chosen
         held_back = self._drawn("validation", VALIDATION if countermeasure == "early-stop" else 0)
         if not (train & ~held_back).any():
             raise ShardError(
@@ -117,7 +120,17 @@ class VictimDataset:
         if countermeasure == "early-stop":
             held_back &= train
             validation = self._labelled(kind, held_back, chosen), self._labelled("clean", held_back)
-        return VictimData(trained_on, test, validation)
+        return VictimData(trained_on, test, validation, self._labelled("clean", own) if own.any() else None)
+
+    def _own(self, countermeasure: str) -> Mask:
+        """Which training images the attacker of a countermeasure owns, clean."""
+        share = BY_NAME[countermeasure].own_share(int(self.train.sum()))
+        own = self.train & self._drawn("own", share)
+        if share and not own.any():
+            raise ShardError(
+                f"{self.train.sum()} training images are too few to give some to the attacker: {countermeasure}"
+            )
+        return own
 
     def _drawn(self, purpose: str, share: float) -> Mask:
         """Which samples are in a random share of them: drawn by a hash of the key, the same every time."""

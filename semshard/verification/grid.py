@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..settings import VerifyConfig
 from ..victims import Attacker, VictimData, attackers
 from .dataset import VictimDataset
+from .learnt import Learnt
 from .results import KINDS, REST, VictimOutcome, VictimResult
 from .trainer import VictimTrainer
 
@@ -26,7 +27,7 @@ def train_in_turn(
     """The outcome of each victim, one after the other. What is cached is not trained again."""
     return {
         task: trainer.outcome(phase(task, trainer.config), data, task.attacker, task.seed)
-        for task, data in with_data(dataset, wanted)
+        for task, data in with_data(dataset, trainer, wanted)
     }
 
 
@@ -50,18 +51,23 @@ def grid(config: VerifyConfig, of: Sequence[Attacker] = ()) -> Iterator[VictimTa
             yield VictimTask(attacker, kind, seed)
 
 
-def with_data(dataset: VictimDataset, wanted: Iterable[VictimTask]) -> Iterator[tuple[VictimTask, VictimData]]:
+def with_data(
+    dataset: VictimDataset, trainer: VictimTrainer, wanted: Iterable[VictimTask]
+) -> Iterator[tuple[VictimTask, VictimData]]:
     """Each victim with its data."""
-    prepared = PreparedData(dataset)
+    prepared = PreparedData(dataset, trainer)
     for task in wanted:
         yield task, prepared(task)
 
 
 class PreparedData:
-    """What victims train and are tested on; the pictures of the last one are kept, for the next may train on them."""
+    """What victims train and are tested on; the pictures of the last one are kept, for the next may train on them.
 
-    def __init__(self, dataset: VictimDataset) -> None:
-        self._dataset = dataset
+    What attackers learn before that is learned here, in the place and by the recipe of `trainer`.
+    """
+
+    def __init__(self, dataset: VictimDataset, trainer: VictimTrainer) -> None:
+        self._dataset, self._learnt = dataset, Learnt(trainer)
         self._last: tuple[Any, VictimData] | None = None
 
     def __call__(self, task: VictimTask) -> VictimData:
@@ -69,7 +75,7 @@ class PreparedData:
         pictures = (attacker.countermeasure, kind, attacker.fraction if kind != "clean" else 1.0)
         if self._last is None or self._last[0] != pictures:
             self._last = None  # two of them may not fit into memory
-            self._last = pictures, _data(self._dataset, attacker, kind)
+            self._last = pictures, self._learnt(_data(self._dataset, attacker, kind), attacker.countermeasure)
         return self._last[1]
 
 

@@ -6,8 +6,10 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..engine import Runtime
 from ..errors import OutputError, ShardError
 from ..inspection.originals import Originals
+from ..settings import ProtectConfig, protect_config
 from ..shards import Shards, open_shards
 from .cache import ResultCache
 from .dataset import VictimDataset, load_dataset, required_originals
@@ -37,7 +39,8 @@ def open_inputs(request: VerifyRequest) -> VerifyInputs:
     runtime = request.runtime()
     config = request.config(shards.size, runtime)
     weights = request.start_weights()
-    trainer = VictimTrainer(runtime, config, len(shards.classes), request.progress, weights)
+    protection = public_settings(shards, runtime) if "denoise" in config.countermeasure else None
+    trainer = VictimTrainer(runtime, config, len(shards.classes), request.progress, weights, protection)
     trainer.check(shards.size)
     originals = required_originals(shards, request.clean)
     dataset = load_dataset(shards, originals, config, request.progress)
@@ -45,6 +48,16 @@ def open_inputs(request: VerifyRequest) -> VerifyInputs:
     cache = ResultCache(folder / "victims.json")
     trainer = replace(trainer, folder=folder, cache=cache, autosave_seconds=request.autosave_seconds)
     return VerifyInputs(shards, manifest_sha256, originals, dataset, trainer, folder)
+
+
+def public_settings(shards: Shards, runtime: Runtime) -> ProtectConfig:
+    """The settings that the shards were made with, as their manifest tells everybody: all but the seed.
+
+    Raises `SettingError` where they are those of another version of semshard.
+    """
+    stated = dict(shards.manifest["settings"])
+    preset = stated.pop("preset")
+    return protect_config(preset, shards.size, runtime.precision, stated | {"precision": runtime.precision})
 
 
 def _checked_manifest(shards: Shards) -> str:

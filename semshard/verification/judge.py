@@ -58,7 +58,7 @@ def _judge_attacker(
         kind: of.under_pgd for kind, of in data.items()
         if of.under_pgd is not None and has_collapsed(of.final, of.under_pgd, without_images)
     }  # fmt: skip
-    words = sentence(attacker.name, attacker.longer * steps, best, base, verdict, rises, collapsed)
+    words = sentence(attacker.name, attacker.times * steps, best, base, verdict, rises, collapsed)
     return AttackerResult(attacker, verdict, share, between, rises, words, data, tuple(collapsed))
 
 

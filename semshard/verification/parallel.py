@@ -53,7 +53,7 @@ def train_in_parallel(
     """
     cache = trainer.cache
     assert cache is not None
-    keys = {task: trainer.key(data, task.attacker, task.seed) for task, data in with_data(dataset, wanted)}
+    keys = {task: trainer.key(data, task.attacker, task.seed) for task, data in with_data(dataset, trainer, wanted)}
     missing: dict[str, VictimTask] = {}
     for task, key in keys.items():
         if key not in cache:
@@ -83,13 +83,14 @@ def suited_jobs(dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence
     _, size = make_view(config, (dataset.clean.shape[1], dataset.clean.shape[2]))
     for attacker, _, _ in wanted:
         cost = network(attacker.network, trainer.classes, size, precision).victim(config, attacker.rho_a, 0, 0)
-        flop += attacker.longer * cost.flop
+        flop += attacker.times * cost.flop
     return allowed() if flop > WORTH else 1
 
 
 def train_each(order: _Order, works: Iterable[_Missing], report: Report) -> Iterator[tuple[str, VictimOutcome]]:
     """The job of a process: the outcomes of victims, by their keys."""
-    trainer, prepared = replace(order.trainer, progress=report), PreparedData(order.dataset)
+    trainer = replace(order.trainer, progress=report)
+    prepared = PreparedData(order.dataset, trainer)
     for key, task in ((work.key, work.task) for work in works):
         yield key, trainer.outcome(phase(task, trainer.config), prepared(task), task.attacker, task.seed)
 

@@ -10,8 +10,9 @@ from typing import Any
 from ..engine import Runtime, choose_preset, make_runtime
 from ..errors import SettingError
 from ..models import Weights, read_weights
-from ..progress import Progress, remarks, silent
+from ..progress import Event, Progress, remarks, silent
 from ..settings import Size, VerifyConfig, verify_config
+from ..victims import BY_NAME
 
 USUAL = ("none", "grey", "jpeg-10")  # countermeasures that are tried where none is asked for
 
@@ -39,7 +40,7 @@ class VerifyRequest:
         """The attackers and the recipe of their victims, for images of `size`. Raises `SettingError`."""
         preset = choose_preset(self.preset, runtime)
         config = verify_config(preset, size, runtime.precision, self.settings)
-        return self._with_starts(self._with_usual_attackers(config))
+        return self._with_starts(self._suited(self._with_usual_attackers(config), size))
 
     def start_weights(self) -> Weights | None:
         """The weights that victims start from, if any. Raises `SettingError`."""
@@ -50,6 +51,20 @@ class VerifyRequest:
         if "countermeasure" in self.settings:
             return config
         return replace(config, countermeasure=USUAL, rho_a=tuple(dict.fromkeys((0.0, *config.rho_a))))
+
+    def _suited(self, config: VerifyConfig, size: Size) -> VerifyConfig:
+        """Without the countermeasures that need images of one size, where each has its own. Raises `SettingError` where
+        no other is asked for.
+        """
+        unsuited = [name for name in config.countermeasure if BY_NAME[name].one_size] if size is None else []
+        if not unsuited:
+            return config
+        left = tuple(name for name in config.countermeasure if name not in unsuited)
+        needs = f"{' and '.join(unsuited)} need{'s' if len(unsuited) == 1 else ''} images of one size"
+        if not left:
+            raise SettingError(f"{needs}; these shards have photographs of different sizes")
+        self.progress(Event("victims", message=f"{needs}: not tried"))
+        return replace(config, countermeasure=left)
 
     def _with_starts(self, config: VerifyConfig) -> VerifyConfig:
         """With weights, a linear probe and full fine-tuning, unless something else is asked for."""

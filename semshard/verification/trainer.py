@@ -20,7 +20,16 @@ from ..errors import SettingError
 from ..models import Weights, build, build_from
 from ..noise.views import make_view
 from ..progress import Event, Progress, Throttle
-from ..settings import FOR_ADVERSARY, FOR_EARLY_STOP, NOT_IN_RECIPE, Size, VerifyConfig, fingerprint, to_json
+from ..settings import (
+    FOR_ADVERSARY,
+    FOR_EARLY_STOP,
+    NOT_IN_RECIPE,
+    ProtectConfig,
+    Size,
+    VerifyConfig,
+    fingerprint,
+    to_json,
+)
 from ..victims import Attacker, Point, Supervision, Victim, VictimData, VictimRecipe, train_victim
 from .cache import ResultCache
 from .checkpoint import VictimCheckpoint
@@ -36,6 +45,7 @@ class VictimTrainer:
     classes: int
     progress: Progress
     weights: Weights | None = None
+    protection: ProtectConfig | None = None  # the public settings of the shards, where an attacker needs them
     folder: Path | None = None  # where an unfinished training is saved, so that it can be resumed
     cache: ResultCache | None = None  # of outcomes
     deadline: Deadline = NEVER
@@ -64,9 +74,8 @@ class VictimTrainer:
         """A victim, and the seconds it took. An unfinished training in `folder` is resumed."""
         key = self.key(data, attacker, seed) if self.folder else ""
         checkpoint = VictimCheckpoint(self.folder / f"victim-{key[:16]}.safetensors", key) if self.folder else None
-        config = replace(
-            self.config, steps=attacker.longer * self.config.steps, lr_every=attacker.longer * self.config.lr_every
-        )  # fmt: skip
+        times = attacker.times
+        config = replace(self.config, steps=times * self.config.steps, lr_every=times * self.config.lr_every)
         supervision, start = self._supervise(phase, config.steps, checkpoint), time.perf_counter()
         if self.runtime.fits(data.train.images.numel()):
             data = replace(data, train=data.train.map(self.runtime.send))

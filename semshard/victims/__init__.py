@@ -1,7 +1,7 @@
 """Victims: networks that somebody trains on protected images, with real effort, and how well they do."""
 
 from .attacker import Attacker, attackers
-from .countermeasures import BY_NAME, Filter, apply
+from .countermeasures import BY_NAME, Countermeasure, Filter, apply
 from .data import LabelledImages, VictimData
 from .stopping import Stop, ValidationPoint
 from .training import (
@@ -18,6 +18,7 @@ __all__ = [
     "BY_NAME",
     "TRAIN_SAMPLE",
     "Attacker",
+    "Countermeasure",
     "Filter",
     "LabelledImages",
     "Point",

@@ -17,7 +17,7 @@ _STARTS = {"probe": "linear probe of given weights", "full": "fine-tuned from gi
 class Attacker:
     """A way to train on a collection of which `fraction` is protected; `rho_a` in [0, 1], 0 for standard training.
 
-    It trains for `longer` times the steps of its recipe.
+    It trains for `longer` times the steps of its recipe and its countermeasure.
     """
 
     network: str
@@ -38,9 +38,14 @@ class Attacker:
         parts.append(f"adversarial training at {format_radius(self.rho_a)}" if self.rho_a else "standard training")
         if self.fraction < 1:
             parts.append(f"{100 * self.fraction:.4g}% protected")
-        if self.longer > 1:
-            parts.append(f"{self.longer} times the steps")
+        if self.times > 1:
+            parts.append(f"{self.times} times the steps")
         return ", ".join(parts)
+
+    @property
+    def times(self) -> int:
+        """Its training steps over those of its recipe."""
+        return self.longer * BY_NAME[self.countermeasure].longer
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -39,14 +39,16 @@ class LabelledImages:
 @dataclass(frozen=True)
 class VictimData:
     """What a victim trains on and is tested on. `validation` is what early stopping holds back, as it was published
-    and as it was before: two forms of the same images.
+    and as it was before: two forms of the same images. `own` are clean images that the attacker has of his own; what
+    he trains on from the collection does not contain them.
     """
 
     train: LabelledImages
     test: LabelledImages
     validation: tuple[LabelledImages, LabelledImages] | None = None
+    own: LabelledImages | None = None
 
     @property
     def digest(self) -> str:
-        parts = (self.train, self.test, *(self.validation or ()))
+        parts = (self.train, self.test, *(self.validation or ()), *((self.own,) if self.own else ()))
         return hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()

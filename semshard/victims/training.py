@@ -31,6 +31,7 @@ from ..threads import ahead
 from .attacker import Attacker
 from .countermeasures import BY_NAME
 from .data import LabelledImages, VictimData
+from .refit import with_refitted_head
 from .stopping import Stop, ValidationPoint, stops
 from .testing import accuracy_under_pgd, correct_predictions
 
@@ -163,7 +164,13 @@ class _VictimTraining:
         loop = TrainingLoop(self.network, config, self._batches, self._train_on, self._after, autosave)
         loop.run(self.supervision.begin.checkpoint)
         rules = stops(self.validation_points, config.patience, config.clean_share)
-        return Victim(self.network.model, self.curve, self.correct, rules, self._accuracy_under_pgd())
+        model = self._refitted() if self.data.own else self.network.model
+        return Victim(model, self.curve, self.correct, rules, self._accuracy_under_pgd(model))
+
+    def _refitted(self) -> nn.Module:
+        """The network of now with a last layer fitted on the attacker's own images; the training goes on without it."""
+        assert self.data.own
+        return with_refitted_head(self.runtime, self.network.model, self.view, self.data.own)
 
     def _batches(self, steps: range) -> Iterator[LabelledImages]:
         train, config, device = self.data.train, self.recipe.config, self.runtime.device
@@ -187,7 +194,8 @@ class _VictimTraining:
 
     def _measure(self, done: int) -> Point:
         """Accuracies after `done` steps; what early stopping sees of them, too."""
-        data, network = self.data, self.network.folded
+        data = self.data
+        network = self.runtime.folded(self._refitted()) if data.own else self.network.folded
         self.correct.append(correct_predictions(network, data.test, self.view, self.runtime))
         test = float(self.correct[-1].float().mean())
         sample = correct_predictions(network, data.train[:TRAIN_SAMPLE], self.view, self.runtime)
@@ -200,13 +208,14 @@ class _VictimTraining:
             self.validation_points.append(ValidationPoint(done, test, published, clean))
         return point
 
-    def _accuracy_under_pgd(self) -> float | None:
-        """None where the victim was trained without an adversary."""
+    def _accuracy_under_pgd(self, model: nn.Module) -> float | None:
+        """Of the trained `model`; None where the victim was trained without an adversary."""
         rho, test = self.recipe.attacker.rho_a, self.data.test
         if not rho:
             return None
+        network = self.runtime.folded(model) if self.data.own else self.network.folded
         with deterministic():
-            return accuracy_under_pgd(self.network.folded, test, self.view, self.runtime, rho, self.recipe.seed)
+            return accuracy_under_pgd(network, test, self.view, self.runtime, rho, self.recipe.seed)
 
 
 def _initial_model(recipe: VictimRecipe, size: tuple[int, int]) -> nn.Module:

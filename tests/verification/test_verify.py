@@ -61,7 +61,7 @@ def test_every_attacker_has_a_clean_a_protected_and_a_control_victim(verified):
 def test_held_out_images_are_in_no_training(finished, tmp_path):
     semshard.verify(finished / "shards", rho_a="0", report=tmp_path / "r", **PLAIN)
     inputs = opened_inputs(finished / "shards", tmp_path / "again", rho_a="0", **RECIPE)
-    data = {kind: data for (_, kind, _), data in with_data(inputs.dataset, grid(inputs.trainer.config))}
+    data = {kind: data for (_, kind, _), data in with_data(inputs.dataset, inputs.trainer, grid(inputs.trainer.config))}
     keys = {inputs.trainer.key(each, Attacker("small", 0), 0) for each in data.values()}
     cached = json.loads((tmp_path / "r" / "victims.json").read_text())["results"]
     assert keys == cached.keys(), "a key is a hash of every image: verify trained and tested on these"

@@ -15,7 +15,18 @@ from .resized_crop import ResizedCrop
 from .view import View
 from .whole import Whole
 
-__all__ = ["CropFlip", "Cutout", "Families", "ResizedCrop", "View", "Whole", "families_of", "make_view", "noise_view"]
+__all__ = [
+    "CropFlip",
+    "Cutout",
+    "Families",
+    "Family",
+    "ResizedCrop",
+    "View",
+    "Whole",
+    "families_of",
+    "make_view",
+    "noise_view",
+]
 
 _FAMILIES: dict[str, Family] = {
     "grey": Grey(),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ...settings import COUNTERMEASURES
 from . import augment, filters
+from .strong import strong
+from .ueraser_max import ueraser_max
 
 
 @dataclass(frozen=True)
 class Countermeasure:
     """What an attacker does against the noise besides adversarial training: a filter, applied once; or an augmentation,
-    at every step; or, with neither, a change of the training itself.
+    at every step; or with a network of his own that he trains before the victim; or a change of the training itself.
     """
 
     name: str
@@ -20,6 +23,20 @@ class Countermeasure:
     paper: str  # where it comes from
     filter: filters.Filter | None = None
     augment: augment.Augment | None = None
+    learns: Literal["", "denoiser", "counter-noise"] = ""  # the network of his own
+    own: float = 0.0  # share of the training images that he owns, clean, and does not take from the collection
+    own_least: int = 0  # and at least so many, but no more than half
+    longer: int = 1  # it takes so many times the steps to show
+    cost: str = ""  # besides that of a victim's training, in words
+
+    def own_share(self, images: int) -> float:
+        """The share of so many training images that the attacker owns."""
+        return max(self.own, min(0.5, self.own_least / max(1, images)))
+
+    @property
+    def one_size(self) -> bool:
+        """Whether it needs images of one size."""
+        return bool(self.learns)
 
 
 _SQUEEZE = "Liu et al., ICML 2023 (image shortcut squeezing)"
@@ -72,6 +89,46 @@ _ALL = (
         "early stopping",
         "a tenth held back for validation, with some clean images in it; stops when that no longer improves",
         "the SEM paper's Table 5",
+    ),
+    Countermeasure(
+        "ueraser-max",
+        "UEraser with TrivialAugment",
+        "plasma brightness and contrast, shuffled channels, TrivialAugment; of five draws the one with the highest "
+        "loss, for three times the steps",
+        "Qin et al. 2023 (UEraser-max); Müller and Hutter, ICCV 2021",
+        augment=ueraser_max,
+        longer=3,
+        cost="the time of three, and at every step five draws and forward passes",
+    ),
+    Countermeasure(
+        "refit",
+        "last layer refitted",
+        "the last layer fitted anew on clean images of his own (1 % of the training images, 50 at least), by logistic "
+        "regression",
+        "Kirichenko et al., ICLR 2023 (last-layer retraining)",
+        own=0.01,
+        own_least=50,
+        cost="seconds",
+    ),
+    Countermeasure(
+        "denoise",
+        "pair denoiser",
+        "protects images of his own (a fifth of the training images) with this very tool, and trains a small residual "
+        "network to undo that (L1)",
+        "after Wang et al., NeurIPS 2025 (BridgePure, a diffusion bridge)",
+        learns="denoiser",
+        own=0.2,
+        cost="once a surrogate's training, as in protect, and that of the network, in as many steps as a victim's",
+    ),
+    Countermeasure(
+        "counter-noise",
+        "counter-noise",
+        "a two-layer network is trained adversarially on the images, noise that raises its loss is added to them, and "
+        "the victim sees random parts of these, with changed colours",
+        "Zhu et al., AAAI 2024 (SDA+AN)",
+        augment=strong,
+        learns="counter-noise",
+        cost="once for originals, shards and control: that network's training, in as many steps as a victim's",
     ),
 )
 BY_NAME = {each.name: each for each in _ALL}
