@@ -200,7 +200,7 @@ def test_the_overall_verdict_comes_first_and_says_what_was_not_tried(page):
 
 def test_adversarially_trained_victims_show_their_accuracy_under_pgd(page):
     attacked = sum(attacker["rho_a"] != "0/255" for attacker in make_about()["attackers"])
-    assert page.count("<td>12.3%</td>") == attacked
+    assert page.read_text().count("<td>12.3%</td>") == attacked
 
 
 def test_names_stand_as_text(page):
