@@ -10,7 +10,7 @@ from .options import Json
 def countermeasures(*, json: Json = False) -> None:
     """List what attackers do against the noise.
 
-    What each does, where it comes from, and when it is applied.
+    What each does, when it is applied, what it costs, and where it comes from.
     """
     import semshard
 
@@ -24,5 +24,6 @@ def countermeasures(*, json: Json = False) -> None:
         "besides adversarial training (--rho-a), other networks (--victim), given weights (--weights) and a partly "
         "protected collection (--protected-fraction)"
     )
-    rows = [(each.name, each.line, each.when, each.paper) for each in listed]
-    show.listing("countermeasures", ("--countermeasure", "what it does", "applied", "source"), rows, caption)
+    rows = [(each.name, each.line, each.when, each.cost, each.paper) for each in listed]
+    head = "--countermeasure", "what it does", "applied", "cost", "source"
+    show.listing("countermeasures", head, rows, caption)

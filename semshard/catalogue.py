@@ -47,12 +47,13 @@ def methods(preset: str = "paper") -> list[MethodInfo]:
 
 @dataclass(frozen=True)
 class CountermeasureInfo:
-    """What attackers do against the noise: a name for --countermeasure, a line, where it comes from, and when."""
+    """What attackers do against the noise: a name for --countermeasure, a line, where it comes from, when, its cost."""
 
     name: str
     line: str
     paper: str
     when: str  # it is applied: once, at every step, or to the training itself
+    cost: str  # beside the same training without it, in words
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,7 +69,9 @@ def countermeasures() -> list[CountermeasureInfo]:
             return "every training step"
         return "the training itself" if name != "none" else ""
 
-    return [CountermeasureInfo(each.name, each.line, each.paper, when(each.name)) for each in BY_NAME.values()]
+    return [
+        CountermeasureInfo(each.name, each.line, each.paper, when(each.name), each.costs) for each in BY_NAME.values()
+    ]
 
 
 def views() -> list[FamilyInfo]:
