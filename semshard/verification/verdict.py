@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Verdict = Literal["protects", "weakens", "does not protect", "borderline", "cannot tell"]
+Verdict = Literal["protects", "weakens", "does not protect", "borderline", "cannot tell", "not compared"]
 Correct = NDArray[np.bool_]  # (seeds, test images)
 
 PROTECTS, WEAKENS = 1 / 3, 2 / 3  # retained shares below which the shards do so
@@ -31,8 +31,9 @@ RULE = (
     "two thirds they weaken the attacker, otherwise they do not protect, if the whole 95 % interval of the share says "
     "so (bootstrap over test images and seeds; with one seed it knows nothing of how trainings differ); else it is "
     "borderline. There is no verdict (cannot tell) where the originals give less than ten points above chance or the "
-    "largest class, or where the 95 % intervals of originals and base overlap. The test images were held out of the "
-    "victims' trainings; the surrogate that made the noise has seen them."
+    "largest class, or where the 95 % intervals of originals and base overlap. Of a set of attackers with a "
+    "name, only the one that reaches most on the shards is compared; the others have no verdict (not compared). The "
+    "test images were held out of the victims' trainings; the surrogate that made the noise has seen them."
 )
 _T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # Student's t, 97.5 %, for 2 to 10 seeds
 _Z95 = 1.96
@@ -116,6 +117,7 @@ _MEANING: dict[Verdict, str] = {
     "weakens": "the shards weaken it, but it still learns from them",
     "does not protect": "the shards do not protect against it",
     "borderline": "the 95 % interval of the retained share crosses a limit, so more test images or seeds must decide",
+    "not compared": "it was not compared with the originals, for another attacker reaches more",
     "cannot tell": "the originals give too little above the base to tell, with this number of test images",
 }
 
@@ -124,8 +126,11 @@ def sentence(name: str, steps: int, best: Mapping[str, float], base: float, verd
     """The accuracies of an attacker, and what they mean, in plain words."""
     rest = f", {best['rest']:.1%} after their unprotected part alone" if "rest" in best else ""
     more = " Its accuracy on the shards still rises at the end, so longer training would reach more." if rises else ""
+    compared = ""
+    if "clean" in best:
+        random = f"{best['control']:.1%} after the originals with random noise of the same size"
+        compared = f", {best['clean']:.1%} after the originals, {random}"
     return (
-        f"{name}: {best['protected']:.1%} on clean images after {steps:,} steps on the shards{rest}, "
-        f"{best['clean']:.1%} after the originals, {best['control']:.1%} after the originals with random noise of the "
-        f"same size (base: {base:.1%}); {_MEANING[verdict]}.{more}"
+        f"{name}: {best['protected']:.1%} on clean images after {steps:,} steps on the shards{rest}{compared} "
+        f"(base: {base:.1%}); {_MEANING[verdict]}.{more}"
     )

@@ -4,6 +4,7 @@ from .attacker import Attacker, attackers
 from .countermeasures import BY_NAME, Filter, apply
 from .stopping import Stop, ValidationPoint
 from .training import (
+    TEST_BATCH,
     TRAIN_SAMPLE,
     LabelledImages,
     Point,
@@ -13,10 +14,12 @@ from .training import (
     VictimData,
     VictimRecipe,
     train_victim,
+    trial,
 )
 
 __all__ = [
     "BY_NAME",
+    "TEST_BATCH",
     "TRAIN_SAMPLE",
     "Attacker",
     "Filter",
@@ -32,4 +35,5 @@ __all__ = [
     "apply",
     "attackers",
     "train_victim",
+    "trial",
 ]

@@ -175,6 +175,18 @@ def train_victim(
     return _VictimTraining(runtime, data, recipe, supervision or Supervision()).run()
 
 
+def trial(runtime: Runtime, data: VictimData, recipe: VictimRecipe) -> dict[str, Callable[[], object]]:
+    """A training step of such a victim, and a test on so many images as `data` has, at most `TEST_BATCH`: to be timed,
+    for what they return means nothing.
+    """
+    training = _VictimTraining(runtime, data, recipe, Supervision())
+    (batch,), tested = training._batches(range(1)), data.test[:TEST_BATCH]
+    return {
+        "step": lambda: training.step(batch, 0),
+        "test": lambda: correct_predictions(training.network.folded, tested, training.view, runtime),
+    }
+
+
 class _VictimTraining:
     """A training under way: its network, its steps, and what was measured."""
 
