@@ -1,4 +1,4 @@
-"""semshard verify SHARDS --rho-a 4/255"""
+"""semshard verify SHARDS"""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def verify(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Only print who would be trained; times are estimates from a few real steps."),
+        typer.Option("--dry-run", help="Only print who would train, and an estimate of time."),
     ] = False,
     require_below: RequireBelow = None,
     require_drop: RequireDrop = None,

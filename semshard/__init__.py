@@ -4,7 +4,7 @@
 
     semshard.protect("imgs", "shards", rho_a="2/255")
     semshard.audit("shards").ok
-    semshard.verify("shards", rho_a="2/255").verdict["sentence"]
+    semshard.verify("shards").verdict["sentence"]
 
 The names below are all that is public; they are loaded when first used, so that importing the package costs nothing.
 

@@ -110,7 +110,9 @@ _WITH_VIEWS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 # What goes with a set of attackers in a preset: half the training, so that the set ends within a quarter of an hour.
-_WITH_SET: dict[tuple[str, str], dict[str, Any]] = {("quick", "usual"): {"steps": 320, "lr_every": 160}}
+_WITH_SET: dict[tuple[str, str], dict[str, Any]] = {
+    ("quick", "usual"): {"steps": 320, "lr_every": 160, "evaluations": 10},
+}
 
 
 def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, Any]) -> ProtectConfig:

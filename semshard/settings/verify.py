@@ -34,8 +34,7 @@ class VerifyConfig:
         "Victim network.", common=True, choices=NETWORKS, in_recipe=False, not_for=("table",)
     )
     attackers: str = _verify_only(
-        "A set of attackers; docs/verifying.md says who is in each; listed are those of --countermeasure and --rho-a. "
-        "Without any of the three options: usual.",
+        "Set of attackers (docs/verifying.md); usual, unless --rho-a or --countermeasure list others.",
         common=True, default=LISTED, choices=(LISTED, *SETS), in_recipe=False,
     )  # fmt: skip
     rho_a: tuple[float, ...] = _attacker(
@@ -43,8 +42,8 @@ class VerifyConfig:
         common=True, default=(4 / 255,), radius=True, in_recipe=False, not_for=("table",),
     )  # fmt: skip
     countermeasure: tuple[str, ...] = _verify_only(
-        "What the victim does against the noise; `semshard countermeasures` explains them, all tries all. With --rho-a "
-        "alone: none, grey and jpeg-10, each at radius 0, too.",
+        "What the victim does against the noise, all is all; `semshard countermeasures` explains. With --rho-a alone: "
+        "none, grey and jpeg-10, each at radius 0, too.",
         common=True, default=("none",), choices=COUNTERMEASURES, in_recipe=False,
     )  # fmt: skip
     filter_on: str = _verify_only(

@@ -83,6 +83,7 @@ def test_usual_trains_half_as_long_in_preset_quick_unless_steps_are_given():
     preset = verify_config("quick", SIZE, "float32", {})
     usual, strong, given = (asked(**settings)[1] for settings in ({}, {"attackers": "strong"}, {"steps": 500}))
     assert (2 * usual.steps, 2 * usual.lr_every) == (preset.steps, preset.lr_every)
+    assert usual.steps // usual.evaluations == preset.steps // preset.evaluations, "tested as often on the way"
     assert (strong.steps, strong.lr_every) == (preset.steps, preset.lr_every)
     assert (given.steps, given.lr_every) == (500, preset.lr_every)
     assert verify_config("paper", SIZE, "float32", {"attackers": "usual"}).steps == 40_000
