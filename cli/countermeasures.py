@@ -10,7 +10,7 @@ from .options import Json
 def countermeasures(*, json: Json = False) -> None:
     """List what attackers do against the noise.
 
-    What each does, what it costs where that is more than a victim's training, when it is applied, and its source.
+    What each does, when it is applied, what it costs, and where it comes from.
     """
     import semshard
 
@@ -24,8 +24,6 @@ def countermeasures(*, json: Json = False) -> None:
         "besides adversarial training (--rho-a), other networks (--victim), given weights (--weights) and a partly "
         "protected collection (--protected-fraction)"
     )
-    rows = [
-        (each.name, each.line + (f" (cost: {each.cost})" if each.cost else ""), each.when, each.paper)
-        for each in listed
-    ]
-    show.listing("countermeasures", ("--countermeasure", "what it does", "applied", "source"), rows, caption)
+    rows = [(each.name, each.line, each.when, each.cost, each.paper) for each in listed]
+    head = "--countermeasure", "what it does", "applied", "cost", "source"
+    show.listing("countermeasures", head, rows, caption)

@@ -23,7 +23,7 @@ from .views import views
 app = typer.Typer(
     name="semshard",
     cls=PanelGroup,
-    help="Protect an image collection before it is published: shards that look the same and teach a model little.",
+    help="Protect an image collection before it is published: shards that look the same, made to teach a model little.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

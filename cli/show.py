@@ -41,10 +41,10 @@ def table(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> Non
 
 
 def listing(title: str, head: Iterable[str], rows: Iterable[Iterable[str]], caption: str) -> None:
-    """A table of what there is to choose from: columns of text, with a caption below."""
+    """A table of what there is to choose from: columns of text, the names in the first, with a caption below."""
     drawn = Table(title=title, title_justify="left", title_style="bold", caption=caption)
-    for name in head:
-        drawn.add_column(name, overflow="fold")
+    for number, name in enumerate(head):
+        drawn.add_column(name, overflow="fold", no_wrap=number == 0)
     for row in rows:
         drawn.add_row(*row)
     console.print(drawn)

@@ -1,4 +1,4 @@
-"""semshard verify SHARDS --rho-a 4/255"""
+"""semshard verify SHARDS"""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _STYLE = {
     "borderline": "yellow",
     "does not protect": "red",
     "cannot tell": "dim",
+    "not compared": "dim",
 }
 
 _COLUMNS = (  # what they mean
@@ -74,6 +75,10 @@ def verify(
     report: Annotated[
         Optional[Path], typer.Option(help="Folder for report.json and report.html; SHARDS.report by default. Private.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only print who would train, and an estimate of time."),
+    ] = False,
     require_below: RequireBelow = None,
     require_drop: RequireDrop = None,
     weights: Weights = None,
@@ -83,7 +88,8 @@ def verify(
 ) -> None:
     """Train attackers on the shards and judge the protection.
 
-    Attackers are trained on clean, protected and control images and tested on clean ones; the strongest decides.
+    Each attacker is tested on clean images that it never saw; the strongest decides, and is trained on originals and on
+    control images, too. What is found holds for these attackers, at these radii, on this collection.
     Options like --rho-a RADIUS,… take several values: separate them by commas, or repeat the option.
     """
     import semshard
@@ -94,12 +100,26 @@ def verify(
     below, drop = optional_share(require_below), optional_share(require_drop)
     settings |= {"preset": preset, "weights": weights, "jobs": jobs, "device": device}
     with Watch() as watch:
-        found = semshard.verify(shards, clean=clean, report=report, progress=watch, **settings)
+        if dry_run:
+            plan = semshard.plan_verification(shards, clean=clean, report=report, progress=watch, **settings)
+        else:
+            found = semshard.verify(shards, clean=clean, report=report, progress=watch, **settings)
+    if dry_run:
+        show.as_json(plan.to_json()) if json else _show_plan(plan)
+        return
     if json:
         show.as_json(found.to_json())
     else:
         _show(found)
     _require(found, below, drop)
+
+
+def _show_plan(plan: Any) -> None:
+    from . import show
+
+    rows = [(each.name, str(each.victims), show.duration(each.seconds)) for each in plan.attackers]
+    show.table("would be trained", ("attacker", "victims", "each"), rows)
+    show.console.print(plan.sentence, markup=False)
 
 
 def _require(found: Any, below: float | None, drop: float | None) -> None:
@@ -143,9 +163,9 @@ def _show(found: Any) -> None:
         reached = {kind: f"{100 * of.final:.1f} ({100 * of.best:.1f})" for kind, of in each.data.items()}
         rest = [reached.get("rest", "")] if found.partly else []
         verdict = f"[{_STYLE[each.verdict]}]{each.verdict}[/]" + (", still rises" if each.still_rises else "")
-        figures = reached["clean"], reached["protected"], reached["control"], *rest, _share(each)
+        figures = reached.get("clean", ""), reached["protected"], reached.get("control", ""), *rest, _share(each)
         table.add_row(each.attacker.name, *figures, verdict)
-    seeds = len(found.attackers[0].data["clean"].seeds)
+    seeds = len(found.attackers[0].data["protected"].seeds)
     majority = f", largest class {found.majority:.1%}" if found.majority else ""
     table.caption = (
         f"trained on {found.samples['train']:,}, tested on {found.samples['test']:,} held-out images, "
@@ -156,7 +176,7 @@ def _show(found: Any) -> None:
         show.console.print(line, style="dim", markup=False)
     overall = found.verdict
     show.console.print(f"[bold {_STYLE[overall['verdict']]}]{overall['verdict']}[/]: ", end="")
-    show.console.print(overall["sentence"], markup=False)
+    show.console.print(f"{overall['sentence']} {overall['theory']}", markup=False)
     for line in found.not_tried:
         show.console.print(f"not tried, {line}", style="dim", markup=False)
     show.console.print(f"report, to keep private: {found.report}/report.html", soft_wrap=True, markup=False)

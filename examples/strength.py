@@ -3,9 +3,11 @@
 python examples/strength.py IMAGES OUT [SEED,…] [IDEA,…]
 
 Protects with every idea below and trains victims on the shards: on the pictures as they are, in greyscale and through
-JPEG 10, and with adversarial training at half the budget. What is finished is kept in OUT/strength.json, so the same
-call continues where it stopped, and calls with other seeds can run beside it. Prints a table, the idea with the
-weakest attackers first. examples/results/strength.json holds such rows, measured on CIFAR-10 and on drawn shapes.
+JPEG 10, and with adversarial training at half the budget. A second table has what the same victims read of the noise
+alone (noise_alone.py), where IMAGES is a folder with a subfolder for each class. What is finished is kept in
+OUT/strength.json, so the same call continues where it stopped, and calls with other seeds can run beside it. Prints
+tables, the idea with the weakest attackers first. examples/results/strength.json holds such rows, measured on CIFAR-10
+and on drawn shapes.
 """
 
 import json
@@ -69,6 +71,7 @@ def main(
                 if not any(about.items() <= row.items() for row in read(path)):
                     place = Path(out) / f"{pictures}-{seed}"
                     row = about | measured(source, place, name, seed, settings, victims)
+                    row |= alone(source, place, name, seed, settings, victims)
                     path.write_text("[\n" + ",\n".join(map(json.dumps, [*read(path), row])) + "\n]\n")
     print(table(read(path)))
 
@@ -96,8 +99,25 @@ def measured(source: str, place: Path, name: str, seed: int, settings: Row, vict
     return row
 
 
+def alone(source: str, place: Path, name: str, seed: int, settings: Row, victims: tuple[Row, ...]) -> Row:
+    """What every victim reads of the noise alone; nothing where the source is not a folder."""
+    from noise_alone import noise_alone  # here, for pages are rendered without it
+
+    from semshard.sources.shapes import write_shapes
+
+    kind, _, count = source.partition(":")
+    if kind == "shapes":
+        source = str(place / "drawn")
+        write_shapes(Path(source), int(count))
+    if not Path(source).is_dir():
+        return {}
+    return {"alone": noise_alone(source, place / f"{name.replace(' ', '-')}-alone", seed, settings, victims)}
+
+
 def table(rows: list[Row]) -> str:
-    """Means of the best accuracies over seeds, and half their range, as Markdown; costs beside that of "paper"."""
+    """Means of the best accuracies over seeds, and half their range, as Markdown; costs beside that of "paper". What is
+    read of the noise alone has a table of its own, where it was measured.
+    """
     lines = []
     for pictures in dict.fromkeys(row["pictures"] for row in rows):
         here = [row for row in rows if row["pictures"] == pictures]
@@ -114,6 +134,13 @@ def table(rows: list[Row]) -> str:
             cost = f"{seconds[idea] / seconds['paper']:.1f}" if idea in ideas else ""
             lines.append(f"| {idea} | {strongest[idea]:.1f} | {' | '.join(map(spread, best[idea]))} | {cost} |")
         lines.append("")
+        read_alone = {idea: [row["alone"] for row in mine if row.get("alone")] for idea, mine in ideas.items()}
+        if any(read_alone.values()):
+            lines += [f"| {pictures}, the noise alone | {names} |", "|---" * (len(attackers) + 1) + "|"]
+            for idea, found in read_alone.items():
+                cells = [spread([one[a][0] for one in found]) if found else "" for a in attackers]
+                lines.append(f"| {idea} | {' | '.join(cells)} |")
+            lines.append("")
     return "\n".join(lines)
 
 

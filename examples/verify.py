@@ -14,7 +14,7 @@ def main(shards: str, **settings: object) -> None:
         print(f"{each.attacker.name}: {each.verdict}")
         for data, figures in each.data.items():
             print(f"    trained on {data:9}  clean accuracy {figures.final:.1%}, at best {figures.best:.1%}")
-    print(result.verdict["sentence"])
+    print(result.verdict["sentence"], result.verdict["theory"])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
     semshard.protect("imgs", "shards", rho_a="2/255")
     semshard.audit("shards").ok
-    semshard.verify("shards", rho_a="2/255").verdict["sentence"]
+    semshard.verify("shards").verdict["sentence"]
 
 The names below are all that is public; they are loaded when first used, so that importing the package costs nothing.
 
@@ -58,8 +58,9 @@ if TYPE_CHECKING:
     from .sources import SourceCheck, SourceKind, SourceOptions, check_source, source_kinds
     from .studies.robustness import RobustnessPoint, RobustnessResult, robustness
     from .studies.sweep import SweepResult, sweep
+    from .verification.estimate import PlannedAttacker, VerifyPlan
     from .verification.results import AccuracySummary, AttackerResult, VerifyResult, VictimResult
-    from .verification.verify import verify
+    from .verification.verify import plan_verification, verify
 
 _HOME = {
     "benchmark.bench": ("BenchResult", "bench"),
@@ -82,8 +83,9 @@ _HOME = {
     "sources": ("SourceCheck", "SourceKind", "SourceOptions", "check_source", "source_kinds"),
     "studies.robustness": ("RobustnessPoint", "RobustnessResult", "robustness"),
     "studies.sweep": ("SweepResult", "sweep"),
+    "verification.estimate": ("PlannedAttacker", "VerifyPlan"),
     "verification.results": ("AccuracySummary", "AttackerResult", "VerifyResult", "VictimResult"),
-    "verification.verify": ("verify",),
+    "verification.verify": ("plan_verification", "verify"),
 }  # fmt: skip
 
 __all__ = [
@@ -99,6 +101,7 @@ __all__ = [
     "MethodInfo",
     "OutputError",
     "Plan",
+    "PlannedAttacker",
     "PlannedPart",
     "Progress",
     "ProtectConfig",
@@ -122,6 +125,7 @@ __all__ = [
     "TooManyRejects",
     "UsageError",
     "VerifyConfig",
+    "VerifyPlan",
     "VerifyResult",
     "VictimResult",
     "__version__",
@@ -133,6 +137,7 @@ __all__ = [
     "open_shards",
     "plan",
     "plan_reproduction",
+    "plan_verification",
     "preview",
     "protect",
     "reproduce",

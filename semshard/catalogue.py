@@ -47,15 +47,13 @@ def methods(preset: str = "paper") -> list[MethodInfo]:
 
 @dataclass(frozen=True)
 class CountermeasureInfo:
-    """What attackers do against the noise: a name for --countermeasure, a line, where it comes from, when, at what
-    cost.
-    """
+    """What attackers do against the noise: a name for --countermeasure, a line, where it comes from, when, its cost."""
 
     name: str
     line: str
     paper: str
     when: str  # it is applied: once, at every step, or to the training itself
-    cost: str  # in words, where it is more than that of a victim's training
+    cost: str  # beside the same training without it, in words
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path("/")
@@ -17,6 +18,17 @@ def set_cores(count: int | None) -> None:
     """
     global _given
     _given = None if count is None else max(1, count)
+
+
+@contextmanager
+def limited(count: int) -> Iterator[None]:
+    """Within it this process is allowed `count` cores."""
+    before = _given
+    set_cores(count)
+    try:
+        yield
+    finally:
+        set_cores(before)
 
 
 def allowed() -> int:

@@ -23,6 +23,9 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def example(name):
+    """An example as a module; it may import others, as a script in the same folder does."""
+    if str(EXAMPLES) not in sys.path:
+        sys.path.append(str(EXAMPLES))
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -83,11 +86,23 @@ def test_ideas_are_set_beside_each_other(tmp_path, images, capsys):
         out = capsys.readouterr().out
     for name in ("yours", "shapes"):
         assert f"| {name} | strongest | adversarial training at 4/255 | greyscale, adv" in out
-    assert len(out.strip().splitlines()) == 2 * (2 + 3) + 1
+        assert f"| {name}, the noise alone | adversarial training at 4/255 | greyscale, adv" in out
+    assert len(out.strip().splitlines()) == 2 * (2 + 3 + 1 + 2 + 2 + 1) - 1
     before = (tmp_path / "strength.json").read_bytes()
     strength.main(str(images), str(tmp_path), "3", "", ideas, ({**victims, "rho_a": "4/255"},), drawn=100)
     assert capsys.readouterr().out == out
     assert (tmp_path / "strength.json").read_bytes() == before
+
+
+def test_permuted_labels_keep_the_files_and_the_size_of_every_class(tmp_path, images):
+    alone = example("noise_alone")
+    tables = [alone.permuted_labels(images, tmp_path / str(seed), seed).read_text() for seed in (0, 0, 1)]
+    assert tables[0] == tables[1] != tables[2]
+    rows = [line.split(",") for line in tables[0].splitlines()[1:]]
+    files = sorted(path for path in images.glob("*/*.png"))
+    assert sorted(name for name, _ in rows) == [path.relative_to(images).as_posix() for path in files]
+    assert sorted(label for _, label in rows) == sorted(path.parent.name for path in files)
+    assert sum(name.split("/")[0] != label for name, label in rows) > len(rows) / 2
 
 
 def test_what_is_compared_with_hardened_noise_is_made_training():

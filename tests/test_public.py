@@ -9,12 +9,14 @@ import semshard
 
 PUBLIC = {
     "AttackerResult", "AuditResult", "BenchResult", "CountermeasureInfo", "Event", "Failure", "FamilyInfo",
-    "AccuracySummary", "LedgerError", "MethodInfo", "OutputError", "Plan", "PlannedPart", "Progress", "ProtectConfig",
-    "ProtectResult",
+    "AccuracySummary", "LedgerError", "MethodInfo", "OutputError", "Plan", "PlannedAttacker", "PlannedPart",
+    "Progress", "ProtectConfig", "ProtectResult",
     "ReproduceResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
     "SettingError", "ShardError", "Shards", "SourceCheck", "SourceError", "SourceKind", "SourceOptions", "SweepResult",
-    "TableCell", "TimeIsUp", "TooManyRejects", "UsageError", "VerifyConfig", "VerifyResult", "VictimResult",
+    "TableCell", "TimeIsUp", "TooManyRejects", "UsageError", "VerifyConfig", "VerifyPlan", "VerifyResult",
+    "VictimResult",
     "__version__", "audit", "bench", "countermeasures", "methods", "open_shards", "plan", "plan_reproduction",
+    "plan_verification",
     "preview", "protect", "reproduce", "robustness", "source_kinds", "sweep", "train", "verify", "views",
     "check_source",
 }  # fmt: skip

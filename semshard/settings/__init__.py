@@ -1,7 +1,8 @@
 """Every setting of a run: its name, meaning, bounds, what it belongs to, and how it is written."""
 
+from .attacker_sets import SETS
 from .fields import Setting, declared, defaults, names_where
-from .names import ALL, CELL_SETTINGS, COUNTERMEASURES, KEEP, LARGE, METHODS, NETWORKS, NO_LIST, Size
+from .names import ALL, CELL_SETTINGS, COUNTERMEASURES, KEEP, LARGE, LISTED, METHODS, NETWORKS, NO_LIST, Size
 from .presets import NAMED_VIEWS, protect_config, verify_config
 from .protect import FIXED_IN_SWEEP, PICTURES, SHAPES_SURROGATE, TRAINED_WITH, ProtectConfig
 from .radii import format_radius, levels, parse_radius
@@ -21,6 +22,7 @@ __all__ = [
     "GEOMETRY",
     "KEEP",
     "LARGE",
+    "LISTED",
     "METHODS",
     "NAMED_VIEWS",
     "NAMES",
@@ -28,6 +30,7 @@ __all__ = [
     "NOT_IN_RECIPE",
     "NO_LIST",
     "PICTURES",
+    "SETS",
     "SHAPES_SURROGATE",
     "TRAINED_WITH",
     "FamilyInfo",

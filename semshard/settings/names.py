@@ -38,10 +38,12 @@ STARTS = ("scratch", "probe", "full")
 # What people do to pictures, or to a training, to get rid of noise. `semshard countermeasures` explains each.
 COUNTERMEASURES = (
     "none", "mean", "median", "gaussian", "grey", "jpeg-10", "jpeg-50", "jpeg-75", "bits-2", "bits-4", "resize",
+    "grey+jpeg-10", "jpeg-10+gaussian", "normalise", "equalise",
     "cutout", "mixup", "cutmix", "erasing", "ueraser", "noise", "early-stop",
     "ueraser-max", "refit", "denoise", "counter-noise",
 )  # fmt: skip
 ALL = "all"  # among choices of a list: every one
+LISTED = "listed"  # attackers that are listed one by one, not a set with a name
 
 KEEP = ("none", "icc", "all")  # of the metadata of a picture file
 FORMATS = ("png", "jpeg", "webp")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SettingError
+from .attacker_sets import SETS, lists_of
 from .fields import declared, defaults
-from .names import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, NO_LIST, Size, cell_of
+from .names import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, LISTED, NO_LIST, Size, cell_of
 from .protect import ProtectConfig
 from .radii import snap
 from .serialise import coerce
@@ -125,6 +126,11 @@ _WITH_VIEWS: dict[tuple[str, str], dict[str, Any]] = {
     ("paper", "hardened"): _HARDENED,
 }
 
+# What goes with a set of attackers in a preset: half the training, so that the set ends within a quarter of an hour.
+_WITH_SET: dict[tuple[str, str], dict[str, Any]] = {
+    ("quick", "usual"): {"steps": 320, "lr_every": 160, "evaluations": 10},
+}
+
 
 def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, Any]) -> ProtectConfig:
     """The settings of a protect run: the preset for images of `size`, then what was `given`.
@@ -177,10 +183,26 @@ def verify_config(preset: str, size: Size, precision: str, given: Mapping[str, A
 
     Raises `SettingError` for an unknown name or an impossible value.
     """
+    given = coerce(VerifyConfig, given)
     base = defaults(VerifyConfig) | _preset(_VERIFY, preset, size) | {"preset": preset, "precision": precision}
     if preset == "paper" and size and _large(size):
         base["victim"] = (PAPER_LARGE,)
-    return VerifyConfig(**(base | coerce(VerifyConfig, given)))
+    return VerifyConfig(**(base | _of_set(preset, given) | given))
+
+
+def _of_set(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a set of attackers with a name brings along. Raises `SettingError` where its members are given, too."""
+    name = given.get("attackers", LISTED)
+    if name not in SETS:
+        return {}
+    contrary = [each for each in ("countermeasure", "rho_a") if each in given]
+    if contrary:
+        raise SettingError(
+            f"attackers = {name} has countermeasures and radii of its own: leave out it or {' and '.join(contrary)}"
+        )
+    countermeasures, radii = lists_of(name)
+    steps = {} if {"steps", "lr_every"} & given.keys() else _WITH_SET.get((preset, name), {})
+    return {"countermeasure": countermeasures, "rho_a": radii, **steps}
 
 
 def _preset(table: dict[tuple[str, str], dict[str, Any]], preset: str, size: Size) -> dict[str, Any]:

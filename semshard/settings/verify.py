@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..errors import SettingError
+from .attacker_sets import SETS, Pair, pairs
 from .fields import check_fields, names_where, setting
-from .names import COUNTERMEASURES, NETWORKS, PRECISIONS, PRESETS, SCHEDULES, STARTS
+from .names import COUNTERMEASURES, LISTED, NETWORKS, PRECISIONS, PRESETS, SCHEDULES, STARTS
 from .protect import ROUND_EVERY_HELP
 from .view_lists import GEOMETRY
 
@@ -32,13 +33,17 @@ class VerifyConfig:
     victim: tuple[str, ...] = _attacker(
         "Victim network.", common=True, choices=NETWORKS, in_recipe=False, not_for=("table",)
     )
+    attackers: str = _verify_only(
+        "Set of attackers (docs/verifying.md); usual, unless --rho-a or --countermeasure list others.",
+        common=True, default=LISTED, choices=(LISTED, *SETS), in_recipe=False,
+    )  # fmt: skip
     rho_a: tuple[float, ...] = _attacker(
         "Radius of adversarial training; 0 is standard training.",
         common=True, default=(4 / 255,), radius=True, in_recipe=False, not_for=("table",),
     )  # fmt: skip
     countermeasure: tuple[str, ...] = _verify_only(
-        "What the victim does against the noise; `semshard countermeasures` explains them, all tries all. Without this "
-        "option: none, grey and jpeg-10, each at radius 0, too.",
+        "What the victim does against the noise, all is all; `semshard countermeasures` explains. With --rho-a alone: "
+        "none, grey and jpeg-10, each at radius 0, too.",
         common=True, default=("none",), choices=COUNTERMEASURES, in_recipe=False,
     )  # fmt: skip
     filter_on: str = _verify_only(
@@ -112,6 +117,16 @@ class VerifyConfig:
             raise SettingError(f"crop = {self.crop} must be at least 8 pixels with resized-crop views")
         if self.nesterov and not self.momentum:
             raise SettingError("nesterov = true needs a momentum above 0")
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Which countermeasure is tried at which radius."""
+        return pairs(self.attackers, self.countermeasure, self.rho_a)
+
+    @property
+    def compares_all(self) -> bool:
+        """Whether every attacker is compared with originals and control; of a set with a name only the strongest is."""
+        return self.attackers == LISTED
 
     @property
     def geometry(self) -> str:

@@ -24,7 +24,8 @@ FILE = "report.intoto.json"
 def statement(content: dict[str, Any], manifest_sha256: str, report: bytes) -> dict[str, Any]:
     """The statement for report.json, of which `report` are the bytes and `content` is what they say."""
     names: dict[str, list[str]] = {"PASSED": [], "WARNED": [], "FAILED": []}
-    for attacker in content["attackers"]:
+    compared = (attacker for attacker in content["attackers"] if attacker["verdict"] != "not compared")
+    for attacker in compared:
         names[_RESULT[attacker["verdict"]]].append(attacker["name"])
     return {
         "_type": "https://in-toto.io/Statement/v1",

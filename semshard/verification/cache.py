@@ -34,6 +34,10 @@ class ResultCache:
     def __contains__(self, key: str) -> bool:
         return key in self._results
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._results
+
     def __getitem__(self, key: str) -> dict[str, Any]:
         """The result with this key, which there must be."""
         return self._results[key]

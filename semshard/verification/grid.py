@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..settings import VerifyConfig
 from ..victims import Attacker, VictimData, attackers
 from .dataset import VictimDataset
 from .learnt import Learnt
-from .results import KINDS, REST, VictimOutcome, VictimResult
+from .results import KINDS, PROTECTED, REST, VictimOutcome, VictimResult
 from .trainer import VictimTrainer
 
 
@@ -44,9 +45,18 @@ def phase(task: VictimTask, config: VerifyConfig) -> str:
     return f"{task.kind}: {task.attacker.name}" + (f", seed {task.seed}" if config.seeds > 1 else "")
 
 
-def grid(config: VerifyConfig, of: Sequence[Attacker] = ()) -> Iterator[VictimTask]:
-    """Every victim of the grid, or of those attackers; those in a row that train on the same pictures."""
-    for attacker, kind in _attackers_and_kinds(config, list(of) or list(attackers(config))):
+def first_round(config: VerifyConfig) -> Iterator[VictimTask]:
+    """The victims of every attacker: on all forms of the collection, or on the shards alone where only the strongest is
+    compared, who is not known yet.
+    """
+    yield from grid(config, kinds=None if config.compares_all else (PROTECTED,))
+
+
+def grid(config: VerifyConfig, of: Sequence[Attacker] = (), kinds: Sequence[str] | None = None) -> Iterator[VictimTask]:
+    """Every victim of the grid, or of those attackers or kinds of data; those in a row that train on the same
+    pictures.
+    """
+    for attacker, kind in _attackers_and_kinds(config, list(of) or list(attackers(config)), kinds):
         for seed in range(config.seed, config.seed + config.seeds):
             yield VictimTask(attacker, kind, seed)
 
@@ -79,13 +89,28 @@ class PreparedData:
         return self._last[1]
 
 
-def _attackers_and_kinds(config: VerifyConfig, ordered: list[Attacker]) -> Iterator[tuple[Attacker, str]]:
-    """Every attacker with every kind of data; those in a row that train on the same pictures."""
+def of_strongest(config: VerifyConfig, strongest: Attacker) -> Iterator[Attacker]:
+    """The attackers that are trained on all forms of the collection once the strongest one is known."""
+    if not config.compares_all:
+        yield strongest
+    if config.longer > 1:
+        yield replace(strongest, longer=config.longer)
+
+
+def kinds_of(attacker: Attacker) -> tuple[str, ...]:
+    """What an attacker trains on to be compared."""
+    return (*KINDS, REST) if attacker.fraction < 1 else KINDS
+
+
+def _attackers_and_kinds(
+    config: VerifyConfig, ordered: list[Attacker], kinds: Sequence[str] | None
+) -> Iterator[tuple[Attacker, str]]:
+    """Every attacker with every kind of data, or with those; those in a row that train on the same pictures."""
     ordered.sort(key=lambda attacker: config.countermeasure.index(attacker.countermeasure))
     groups = dict.fromkeys((attacker.countermeasure, attacker.fraction) for attacker in ordered)
     for countermeasure, fraction in groups:
         group = [a for a in ordered if (a.countermeasure, a.fraction) == (countermeasure, fraction)]
-        for kind in (*KINDS, REST) if fraction < 1 else KINDS:
+        for kind in kinds or kinds_of(group[0]):
             yield from ((attacker, kind) for attacker in group)
 
 

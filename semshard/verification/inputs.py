@@ -29,8 +29,9 @@ class VerifyInputs:
     folder: Path  # of the report
 
 
-def open_inputs(request: VerifyRequest) -> VerifyInputs:
-    """Open the shards and their originals, and check the settings before anything that takes long.
+def open_inputs(request: VerifyRequest, *, writes: bool = True) -> VerifyInputs:
+    """Open the shards and their originals, and check the settings before anything that takes long. Makes the folder of
+    the report, unless nothing is written.
 
     Raises `LedgerError` where the originals are missing, `ShardError`, `SourceError`, `SettingError`, `OutputError`.
     """
@@ -45,6 +46,9 @@ def open_inputs(request: VerifyRequest) -> VerifyInputs:
     originals = required_originals(shards, request.clean)
     dataset = load_dataset(shards, originals, config, request.progress)
     folder = _report_folder(request.report, shards)
+    if writes and not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o700)
     cache = ResultCache(folder / "victims.json")
     trainer = replace(trainer, folder=folder, cache=cache, autosave_seconds=request.autosave_seconds)
     return VerifyInputs(shards, manifest_sha256, originals, dataset, trainer, folder)
@@ -74,11 +78,8 @@ def _checked_manifest(shards: Shards) -> str:
 
 
 def _report_folder(report: str | Path | None, shards: Shards) -> Path:
-    """Where the report goes: never into the folder that is published."""
+    """Where the report goes: never into the folder that is published. Raises `OutputError`."""
     folder = Path(report) if report else Path(f"{shards.directory.absolute()}.report")
     if folder.resolve().is_relative_to(shards.directory.resolve()):
         raise OutputError(f"{folder} is inside the shards, which are published; a report shows clean images")
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        folder.chmod(0o700)
     return folder

@@ -11,7 +11,16 @@ from ..settings import COUNTERMEASURES, NETWORKS, VerifyConfig
 from ..victims import Attacker
 from .inputs import VerifyInputs
 from .results import KINDS, REST, AccuracySummary, AttackerResult, VerifyResult, VictimResult
-from .verdict import has_collapsed, interval, retained_share, sentence, share_interval, still_rises, verdict_of
+from .verdict import (
+    Verdict,
+    has_collapsed,
+    interval,
+    retained_share,
+    sentence,
+    share_interval,
+    still_rises,
+    verdict_of,
+)
 
 _UNBALANCED = 1.2  # times the mean class: from here on the largest class is mentioned
 
@@ -30,7 +39,8 @@ def judge(victims: Sequence[VictimResult], inputs: VerifyInputs) -> VerifyResult
     by_class = np.bincount(dataset.labels, minlength=classes)
     majority = largest_class if by_class.max() > _UNBALANCED * by_class.mean() else None
     samples = {"train": int(dataset.train.sum()), "test": tested}
-    return VerifyResult(results, chance, majority, samples, _not_tried(config), str(inputs.folder))
+    rho_u = max(inputs.shards.budget, inputs.shards.manifest["noise"]["linf_max"]) / 255
+    return VerifyResult(results, chance, majority, samples, _not_tried(config), rho_u, str(inputs.folder))
 
 
 def _judge_attacker(
@@ -46,12 +56,15 @@ def _judge_attacker(
     base, base_high = without_images, without_images
     if REST in data:
         base, base_high = max((base, base_high), (data[REST].best, data[REST].best_interval[1]))
-    share = retained_share(best, base, data["clean"].best_interval[0], base_high)
-    between = None
-    if share is not None:
-        correct = {kind: np.array([victim.correct for victim in each]) for kind, each in by_kind.items()}
-        between = share_interval(correct["clean"], correct["protected"], without_images, correct.get(REST))
-    verdict = verdict_of(share, between)
+    share: float | None = None
+    between: tuple[float, float] | None = None
+    verdict: Verdict = "not compared"
+    if "clean" in data:
+        share = retained_share(best, base, data["clean"].best_interval[0], base_high)
+        if share is not None:
+            correct = {kind: np.array([victim.correct for victim in each]) for kind, each in by_kind.items()}
+            between = share_interval(correct["clean"], correct["protected"], without_images, correct.get(REST))
+        verdict = verdict_of(share, between)
     curves = [[point.test for point in victim.curve] for victim in by_kind["protected"]]
     rises = still_rises(curves, len(victims[0].correct))
     collapsed = {
@@ -78,7 +91,8 @@ def _under_pgd(victims: Sequence[VictimResult]) -> float | None:
 
 
 def _not_tried(config: VerifyConfig) -> list[str]:
-    """What else people do, of what this tool knows."""
+    """What else people do: of what this tool knows, and in general."""
+    tried, possible = config.pairs, len(config.countermeasure) * len(config.rho_a)
     left = {
         "victim networks": [name for name in NETWORKS if name not in config.victim],
         "countermeasures": [name for name in COUNTERMEASURES if name not in config.countermeasure],
@@ -88,5 +102,7 @@ def _not_tried(config: VerifyConfig) -> list[str]:
             *(["fine-tuning of a network trained on other images"] if config.start == ("scratch",) else []),
             *(["a collection of which only a part is protected"] if config.protected_fraction == (1.0,) else []),
         ],
+        "combinations": [] if len(tried) == possible else ["countermeasures at radii that the table leaves out"],
+        "anything else": ["what `semshard countermeasures` does not list", "other radii", "longer trainings"],
     }
     return [f"{what}: {', '.join(names)}" for what, names in left.items() if names]

@@ -79,12 +79,17 @@ def suited_jobs(dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence
     """On a CPU as many victims as there are cores, if they are worth the start of processes; on a GPU one."""
     if trainer.runtime.device.type != "cpu":
         return 1
+    return allowed() if operations(dataset, trainer, wanted) > WORTH else 1
+
+
+def operations(dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence[VictimTask]) -> float:
+    """Floating-point operations of the trainings, tests left out."""
     config, precision, flop = trainer.config, trainer.runtime.precision, 0.0
     _, size = make_view(config, (dataset.clean.shape[1], dataset.clean.shape[2]))
     for attacker, _, _ in wanted:
         cost = network(attacker.network, trainer.classes, size, precision).victim(config, attacker.rho_a, 0, 0)
         flop += attacker.times * cost.flop
-    return allowed() if flop > WORTH else 1
+    return flop
 
 
 def train_each(order: _Order, works: Iterable[_Missing], report: Report) -> Iterator[tuple[str, VictimOutcome]]:

@@ -11,10 +11,10 @@ from ..engine import Runtime, choose_preset, make_runtime
 from ..errors import SettingError
 from ..models import Weights, read_weights
 from ..progress import Event, Progress, remarks, silent
-from ..settings import Size, VerifyConfig, verify_config
+from ..settings import LISTED, Size, VerifyConfig, verify_config
 from ..victims import BY_NAME
 
-USUAL = ("none", "grey", "jpeg-10")  # countermeasures that are tried where none is asked for
+WITH_RADII = ("none", "grey", "jpeg-10")  # countermeasures that are tried where radii are listed and no countermeasure
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,24 @@ class VerifyRequest:
     def config(self, size: Size, runtime: Runtime) -> VerifyConfig:
         """The attackers and the recipe of their victims, for images of `size`. Raises `SettingError`."""
         preset = choose_preset(self.preset, runtime)
-        config = verify_config(preset, size, runtime.precision, self.settings)
-        return self._with_starts(self._suited(self._with_usual_attackers(config), size))
+        config = verify_config(preset, size, runtime.precision, self._with_set())
+        return self._with_starts(self._suited(self._with_countermeasures(config), size))
 
     def start_weights(self) -> Weights | None:
         """The weights that victims start from, if any. Raises `SettingError`."""
         return read_weights(str(self.weights)) if self.weights else None
 
-    def _with_usual_attackers(self, config: VerifyConfig) -> VerifyConfig:
-        """Where no countermeasure is asked for, the usual ones, each with and without adversarial training."""
-        if "countermeasure" in self.settings:
+    def _with_set(self) -> Mapping[str, Any]:
+        """The settings, with the usual set where neither a set nor a member of one is asked for."""
+        if self.settings.keys() & {"attackers", "countermeasure", "rho_a"}:
+            return self.settings
+        return {**self.settings, "attackers": "usual"}
+
+    def _with_countermeasures(self, config: VerifyConfig) -> VerifyConfig:
+        """Where attackers are listed without a countermeasure, three of them, each at radius 0, too."""
+        if config.attackers != LISTED or "countermeasure" in self.settings:
             return config
-        return replace(config, countermeasure=USUAL, rho_a=tuple(dict.fromkeys((0.0, *config.rho_a))))
+        return replace(config, countermeasure=WITH_RADII, rho_a=tuple(dict.fromkeys((0.0, *config.rho_a))))
 
     def _suited(self, config: VerifyConfig, size: Size) -> VerifyConfig:
         """Without the countermeasures that need images of one size, where each has its own. Raises `SettingError` where

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..settings import format_radius
 from ..victims import Attacker, Point, Stop
+from .theory import theory
 from .verdict import RULE, Verdict
 
-KINDS = ("clean", "protected", "control")  # forms of a collection that victims are trained on
+PROTECTED = "protected"
+KINDS = ("clean", PROTECTED, "control")  # forms of a collection that victims are trained on
 REST = "rest"  # the unprotected part of a collection alone
 
 
@@ -93,12 +96,12 @@ class AttackerResult:
     """How well the shards protect against one attacker."""
 
     attacker: Attacker
-    verdict: Verdict  # protects | weakens | does not protect | borderline | cannot tell
-    retained_share: float | None  # of the accuracy that the originals give above the base; None: cannot tell
+    verdict: Verdict  # protects | weakens | does not protect | borderline | cannot tell | not compared
+    retained_share: float | None  # of the accuracy that the originals give above the base; None without a verdict
     share_interval: tuple[float, float] | None  # 95 %, by bootstrap over test images and seeds
     still_rises: bool  # the accuracy on the shards, when the training ends
     sentence: str
-    data: dict[str, AccuracySummary]  # clean, protected, control; rest where only a part is protected
+    data: dict[str, AccuracySummary]  # clean, protected, control, and rest where a part is protected; or protected only
     collapsed: tuple[str, ...] = ()  # the kinds of data after which PGD-10 leaves next to nothing of the accuracy
 
     def to_json(self) -> dict[str, Any]:
@@ -120,6 +123,7 @@ class VerifyResult:
     majority: float | None  # share of the largest class among the test images, where classes are unbalanced
     samples: dict[str, int]  # train, test
     not_tried: list[str]
+    rho_u: float  # the radius of the noise, in [0, 1]
     report: str  # the folder of report.json, report.html and the attestation
 
     @property
@@ -137,11 +141,11 @@ class VerifyResult:
         """The attacker with the best test accuracy on the shards, of those where the largest part is protected."""
         largest = max(each.attacker.fraction for each in self.attackers)
         candidates = [each for each in self.attackers if each.attacker.fraction == largest]
-        return max(candidates, key=lambda each: each.data["protected"].best)
+        return max(candidates, key=lambda each: each.data[PROTECTED].best)
 
     def worst(self) -> float:
         """The best test accuracy of the strongest attacker."""
-        return self.strongest.data["protected"].best
+        return self.strongest.data[PROTECTED].best
 
     def drop(self) -> float:
         """How far the strongest attacker stays below its own accuracy on the originals, both at their best."""
@@ -149,14 +153,23 @@ class VerifyResult:
 
     @property
     def verdict(self) -> dict[str, str]:
-        """That of the strongest attacker tried: its name, the verdict, a sentence."""
+        """That of the strongest attacker tried: its name, the verdict, a sentence, and what theory says."""
         strongest = self.strongest
-        sentence = f"The strongest attacker tried: {strongest.sentence}"
-        return {"attacker": strongest.attacker.name, "verdict": strongest.verdict, "sentence": sentence}
+        return {
+            "attacker": strongest.attacker.name, "verdict": strongest.verdict,
+            "sentence": f"The strongest attacker tried: {strongest.sentence}",
+            "theory": theory(self.rho_u, self._plain()),
+        }  # fmt: skip
+
+    def _plain(self) -> dict[float, float]:
+        """The best accuracy on the shards by radius, of attackers who take the pictures as they are."""
+        plain = [each for each in self.attackers if each.attacker.countermeasure == "none"]
+        radii = dict.fromkeys(each.attacker.rho_a for each in plain)
+        return {rho: max(each.data[PROTECTED].best for each in plain if each.attacker.rho_a == rho) for rho in radii}
 
     def to_json(self) -> dict[str, Any]:
         return {
             "verdict": self.verdict, "rule": RULE, "attackers": [each.to_json() for each in self.attackers],
             "chance": self.chance, "majority": self.majority, "samples": self.samples, "not_tried": self.not_tried,
-            "report": self.report,
+            "rho_u": format_radius(self.rho_u), "report": self.report,
         }  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Verdict = Literal["protects", "weakens", "does not protect", "borderline", "cannot tell"]
+Verdict = Literal["protects", "weakens", "does not protect", "borderline", "cannot tell", "not compared"]
 Correct = NDArray[np.bool_]  # (seeds, test images)
 
 PROTECTS, WEAKENS = 1 / 3, 2 / 3  # retained shares below which the shards do so
@@ -32,8 +32,9 @@ RULE = (
     "two thirds they weaken the attacker, otherwise they do not protect, if the whole 95 % interval of the share says "
     "so (bootstrap over test images and seeds; with one seed it knows nothing of how trainings differ); else it is "
     "borderline. There is no verdict (cannot tell) where the originals give less than ten points above chance or the "
-    "largest class, or where the 95 % intervals of originals and base overlap. The test images were held out of the "
-    "victims' trainings; the surrogate that made the noise has seen them."
+    "largest class, or where the 95 % intervals of originals and base overlap. Of a set of attackers with a "
+    "name, only the one that reaches most on the shards is compared; the others have no verdict (not compared). The "
+    "test images were held out of the victims' trainings; the surrogate that made the noise has seen them."
 )
 NAMES = {"clean": "originals", "protected": "shards", "control": "control", "rest": "unprotected rest"}
 COLLAPSE = "Its adversarial training has failed: it withstands its own adversary only"
@@ -127,6 +128,7 @@ _MEANING: dict[Verdict, str] = {
     "weakens": "the shards weaken it, but it still learns from them",
     "does not protect": "the shards do not protect against it",
     "borderline": "the 95 % interval of the retained share crosses a limit, so more test images or seeds must decide",
+    "not compared": "it was not compared with the originals, for another attacker reaches more",
     "cannot tell": "the originals give too little above the base to tell, with this number of test images",
 }
 
@@ -148,8 +150,11 @@ def sentence(
     if collapsed:
         left = ", ".join(f"{NAMES[kind]} {share:.1%}" for kind, share in collapsed.items())
         more += f" {COLLAPSE} (under PGD-10, after the {left}). {REMEDY}"
+    compared = ""
+    if "clean" in best:
+        random = f"{best['control']:.1%} after the originals with random noise of the same size"
+        compared = f", {best['clean']:.1%} after the originals, {random}"
     return (
-        f"{name}: {best['protected']:.1%} on clean images after {steps:,} steps on the shards{rest}, "
-        f"{best['clean']:.1%} after the originals, {best['control']:.1%} after the originals with random noise of the "
-        f"same size (base: {base:.1%}); {_MEANING[verdict]}.{more}"
+        f"{name}: {best['protected']:.1%} on clean images after {steps:,} steps on the shards{rest}{compared} "
+        f"(base: {base:.1%}); {_MEANING[verdict]}.{more}"
     )

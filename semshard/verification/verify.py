@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..progress import Progress, silent
-from .grid import VictimTask, grid, in_order, train_in_turn
+from .estimate import VerifyPlan, announce, plan_of
+from .grid import VictimTask, first_round, grid, in_order, of_strongest, train_in_turn
 from .inputs import VerifyInputs, open_inputs
 from .judge import judge
 from .parallel import suited_jobs, train_in_parallel
@@ -30,11 +30,13 @@ def verify(
     progress: Progress = silent,
     **settings: Any,
 ) -> VerifyResult:
-    """Train every attacker that `settings` span on the clean originals, on the shards and on the originals with random
-    noise (control), by the same recipe and seeds, and test each on clean images that none of them saw in any form.
+    """Train every attacker of a set on the shards, and the strongest on the clean originals and on the originals with
+    random noise (control), too, by the same recipe and seeds; test each on clean images that none of them saw in any
+    form.
 
-    `settings` are fields of `VerifyConfig`. Without a countermeasure among them, victims train on the pictures as they
-    are, in greyscale and after JPEG 10, each with standard training and with adversarial training at the given radii.
+    `settings` are fields of `VerifyConfig`. `attackers` is a set: usual, strong or all; usual where neither it nor a
+    countermeasure nor a radius is given. Attackers that are listed by countermeasure and radius are all trained on
+    originals and control. With radii alone, the countermeasures are none, grey and jpeg-10, each at radius 0, too.
     `weights` to start from are a safetensors file, or the torchvision name of some that are in its cache. Writes
     report.json, report.html and an in-toto attestation into `report` (default: `<shards>.report` beside the shards; it
     shows clean pixels, so it is not for publication). Finished victims are kept there too, and the one in training is
@@ -46,10 +48,31 @@ def verify(
     return run_verify(VerifyRequest(shards, clean, preset, report, weights, jobs, device, progress, settings))
 
 
+def plan_verification(
+    shards: str | Path,
+    *,
+    clean: str | Path | None = None,
+    preset: str = "auto",
+    report: str | Path | None = None,
+    weights: str | Path | None = None,
+    jobs: int | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+    **settings: Any,
+) -> VerifyPlan:
+    """What `verify` with the same arguments would train, and an estimate of the time, from a few measured steps.
+
+    Trains nothing and writes nothing. Raises as `verify`.
+    """
+    request = VerifyRequest(shards, clean, preset, report, weights, jobs, device, progress, settings)
+    return plan_of(open_inputs(request, writes=False), jobs)
+
+
 def run_verify(request: VerifyRequest) -> VerifyResult:
     """Shards → victims → accuracy on clean images → verdicts → report."""
     start = time.monotonic()
     inputs = open_inputs(request)
+    announce(inputs, request.jobs)
     victims = _train_and_test(inputs, request.jobs)
     result = judge(victims, inputs)
     write_report_files(result, inputs, time.monotonic() - start)
@@ -57,14 +80,16 @@ def run_verify(request: VerifyRequest) -> VerifyResult:
 
 
 def _train_and_test(inputs: VerifyInputs, jobs: int | None) -> list[VictimResult]:
-    """Every victim of the grid, and the strongest attacker's that train longer, with their accuracies on the clean test
-    images.
+    """Every victim of the grid, and those of the strongest attacker alone, with their accuracies on the clean test
+    images: of a set with a name it is compared with originals and control, and it may train longer.
     """
     config = inputs.trainer.config
-    outcomes = _outcomes(inputs, list(grid(config)), jobs)
-    if config.longer > 1:
-        strongest = judge(in_order(outcomes, config), inputs).strongest.attacker
-        outcomes |= _outcomes(inputs, list(grid(config, [replace(strongest, longer=config.longer)])), jobs)
+    outcomes = _outcomes(inputs, list(first_round(config)), jobs)
+    if config.compares_all and config.longer == 1:
+        return in_order(outcomes, config)
+    strongest = judge(in_order(outcomes, config), inputs).strongest.attacker
+    for attacker in of_strongest(config, strongest):
+        outcomes |= _outcomes(inputs, list(grid(config, [attacker])), jobs)
     return in_order(outcomes, config)
 
 

@@ -4,6 +4,7 @@ from .attacker import Attacker, attackers
 from .countermeasures import BY_NAME, Countermeasure, Filter, apply
 from .data import LabelledImages, VictimData
 from .stopping import Stop, ValidationPoint
+from .testing import TEST_BATCH
 from .training import (
     TRAIN_SAMPLE,
     Point,
@@ -12,10 +13,12 @@ from .training import (
     Victim,
     VictimRecipe,
     train_victim,
+    trial,
 )
 
 __all__ = [
     "BY_NAME",
+    "TEST_BATCH",
     "TRAIN_SAMPLE",
     "Attacker",
     "Countermeasure",
@@ -32,4 +35,5 @@ __all__ = [
     "apply",
     "attackers",
     "train_victim",
+    "trial",
 ]

@@ -56,7 +56,9 @@ class Attacker:
 
 
 def attackers(config: VerifyConfig) -> Iterator[Attacker]:
-    """Every attacker of a config: all combinations of its lists."""
+    """Every attacker of a config: all combinations of its lists, with the pairs of its set only."""
     axes = config.victim, config.start, config.countermeasure, config.protected_fraction, config.rho_a
+    tried = set(config.pairs)
     for network, start, countermeasure, fraction, rho_a in itertools.product(*axes):
-        yield Attacker(network, rho_a, countermeasure, start, fraction)
+        if (countermeasure, rho_a) in tried:
+            yield Attacker(network, rho_a, countermeasure, start, fraction)

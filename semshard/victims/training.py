@@ -33,7 +33,7 @@ from .countermeasures import BY_NAME
 from .data import LabelledImages, VictimData
 from .refit import with_refitted_head
 from .stopping import Stop, ValidationPoint, stops
-from .testing import accuracy_under_pgd, correct_predictions
+from .testing import TEST_BATCH, accuracy_under_pgd, correct_predictions
 
 TRAIN_SAMPLE = 2000  # training images that the training accuracy is taken on
 
@@ -134,6 +134,18 @@ def train_victim(
     do not fit the network, and `TimeIsUp`, saved, where the deadline comes first.
     """
     return _VictimTraining(runtime, data, recipe, supervision or Supervision()).run()
+
+
+def trial(runtime: Runtime, data: VictimData, recipe: VictimRecipe) -> dict[str, Callable[[], object]]:
+    """A training step of such a victim, and a test on so many images as `data` has, at most `TEST_BATCH`: to be timed,
+    for what they return means nothing.
+    """
+    training = _VictimTraining(runtime, data, recipe, Supervision())
+    (batch,), tested = training._batches(range(1)), data.test[:TEST_BATCH]
+    return {
+        "step": lambda: training.step(batch, 0),
+        "test": lambda: correct_predictions(training.network.folded, tested, training.view, runtime),
+    }
 
 
 class _VictimTraining:

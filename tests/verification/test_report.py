@@ -104,7 +104,7 @@ def make_about():
     attackers = [make_attacker(n, rho, c, f, verdicts[n % 5]) for n, (c, f, rho) in enumerate(grid)]
     random = np.random.default_rng(0)
     return {
-        "schema_version": 4,
+        "schema_version": 5,
         "tool": {"name": "semshard", "version": "0.1.0"},
         "finished": "2026-11-22T17:40:00Z",
         "seconds": 1234.5,
@@ -116,7 +116,12 @@ def make_about():
         "chance": 1 / 6,
         "majority": 0.31,
         "rule": "The verdict follows from the retained share.",
-        "verdict": {"attacker": attackers[-1]["name"], "verdict": "weakens", "sentence": "The strongest gets <it>."},
+        "verdict": {
+            "attacker": attackers[-1]["name"],
+            "verdict": "weakens",
+            "sentence": "The strongest gets <it>.",
+            "theory": "Theory says <this>.",
+        },
         "attackers": attackers,
         "not_tried": ["countermeasures: mixup & cutout", "victims: vit"],
         "noise": {

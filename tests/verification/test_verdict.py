@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semshard.inspection.similarity import linf, psnr, ssim
+from semshard.verification.theory import theory
 from semshard.verification.verdict import (
     has_collapsed,
     interval,
@@ -85,6 +86,19 @@ def test_adversarial_training_has_failed_where_pgd_leaves_next_to_nothing(final,
 def test_a_verdict_needs_the_whole_interval(between, verdict):
     for share in between:
         assert verdict_of(share, between) == verdict
+
+
+@given(st.dictionaries(st.integers(0, 16), st.floats(0, 1)), st.integers(1, 16))
+def test_theory_names_the_radius_of_the_noise_and_the_best_that_was_tried_beyond_it(reached, budget):
+    text = theory(budget / 255, {levels / 255: best for levels, best in reached.items()})
+    assert f"that of the noise, {budget}/255" in text
+    assert "for these attackers, at these radii, on this collection" in text
+    beyond = [best for levels, best in reached.items() if levels >= budget]
+    assert ("It was tried" in text) == bool(beyond)
+    if beyond:
+        assert f"reaches {max(beyond):.1%} at" in text
+    elif any(reached):
+        assert f"the largest was {max(reached)}/255" in text
 
 
 def correct(random, accuracy, seeds, images):

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 import semshard
 from semshard.cores import set_cores
 from semshard.models import build
+from semshard.settings import SETS
 from semshard.sources.shapes import draw_shape
 from semshard.verification.dataset import control
 from semshard.verification.grid import grid, with_data
@@ -111,6 +112,47 @@ def test_without_a_countermeasure_the_usual_ones_are_tried_with_and_without_an_a
     assert "grey" not in left.replace("countermeasures: ", "").split(", ")
     asked = semshard.verify(finished / "shards", rho_a="2/255", report=tmp_path / "r", **PLAIN)
     assert [each.attacker.name for each in asked.attackers] == ["small, adversarial training at 2/255"]
+
+
+def test_of_a_set_only_the_strongest_attacker_is_compared_with_originals_and_control(finished, tmp_path):
+    usual = {"report": tmp_path / "r", **QUICK}
+    events = []
+    found = semshard.verify(finished / "shards", progress=events.append, **usual)
+    tried = {(each.attacker.countermeasure, each.attacker.rho_a) for each in found.attackers}
+    assert tried == set(SETS["usual"])
+    assert len(trained_phases(events)) == len(found.results) == len(tried) + 2
+    for each in found.attackers:
+        if each is found.strongest:
+            assert tuple(each.data) == ("clean", "protected", "control")
+            assert each.verdict != "not compared"
+        else:
+            assert tuple(each.data) == ("protected",)
+            assert (each.verdict, each.retained_share) == ("not compared", None)
+            assert "not compared with the originals" in each.sentence
+    assert found.worst() == max(each.data["protected"].best for each in found.attackers)
+    assert found.drop() == found.strongest.data["clean"].best - found.worst()
+    assert found.verdict["attacker"] in found.verdict["sentence"]
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert all(each.attacker.name in page for each in found.attackers)
+    statement = json.loads((tmp_path / "r" / "report.intoto.json").read_text())["predicate"]
+    named = [name for result in ("passed", "warned", "failed") for name in statement[f"{result}Tests"]]
+    assert named == [found.strongest.attacker.name]
+    again = []
+    longer = semshard.verify(finished / "shards", longer=2, progress=again.append, **usual)
+    assert len(trained_phases(again)) == 3, "the strongest attacker on all three, for longer"
+    compared = [each.attacker for each in longer.attackers if "clean" in each.data]
+    assert compared == [found.strongest.attacker, replace(found.strongest.attacker, longer=2)]
+
+
+def test_the_verdict_says_whether_the_radius_that_theory_asks_for_was_tried(verified, tmp_path):
+    home, found = verified
+    assert "at least that of the noise, 8/255" in found.verdict["theory"]
+    assert "It was not tried at such a radius; the largest was 2/255" in found.verdict["theory"]
+    assert found.verdict["theory"] in (home / "shards.report" / "report.html").read_text()
+    beyond = semshard.verify(home / "shards", rho_a="8/255", report=tmp_path / "r", **PLAIN)
+    (each,) = beyond.attackers
+    assert f"It was tried, and reaches {each.data['protected'].best:.1%} at 8/255" in beyond.verdict["theory"]
+    assert beyond.to_json()["rho_u"] == "8/255"
 
 
 def test_victims_trained_at_once_are_those_of_the_grid_and_are_trained_elsewhere(finished, tmp_path):
@@ -306,7 +348,7 @@ def test_the_report_is_complete_private_and_tied_to_the_manifest(verified):
     final = [figures["final"] for each in report["attackers"] for figures in each["data"].values()]
     assert final == [r.final for r in found.results]
     assert report["attackers"][1]["rho_a"] == "2/255"
-    assert report["schema_version"] == 4
+    assert report["schema_version"] == 5
     assert report["verdict"] == found.verdict
     assert len(report["noise"]["ssim"]["values"]) == 40
     statement = json.loads((folder / "report.intoto.json").read_text())

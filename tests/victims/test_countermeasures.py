@@ -36,7 +36,7 @@ def test_every_countermeasure_is_listed_with_a_line_and_a_source():
     listed = semshard.countermeasures()
     assert tuple(each.name for each in listed) == COUNTERMEASURES
     assert all(each.line for each in listed)
-    assert all(each.paper and each.when for each in listed[1:])
+    assert all(each.paper and each.when and each.cost for each in listed[1:])
     assert len({BY_NAME[name].label for name in COUNTERMEASURES}) == len(COUNTERMEASURES)
 
 
@@ -48,7 +48,18 @@ def test_a_filter_keeps_shape_and_dtype_and_is_not_random(name):
     assert np.array_equal(once, again)
     assert not np.array_equal(once, PICTURE)
     flat = np.full_like(PICTURE, 85)  # a third of 255; JPEG 10 has a step of 10 grey levels for it
-    assert np.abs(filtered(name, flat).astype(int) - 85).max() <= (5 if name == "jpeg-10" else 1)
+    middle = 127.5 if name == "normalise" else 85
+    assert np.abs(filtered(name, flat).astype(float) - middle).max() <= (5 if "jpeg-10" in name else 1)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@given(side=st.tuples(st.integers(1, 40), st.integers(1, 40)), seed=st.integers(0, 9), is_grey=st.booleans())
+def test_a_filter_takes_photographs_of_any_size_and_leaves_grey_ones_grey(name, side, seed, is_grey):
+    picture = np.random.default_rng(seed).integers(0, 256, (*side, 1 if is_grey else 3), np.uint8)
+    found = BY_NAME[name].filter(np.broadcast_to(picture, (*side, 3)).copy())
+    assert (found.shape, found.dtype) == ((*side, 3), np.uint8)
+    if is_grey:
+        assert (np.ptp(found.astype(int), 2) <= (4 if "jpeg" in name else 0)).all()  # JPEG rounds its colours
 
 
 def test_low_pass_filters_are_those_of_their_names():
@@ -91,6 +102,41 @@ def test_bits_leave_so_many_levels_from_black_to_white(depth):
 def test_resizing_drops_what_no_half_picture_holds():
     board = (np.indices((16, 16)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
     assert np.abs(filtered("resize", board).astype(int) - 127).max() <= 1
+
+
+def test_stacks_are_their_filters_one_after_the_other():
+    assert np.array_equal(filtered("grey+jpeg-10"), filtered("jpeg-10", filtered("grey")))
+    assert np.array_equal(filtered("jpeg-10+gaussian"), filtered("gaussian", filtered("jpeg-10")))
+
+
+def brighter(picture, gain, offset):
+    """A picture with another gain and offset for every channel, values 0 to 100 before."""
+    return (picture // 3 + np.array(offset)) * np.array(gain)
+
+
+@given(gain=st.tuples(*[st.integers(1, 2)] * 3), offset=st.tuples(*[st.integers(0, 40)] * 3), seed=st.integers(0, 9))
+def test_normalising_and_equalising_forget_the_gain_and_the_offset_of_every_channel(gain, offset, seed):
+    picture = np.random.default_rng(seed).integers(0, 256, (20, 24, 3), np.uint8)
+    plain, changed = (brighter(picture, *by).astype(np.uint8) for by in (((1, 1, 1), (0, 0, 0)), (gain, offset)))
+    assert np.array_equal(filtered("equalise", plain), filtered("equalise", changed))
+    same = filtered("normalise", plain).astype(int) - filtered("normalise", changed)
+    assert np.abs(same).max() <= 1
+
+
+def test_a_normalised_picture_has_one_mean_and_spread_and_stays_as_it_is():
+    found = filtered("normalise", PICTURE // 4 + 90)
+    assert found.mean((0, 1)) == pytest.approx([127.5] * 3, abs=0.5)
+    assert found.std((0, 1)) == pytest.approx([64] * 3, abs=0.5)
+    assert np.abs(filtered("normalise", found).astype(int) - found).max() <= 1
+
+
+def test_an_equalised_picture_has_every_level_alike():
+    found = filtered("equalise", PICTURE // 2 + 60)
+    for channel in range(3):
+        shares = np.quantile(found[..., channel], [0.25, 0.5, 0.75]) / 255
+        assert shares == pytest.approx([0.25, 0.5, 0.75], abs=0.05)
+    assert (found.min((0, 1)) == 0).all()
+    assert (found.max((0, 1)) == 255).all()
 
 
 def batch(n=16, side=16, seed=0):

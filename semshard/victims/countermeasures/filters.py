@@ -14,6 +14,7 @@ Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
 Filter = Callable[[Pixels], Pixels]
 
 _WINDOW = 3  # pixels a side: the paper's Table 4
+_MEAN, _SPREAD = 127.5, 64.0  # grey levels of every channel after `normalise`
 
 
 def apply(filter: Filter, images: Tensor) -> Tensor:
@@ -66,6 +67,33 @@ def resize(picture: Pixels) -> Pixels:
     height, width = picture.shape[:2]
     half = cv2.resize(picture, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
     return _pixels(cv2.resize(half, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def normalise(picture: Pixels) -> Pixels:
+    """Each channel moved and stretched to mean 127.5 and standard deviation 64, then clipped; a channel of one value
+    becomes the mean.
+    """
+    planes = picture.astype(np.float64)
+    middle, spread = planes.mean((0, 1)), planes.std((0, 1))
+    scale = np.divide(_SPREAD, spread, out=np.zeros_like(spread), where=spread > 0)
+    return _pixels(np.clip(np.rint((planes - middle) * scale + _MEAN), 0, 255))
+
+
+def equalise(picture: Pixels) -> Pixels:
+    """The histogram of each channel made flat by OpenCV; a channel of one value stays as it is."""
+    planes = [cv2.equalizeHist(np.ascontiguousarray(picture[..., channel])) for channel in range(3)]
+    return _pixels(np.stack(planes, -1))
+
+
+def stack(*steps: Filter) -> Filter:
+    """One filter after the other, from left to right."""
+
+    def all_of_them(picture: Pixels) -> Pixels:
+        for step in steps:
+            picture = step(picture)
+        return picture
+
+    return all_of_them
 
 
 def _pixels(picture: object) -> Pixels:

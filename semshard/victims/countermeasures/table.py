@@ -27,7 +27,7 @@ class Countermeasure:
     own: float = 0.0  # share of the training images that he owns, clean, and does not take from the collection
     own_least: int = 0  # and at least so many, but no more than half
     longer: int = 1  # it takes so many times the steps to show
-    cost: str = ""  # besides that of a victim's training, in words
+    cost: str = ""  # beside the same training without it; where it is empty, that of its kind
 
     def own_share(self, images: int) -> float:
         """The share of so many training images that the attacker owns."""
@@ -38,7 +38,14 @@ class Countermeasure:
         """Whether it needs images of one size."""
         return bool(self.learns)
 
+    @property
+    def costs(self) -> str:
+        """What it adds to the time of a training, in words."""
+        return self.cost or (_ONCE if self.filter else _EACH_STEP if self.augment else "nothing")
 
+
+_ONCE = "at most seconds per 10,000 small pictures"
+_EACH_STEP = "some operations per pixel at every step"
 _SQUEEZE = "Liu et al., ICML 2023 (image shortcut squeezing)"
 _FILTERED = "Fu et al., ICLR 2022; the SEM paper's Table 4"
 
@@ -59,6 +66,34 @@ _ALL = (
     ),
     Countermeasure("resize", "resized", "down to half and up again", "Guo et al., ICLR 2018", filters.resize),
     Countermeasure(
+        "grey+jpeg-10",
+        "greyscale, then JPEG 10",
+        "grey as grey does, then compressed as JPEG of quality 10",
+        f"both of {_SQUEEZE}, one after the other",
+        filters.stack(filters.grey, filters.jpeg(10)),
+    ),
+    Countermeasure(
+        "jpeg-10+gaussian",
+        "JPEG 10, then Gaussian filter",
+        "compressed as JPEG of quality 10, then a window of 3 × 3, which smooths the edges of blocks, too",
+        f"{_SQUEEZE}; then {_FILTERED}",
+        filters.stack(filters.jpeg(10), filters.gaussian),
+    ),
+    Countermeasure(
+        "normalise",
+        "channels normalised",
+        "each channel of a picture moved and stretched to mean 127.5 and standard deviation 64",
+        "Coates et al., AISTATS 2011 (contrast normalisation, here by channel)",
+        filters.normalise,
+    ),
+    Countermeasure(
+        "equalise",
+        "histograms equalised",
+        "each channel of a picture with a flat histogram",
+        "Cubuk et al., CVPR 2019 (Equalize of AutoAugment, which is by channel)",
+        filters.equalise,
+    ),
+    Countermeasure(
         "cutout", "cutout", "a grey square in every image", "DeVries and Taylor 2017", augment=augment.cutout
     ),
     Countermeasure(
@@ -76,6 +111,7 @@ _ALL = (
         "plasma brightness and contrast, shuffled channels; of five draws the one with the highest loss",
         "Qin et al. 2023 (UEraser-max, without its TrivialAugment)",
         augment=augment.ueraser,
+        cost="five more forward passes at every step",
     ),
     Countermeasure(
         "noise",
@@ -89,6 +125,7 @@ _ALL = (
         "early stopping",
         "a tenth held back for validation, with some clean images in it; stops when that no longer improves",
         "the SEM paper's Table 5",
+        cost="a tenth of the training images; two passes over them at every test on the way",
     ),
     Countermeasure(
         "ueraser-max",
