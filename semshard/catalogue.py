@@ -62,7 +62,7 @@ class CountermeasureInfo:
 def countermeasures() -> list[CountermeasureInfo]:
     """Every countermeasure that `verify` knows."""
 
-    return [CountermeasureInfo(each.name, each.line, each.paper, _when(each), each.cost) for each in BY_NAME.values()]
+    return [CountermeasureInfo(each.name, each.line, each.paper, _when(each), each.costs) for each in BY_NAME.values()]
 
 
 def _when(countermeasure: Countermeasure) -> str:

@@ -38,8 +38,8 @@ def test_what_is_learned_serves_all_victims_and_later_calls(finished, tmp_path):
     def phases(**settings):
         events = []
         semshard.verify(
-            finished / "shards", report=tmp_path / "r", jobs=1, progress=events.append, seeds=2,
-            **(QUICK | {"countermeasure": "denoise,counter-noise"} | settings),
+            finished / "shards", report=tmp_path / "r", jobs=1, progress=events.append,
+            **(QUICK | {"countermeasure": "denoise,counter-noise", "seeds": 2} | settings),
         )  # fmt: skip
         return [event.phase for event in events if event.unit == "steps" and event.done == event.total]
 

@@ -9,7 +9,7 @@ from semshard.victims import LabelledImages
 from semshard.victims.counter_noise import train_network, with_counter_noise
 from tests.support.networks import CPU
 
-CONFIG = verify_config("quick", (12, 12), "float32", {"steps": 60, "batch": 16})
+CONFIG = verify_config("quick", (12, 12), "float32", {"steps": 100, "batch": 16})
 
 
 def shortcuts(count=40):
@@ -17,7 +17,7 @@ def shortcuts(count=40):
     generator = torch.Generator().manual_seed(0)
     patterns = torch.randint(-16, 17, (4, 3, 12, 12), generator=generator)
     labels = torch.arange(count) % 4
-    images = torch.randint(60, 190, (count, 3, 12, 12), generator=generator) + patterns[labels]
+    images = torch.randint(100, 150, (count, 3, 12, 12), generator=generator) + patterns[labels]
     return LabelledImages(images.to(torch.uint8), labels)
 
 

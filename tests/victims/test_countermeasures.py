@@ -15,6 +15,7 @@ from semshard.settings import COUNTERMEASURES
 from semshard.verification.dataset import VictimDataset
 from semshard.victims import BY_NAME, apply
 from semshard.victims.countermeasures import augment
+from semshard.victims.countermeasures.ueraser_max import trivial_augment
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
 FILTERS = [each.name for each in BY_NAME.values() if each.filter]
@@ -215,6 +216,14 @@ def test_ueraser_keeps_the_draw_with_the_highest_loss():
     assert len(draws) == 5
     assert torch.equal(seen.mean((1, 2, 3)), torch.stack([d.mean((1, 2, 3)) for d in draws]).amax(0))
     assert not torch.equal(seen, images)
+
+
+def test_trivial_augment_changes_most_images_and_puts_the_global_random_state_back():
+    images, _, generator = batch(80)
+    before = torch.get_rng_state()
+    seen = trivial_augment(images, generator)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (seen != (images * 255).round() / 255).flatten(1).any(1).float().mean() > 0.6
 
 
 def dataset(count=200):

@@ -10,7 +10,8 @@ from semshard.victims.denoiser import denoise, new_denoiser, train_denoiser
 from semshard.victims.pairs import protect_own
 from tests.support.networks import CPU
 
-PATTERN = 8 * (2 * torch.randint(0, 2, (1, 3, 16, 16), generator=torch.Generator().manual_seed(9)) - 1)
+TILE = 8 * (2 * torch.randint(0, 2, (1, 3, 4, 4), generator=torch.Generator().manual_seed(9)) - 1)
+PATTERN = TILE.repeat(1, 1, 4, 4)
 
 
 def ignore(done, loss):
@@ -34,7 +35,7 @@ def train(steps, clean):
 def test_a_known_pattern_is_mostly_removed_from_images_that_it_has_not_seen():
     model, unseen = train(120, smooth(64, 0)), smooth(40, 1)
     left = (denoise(CPU, model, with_pattern(unseen)).float() - unseen.float()).abs().mean()
-    assert left < 0.3 * 8
+    assert left < 1, "of 8 grey levels"
 
 
 def test_an_untrained_denoiser_leaves_images_as_they_are_whatever_their_size():
