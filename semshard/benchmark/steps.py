@@ -14,7 +14,7 @@ from torch import Tensor
 from ..engine import Runtime, deterministic
 from ..measuring.ceilings import forward_flop
 from ..measuring.timing import medians
-from ..noise import InnerPerturbation, ModelStep, NoiseCrafter, SurrogateTraining, new_surrogate
+from ..noise import InnerPerturbation, ModelStep, NoiseCrafter, SurrogateTraining, first_noise, new_surrogate
 from ..noise.methods import cost
 from ..noise.views import make_view
 from ..settings import ProtectConfig, VerifyConfig
@@ -75,7 +75,9 @@ class StepBench:
         self._plain_sgd = torch.optim.SGD(self._plain.parameters(), lr=config.lr)
         self._view, seen = make_view(config, size)
         self._forward = forward_flop(model, seen) * config.batch
-        self._training = SurrogateTraining.of(runtime, model, self._view, config)
+        self._training = SurrogateTraining.of(
+            runtime, model, self._view, config, first_noise(config, config.batch, size, runtime)
+        )
         passes = cost(config)
         assert passes
         self._passes = passes

@@ -7,7 +7,9 @@ stop, end in the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -23,26 +25,36 @@ class Checkpoint:
     """The state of a training after `step` steps: all that is needed to continue with the same result."""
 
     step: int = 0
-    tensors: dict[str, Tensor] = field(default_factory=dict)  # model.* and momentum.*
+    tensors: dict[str, Tensor] = field(default_factory=dict)  # model.*, momentum.*, beside.*
 
 
-def snapshot(model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> Checkpoint:
-    """A copy of all that a training needs to continue after `step` steps."""
+def snapshot(
+    model: nn.Module, optimiser: torch.optim.Optimizer, step: int, beside: Mapping[str, Tensor] = MappingProxyType({})
+) -> Checkpoint:
+    """A copy of all that a training needs to continue after `step` steps, `beside` what else its steps change."""
     tensors = {f"model.{name}": value.detach().clone() for name, value in model.state_dict().items()}
     for number, state in optimiser.state_dict()["state"].items():
         tensors[f"momentum.{number}"] = state["momentum_buffer"].detach().clone()
+    tensors |= {f"beside.{name}": value.clone() for name, value in beside.items()}
     return Checkpoint(step, tensors)
 
 
-def restore(model: nn.Module, optimiser: torch.optim.Optimizer, begin: Checkpoint) -> None:
-    """`snapshot` undone, in the tensors that the model has."""
+def restore(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    begin: Checkpoint,
+    beside: Mapping[str, Tensor] = MappingProxyType({}),
+) -> None:
+    """`snapshot` undone, in the tensors that the model has, and in those of `beside`."""
     if not begin.step:
         return
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "momentum": {}}
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "momentum": {}, "beside": {}}
     for key, value in begin.tensors.items():
         kind, _, name = key.partition(".")
         parts[kind][name] = value
     model.load_state_dict(parts["model"])
+    for name, value in beside.items():
+        value.copy_(parts["beside"][name])
     if parts["momentum"]:
         state = optimiser.state_dict()
         state["state"] = {int(number): {"momentum_buffer": value} for number, value in parts["momentum"].items()}

@@ -26,17 +26,24 @@ class NoiseCrafter:
     draws_together: int = ALL_DRAWS  # of the J draws, how many go through the network at once, at most
 
     def __call__(
-        self, images: Tensor, labels: Tensor, generator: torch.Generator, grey: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        grey: Tensor | None = None,
+        start: Tensor | None = None,
     ) -> Tensor:
         """δᵘ for float images (N, 3, H, W) in [0, 1] and int64 labels (N,): float, the same shape, |δᵘ| ≤ rho_u.
 
-        Where bool `grey` (N, 1, 1, 1) is true, it is the same in all channels.
+        It begins at `start`, of the images' shape, or at a random perturbation. Where bool `grey` (N, 1, 1, 1) is true,
+        it is the same in all channels.
         """
         config = self.config
+        start = uniform(images, config.rho_u, generator) if start is None else start
         return pgd(
             lambda delta: _equal_channels(self.expected_gradient(images + delta, labels, generator), grey),
             images,
-            _equal_channels(uniform(images, config.rho_u, generator), grey),
+            _equal_channels(start, grey),
             rho=config.rho_u,
             alpha=config.alpha_u,
             steps=config.steps_u,

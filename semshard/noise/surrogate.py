@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..engine import Autosave, Checkpoint, FoldedNetwork, Runtime, TrainableNetwork, TrainingLoop, batch_numbers, sgd
 from ..models import build
-from ..settings import ProtectConfig, Size
+from ..settings import ProtectConfig, Size, levels
 from ..threads import ahead
 from .adversary import ModelStep, inner_perturbation
 from .ball import to_levels
@@ -40,16 +40,26 @@ def new_surrogate(config: ProtectConfig, classes: int, size: Size, runtime: Runt
 
 @dataclass(frozen=True)
 class SurrogateTraining:
-    """The loop of Algorithm 1 for one network, its views and its settings."""
+    """The loop of Algorithm 1 for one network, its views and its settings.
+
+    `kept` is the noise of the training images between two visits, int8 (N, 3, H, W) grey levels, which every step
+    changes in place; None where every visit begins with a random perturbation, as in the paper.
+    """
 
     network: TrainableNetwork
     view: View
     config: ProtectConfig
+    kept: Tensor | None = None
 
     @classmethod
-    def of(cls, runtime: Runtime, model: nn.Module, view: View, config: ProtectConfig) -> SurrogateTraining:
+    def of(
+        cls, runtime: Runtime, model: nn.Module, view: View, config: ProtectConfig, kept: Tensor | None = None
+    ) -> SurrogateTraining:
         """The training of `model`, in training mode from here on."""
-        return cls(TrainableNetwork(runtime, model.train(), sgd(model, config)), view, config)
+        network = TrainableNetwork(runtime, model.train(), sgd(model, config))
+        if kept is not None:
+            network.beside["kept"] = kept
+        return cls(network, view, config, kept)
 
     def run(
         self,
@@ -66,42 +76,58 @@ class SurrogateTraining:
         """
         config = self.config
 
-        def batches(steps: range) -> Iterator[Batch]:
+        def batches(steps: range) -> Iterator[tuple[Batch, Tensor]]:
             return ahead(batch(step) for step in steps)
 
-        def batch(number: int) -> Batch:
-            images, labels, sizes = data.batch(batch_numbers(len(data), config.batch, config.seed, number))
+        def batch(number: int) -> tuple[Batch, Tensor]:
+            numbers = batch_numbers(len(data), config.batch, config.seed, number)
+            images, labels, sizes = data.batch(numbers)
             staged = self.network.runtime.staged
-            return staged(images), staged(labels), None if sizes is None else staged(sizes)
+            return (staged(images), staged(labels), None if sizes is None else staged(sizes)), staged(numbers)
 
-        def step(number: int, batch: Batch) -> Tensor:
-            return self.step(number, *batch)
+        def step(number: int, batch: tuple[Batch, Tensor]) -> Tensor:
+            return self.step(number, *batch[0], rows=batch[1])
 
         loop = TrainingLoop(self.network, config, batches, step, after_step, autosave)
         loop.run(begin or Checkpoint(), until)
         return self.network.model
 
-    def step(self, number: int, images: Tensor, labels: Tensor, sizes: Tensor | None = None) -> Tensor:
+    def step(
+        self, number: int, images: Tensor, labels: Tensor, sizes: Tensor | None = None, rows: Tensor | None = None
+    ) -> Tensor:
         """One pass of the loop over a uint8 minibatch; returns the loss of the model step.
 
-        Lines 2–11 treat every image by itself, and go part by part; line 12 needs the whole minibatch.
+        Lines 2–11 treat every image by itself, and go part by part; line 12 needs the whole minibatch. `rows`, int64
+        (n,), are those of the images in `kept`; None for the first ones.
         """
         runtime, config = self.network.runtime, self.config.at_warmup_step(number)
         images, labels = runtime.send(images), runtime.send(labels)
         sizes = None if sizes is None else runtime.send(sizes)
-        if config.method != "tap":  # whose network learns from clean images
-            labels = shuffle_labels(labels, config.label_noise, runtime.generator(config.seed, "labels", number))
-        network = self.network.folded
+        by_parts = partial(self._by_parts, config, number)
+        if self.kept is None:
+            if config.method != "tap":  # whose network learns from clean images
+                labels = shuffle_labels(labels, config.label_noise, runtime.generator(config.seed, "labels", number))
+            return self.network.step(by_parts("surrogate", self._perturbed, images, labels, sizes), labels)
+        rows = torch.arange(len(labels), device=runtime.device) if rows is None else runtime.send(rows)
+        noise = by_parts("surrogate", self._crafted, images, labels, sizes, self.kept[rows])
+        self.kept.index_copy_(0, rows, noise)
+        return self.network.step(by_parts("model step", self._seen, images, labels, sizes, noise), labels)
 
-        def perturbed(part: int, here: slice) -> Tensor:
-            generator = runtime.generator(config.seed, "surrogate", number, part)
-            given = images[here], labels[here], None if sizes is None else sizes[here]
-            function = partial(self._perturbed, network, config)
+    def _by_parts(
+        self, config: ProtectConfig, number: int, name: str, function: Callable[..., Tensor], *given: Tensor | None
+    ) -> Tensor:
+        """`function` of the parts of a minibatch, joined; those of `given` that are None stay so."""
+        runtime, network = self.network.runtime, self.network.folded
+
+        def of(part: int, here: slice) -> Tensor:
+            generator = runtime.generator(config.seed, name, number, part)
+            pieces = [None if each is None else each[here] for each in given]
+            with_network = partial(function, network, config)
             if config is not self.config:  # every warming-up step has other radii: not worth a capture
-                return function(*given, generator=generator)
-            return network.graphs(("lines 2 to 11", config), function, *given, generator=generator)
+                return with_network(*pieces, generator=generator)
+            return network.graphs((name, config), with_network, *pieces, generator=generator)
 
-        return self.network.step(runtime.by_parts(len(labels), perturbed), labels)
+        return runtime.by_parts(len(given[0] if given[0] is not None else ()), of)
 
     def _perturbed(
         self,
@@ -116,18 +142,69 @@ class SurrogateTraining:
 
         Where views come first, the noise is that of a view, and not rounded before the final one: as in EM's code.
         """
-        x, view = images.float() / 255, self.view.on(sizes)
+        if config.method == "tap":
+            return self._views(network, config, images.float() / 255, self.view.on(sizes), labels, generator)
+        if not config.views_first:
+            noise = self._crafted(network, config, images, labels, sizes, None, generator=generator)
+            return self._seen(network, config, images, labels, sizes, noise, generator=generator)
+        view = self.view.on(sizes)
+        x = view.apply(images.float() / 255, view.draw(images.float() / 255, generator))
+        x = x + self._crafter(network, config, view)(x, labels, generator, _grey(images, config))
+        return self._views(network, config, x, Whole(), labels, generator)
+
+    def _crafted(
+        self,
+        network: FoldedNetwork,
+        config: ProtectConfig,
+        images: Tensor,
+        labels: Tensor,
+        sizes: Tensor | None,
+        begin: Tensor | None,
+        *,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Lines 2–9: int8 noise of uint8 images (n, 3, H, W), in grey levels, from where int8 `begin` of their shape
+        is; None for a random perturbation.
+        """
+        crafter = self._crafter(network, config, self.view.on(sizes))
+        start = None if begin is None else begin.float() / 255
+        noise = crafter(images.float() / 255, labels, generator, _grey(images, config), start)
+        return to_levels(noise, config.rho_u)
+
+    def _crafter(self, network: FoldedNetwork, config: ProtectConfig, view: View) -> NoiseCrafter:
+        return NoiseCrafter(network, noise_view(view, config), config, self.network.runtime.draws_together)
+
+    def _seen(
+        self,
+        network: FoldedNetwork,
+        config: ProtectConfig,
+        images: Tensor,
+        labels: Tensor,
+        sizes: Tensor | None,
+        noise: Tensor,
+        *,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Lines 10 and 11 for uint8 images and their int8 noise."""
+        return self._views(network, config, add(images, noise).float() / 255, self.view.on(sizes), labels, generator)
+
+    def _views(
+        self,
+        network: FoldedNetwork,
+        config: ProtectConfig,
+        images: Tensor,
+        view: View,
+        labels: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """The perturbed views of float images."""
         perturbation = inner_perturbation(config.model_step, config)
-        if config.method != "tap":
-            grey = grey_images(x) if config.grey == "keep" else None
-            crafter = NoiseCrafter(network, noise_view(view, config), config, self.network.runtime.draws_together)
-            if config.views_first:
-                x, view = view.apply(x, view.draw(x, generator)), Whole()
-                x = x + crafter(x, labels, generator, grey)
-            else:
-                noise = to_levels(crafter(x, labels, generator, grey), config.rho_u)  # lines 2–9
-                x = add(images, noise).float() / 255
-        return ModelStep(self.network, view, perturbation).perturbed(network, x, labels, generator)  # lines 10 and 11
+        return ModelStep(self.network, view, perturbation).perturbed(network, images, labels, generator)
+
+
+def _grey(images: Tensor, config: ProtectConfig) -> Tensor | None:
+    """Which of uint8 images are to have noise that is the same in all channels; None for none."""
+    return grey_images(images) if config.grey == "keep" else None
 
 
 def shuffle_labels(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -141,3 +218,14 @@ def shuffle_labels(labels: Tensor, share: float, generator: torch.Generator) -> 
         return labels
     chosen = torch.randperm(len(labels), generator=generator, device=labels.device)[:count]
     return labels.index_copy(0, chosen, labels[chosen.roll(1)])
+
+
+def first_noise(config: ProtectConfig, images: int, size: tuple[int, int], runtime: Runtime) -> Tensor | None:
+    """What a pool of training images keeps before the first visit: int8 (images, 3, H, W), uniform within the budget;
+    None without a pool.
+    """
+    if not config.pool:
+        return None
+    most, generator = levels(config.rho_u), runtime.generator(config.seed, "kept noise")
+    noise = torch.empty((images, 3, *size), dtype=torch.int8, device=runtime.device)
+    return noise.random_(-most, most + 1, generator=generator)

@@ -16,19 +16,18 @@ from torch import nn
 from ..engine import Runtime, batch_numbers
 from ..measuring.cost import network
 from ..measuring.timing import medians
-from ..noise import SurrogateTraining, new_surrogate
+from ..noise import SurrogateTraining, first_noise, new_surrogate
 from ..noise.views import make_view
 from ..progress import Progress, silent
 from ..settings import ProtectConfig, to_json
 from ..shards import ShardWriter
 from ..sources import Collection, Source, SourceOptions, scan, with_groups
-from ..sources.collection import SQUASHED
 from ..sources.decode import decoding_of
 from .noise import noise_of
 from .pipeline import Recipe, batches, craft_batch, encode_batches, load_batch
 from .request import GROUPS, Request
 from .resume import fields_of, refuse_nesting
-from .training_images import TrainingImages
+from .training_images import TrainingImages, squashed_side
 
 _SAMPLE = 256  # inputs that are really read
 _REPEATS = 3
@@ -178,8 +177,9 @@ class _Trial:
     def _training(self, model: nn.Module) -> Callable[[], object]:
         """A step of the surrogate's training."""
         config, collection = self.config, self.collection
-        side = 0 if collection.size else SQUASHED * config.crop
+        side = squashed_side(collection, config)
         data = TrainingImages(collection, self.usable, side)
-        training = SurrogateTraining.of(self.runtime, model, make_view(config, collection.size)[0], config)
+        kept = first_noise(config, config.batch, collection.size or (side, side), self.runtime)
+        training = SurrogateTraining.of(self.runtime, model, make_view(config, collection.size)[0], config, kept)
         numbers = batch_numbers(len(data), config.batch, config.seed, 0)
         return lambda: training.step(0, *data.batch(numbers))

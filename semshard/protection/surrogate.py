@@ -20,14 +20,14 @@ from ..engine import (
     save_tensors,
 )
 from ..errors import OutputError, SettingError
-from ..noise import SurrogateTraining, new_surrogate
+from ..noise import SurrogateTraining, first_noise, new_surrogate
 from ..noise.views import make_view
 from ..progress import Event, Progress, Throttle, silent
 from ..settings import ProtectConfig, to_json
 from ..sources import Collection, SourceOptions
 from .request import Request, in_short
 from .scan import check_collection, scan_source
-from .training_images import training_images
+from .training_images import squashed_side, training_images
 
 
 def train(
@@ -110,9 +110,11 @@ def train_surrogate(
             progress(Event("surrogate", done, config.steps, "steps", figures))
 
     progress(Event("surrogate", begin.step, config.steps, "steps"))
-    training = SurrogateTraining.of(runtime, model, make_view(config, collection.size)[0], config)
-    autosave = Autosave("the surrogate", save, files.every, deadline)
     data = training_images(runtime, collection, config)
+    side = squashed_side(collection, config)
+    kept = first_noise(config, len(data), collection.size or (side, side), runtime)
+    training = SurrogateTraining.of(runtime, model, make_view(config, collection.size)[0], config, kept)
+    autosave = Autosave("the surrogate", save, files.every, deadline)
     training.run(data, begin=begin, after_step=after_step, autosave=autosave)
     weights = model.state_dict()
     weights = bfloat16_where_exact(weights) if config.round_every else weights

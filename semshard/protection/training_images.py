@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..engine import Runtime
+from ..engine import Runtime, permutation
 from ..errors import RunError
+from ..noise import shuffle_labels
 from ..settings import ProtectConfig
 from ..sources import Collection
 from ..sources.collection import SQUASHED
@@ -53,18 +54,35 @@ class OnDevice:
 
 
 def training_images(runtime: Runtime, collection: Collection, config: ProtectConfig) -> TrainingImages | OnDevice:
-    """The usable images, on the device where they fit there and in memory."""
+    """The usable images, or the pool of them, on the device where they fit there and in memory.
+
+    In a pool, labels are exchanged once.
+    """
     numbers, size = collection.usable, collection.size
-    side = 0 if size else SQUASHED * config.crop
+    side = squashed_side(collection, config)
+    if config.pool:
+        order = permutation(len(numbers), config.seed, "pool").numpy()
+        numbers = np.sort(numbers[order[: config.pool]])
     height, width = size or (side, side)
     data = TrainingImages(collection, numbers, side)
     needed = len(numbers) * height * width * 3
     in_memory = collection.in_memory if size else needed <= collection.cache.most
-    if runtime.device.type == "cpu" or not in_memory or not runtime.fits(needed):
+    if not config.pool and (runtime.device.type == "cpu" or not in_memory or not runtime.fits(needed)):
         return data
     images, labels, sizes = data.batch(torch.arange(len(numbers)))
     device = runtime.device
+    if config.pool:
+        stream = Runtime(torch.device("cpu"), "float32").generator(config.seed, "labels")
+        labels = shuffle_labels(labels, config.label_noise, stream)
+        device = device if runtime.fits(needed) else images.device
     return OnDevice(images.to(device), labels.to(device), None if sizes is None else sizes.to(device))
+
+
+def squashed_side(collection: Collection, config: ProtectConfig) -> int:
+    """Pixels a side of the squares that photographs are trained on as; 0 for images of one size, which stay as they
+    are.
+    """
+    return 0 if collection.size else SQUASHED * config.crop
 
 
 def tensors(

@@ -75,7 +75,13 @@ _METHOD: dict[str, dict[str, Any]] = {
 }
 _TAP_QUICK = {"steps": 1600, "lr_every": 640, "final_steps": 50, "final_alpha": 0.32 / 255}
 _TAP_PAPER = {"steps": 40_000, "lr_every": 16_000}  # its network is a victim of clean images
+# A surrogate that reads the noise of photographs and knows nothing of the pictures: they all have each other's labels,
+# and keep them and their noise from one visit to the next, so that two noise steps of a visit are enough.
+_BLIND = {
+    "pool": 1280, "label_noise": 1.0, "warm_up": 0.5, "steps": 1100, "lr_every": 440, "steps_u": 2, "final_draws": 3,
+}  # fmt: skip
 _METHOD_IN: dict[tuple[str, str, str], dict[str, Any]] = {
+    ("quick", "large", "sem"): _BLIND,
     ("medium", "small", "tap"): {"steps": 4000, "lr_every": 1600, "final_steps": 100, "final_alpha": 0.16 / 255},
     ("quick", "small", "tap"): _TAP_QUICK,
     ("quick", "large", "tap"): _TAP_QUICK,
@@ -120,10 +126,11 @@ NAMED_VIEWS: dict[str, tuple[str, ...]] = {"paper": (), "hardened": ("grey=0.5",
 
 # What goes with a name in a preset, for settings not given: the training that hardened noise needs.
 _HARDENED = {"label_noise": 0.5, "warm_up": 0.5, "rho_a": 5 / 255}
-_WITH_VIEWS: dict[tuple[str, str], dict[str, Any]] = {
-    ("medium", "hardened"): {**_HARDENED, "steps": 2000, "lr_every": 800, "final_draws": 3},
-    ("quick", "hardened"): {**_HARDENED, "steps": 800, "lr_every": 320, "final_draws": 3},
-    ("paper", "hardened"): _HARDENED,
+_WITH_VIEWS: dict[tuple[str, ...], dict[str, Any]] = {
+    ("medium", "small", "hardened"): {**_HARDENED, "steps": 2000, "lr_every": 800, "final_draws": 3},
+    ("quick", "small", "hardened"): {**_HARDENED, "steps": 800, "lr_every": 320, "final_draws": 3},
+    ("paper", "small", "hardened"): _HARDENED,
+    ("paper", "large", "hardened"): _HARDENED,
 }
 
 # What goes with a set of attackers in a preset: half the training, so that the set ends within a quarter of an hour.
@@ -146,7 +153,7 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
         base["network"] = PAPER_LARGE
     base |= _METHOD.get(method, {}) | _METHOD_IN.get((preset, _kind(size), method), {})
     asked = given.get("views", ("paper",))
-    given = _WITH_VIEWS.get((preset, *asked), {}) | given
+    given = _WITH_VIEWS.get((preset, _kind(size), *asked), {}) | given
     for name, one in declared(ProtectConfig).items():
         if one.follows in given and name not in given:
             base[name] = snap(base[name] * given[one.follows] / base[one.follows])

@@ -80,6 +80,11 @@ class ProtectConfig:
         "first step.",
         default=0.0, at_least=0, at_most=1, unused_by=OUTSIDE_GRID,
     )  # fmt: skip
+    pool: int = _surrogate(
+        "Train the surrogate on so many images, drawn by the seed, each of which keeps its noise from one visit to the "
+        "next, and its exchanged label; 0: on all, with new noise at every visit.",
+        default=0, at_least=0, unused_by=OUTSIDE_GRID,
+    )  # fmt: skip
     round_every: int = _surrogate(ROUND_EVERY_HELP, default=0, at_least=0)
     rho_u: float = _trained(
         "Radius of the defensive noise: the budget.", group="noise", common=True, radius=True, may_differ=True
@@ -165,6 +170,8 @@ class ProtectConfig:
         _check_method(self)
         if levels(self.rho_u) < 1:
             raise SettingError(f"rho_u = {format_radius(self.rho_u)} is below one grey level (1/255)")
+        if self.pool and self.views_first:
+            raise SettingError("pool: where noise is made on views, images have none to keep")
         if self.groups == 1:
             raise SettingError("groups = 1 separates nothing; give at least 2")
         if self.keep_metadata != "none" and self.resolution:

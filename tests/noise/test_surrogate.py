@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 from semshard.engine import batch_numbers, make_runtime
 from semshard.engine.checkpoint import Checkpoint
 from semshard.engine.weights import bfloat16_where_exact, load_tensors, save_tensors
-from semshard.noise import InnerPerturbation, NoiseCrafter, SurrogateTraining, new_surrogate
+from semshard.noise import InnerPerturbation, NoiseCrafter, SurrogateTraining, add, first_noise, new_surrogate
 from semshard.noise.surrogate import shuffle_labels
 from semshard.noise.views import make_view
-from semshard.settings import protect_config
+from semshard.settings import levels, protect_config
 from tests.support.devices import DEVICES
 
 RUNTIME = make_runtime("cpu")
 CONFIG = protect_config(
     "quick", (32, 32), RUNTIME.precision, {"steps": 5, "batch": 8, "steps_u": 2, "steps_a": 2, "lr_every": 2}
 )
+
+
+POOLED = replace(CONFIG, pool=20)
 
 
 class Pictures:
@@ -33,10 +36,14 @@ class Pictures:
         return self.images[numbers], numbers % 3, None
 
 
+def training_of(config, runtime=RUNTIME):
+    model, kept = new_surrogate(config, 3, (32, 32), runtime), first_noise(config, 20, (32, 32), runtime)
+    return SurrogateTraining.of(runtime, model, make_view(config, (32, 32))[0], config, kept)
+
+
 def trained_on(runtime, config=CONFIG, states=None, **options):
     """The weights after a training; `states`, a list, receives a checkpoint after every step."""
-    model = new_surrogate(config, 3, (32, 32), runtime)
-    training = SurrogateTraining.of(runtime, model, make_view(config, (32, 32))[0], config)
+    training = training_of(config, runtime)
     if states is not None:
         options["after_step"] = lambda done, loss: states.append(training.network.snapshot(done))
     return training.run(Pictures(), **options).state_dict()
@@ -49,15 +56,50 @@ def same(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("stop", [1, 3])
-def test_a_resumed_training_ends_in_the_same_weights(stop, tmp_path):
-    """From memory and from a file, which does not know how a tensor lay in memory."""
-    saved = []
-    trained(until=stop, states=saved)
+@pytest.mark.parametrize("config", [CONFIG, POOLED], ids=["every visit anew", "noise kept"])
+@pytest.mark.parametrize("stop", [1, 4])
+def test_a_resumed_training_ends_in_the_same_weights(stop, config, tmp_path):
+    """From memory and from a file, which does not know how a tensor lay in memory. Step 4 has visited images twice."""
+    saved, whole = [], trained(config)
+    trained(config, until=stop, states=saved)
     assert saved[-1].step == stop
-    assert same(trained(), trained(begin=saved[-1]))
+    assert same(whole, trained(config, begin=saved[-1]))
     save_tensors(tmp_path / "checkpoint", saved[-1].tensors, {})
-    assert same(trained(), trained(begin=Checkpoint(stop, load_tensors(tmp_path / "checkpoint")[0])))
+    assert same(whole, trained(config, begin=Checkpoint(stop, load_tensors(tmp_path / "checkpoint")[0])))
+
+
+def test_a_pool_keeps_the_noise_of_what_was_visited_and_nothing_else():
+    training = training_of(POOLED)
+    before, rows = training.kept.clone(), torch.tensor([3, 5, 19])
+    training.step(0, Pictures.images[rows], rows % 3, rows=rows)
+    changed = (training.kept != before).any(3).any(2).any(1)
+    assert changed.nonzero().flatten().tolist() == rows.tolist()
+    assert training.kept.abs().max() <= levels(POOLED.rho_u)
+
+
+def test_a_visit_goes_on_where_the_last_one_ended():
+    """Of an untrained network whose weights stay: the loss at noise that was kept is lower than at new noise."""
+    config = replace(POOLED, lr=0.0, steps_u=1, noise_step="none", noise_views=("none",), method="cell", steps=40)
+    once, often = training_of(config), training_of(config)
+    images, labels = Pictures.images[:8], torch.arange(8) % 3
+    for number in range(8):
+        often.step(number, images, labels)
+    once.step(0, images, labels)
+    network = once.network.folded
+
+    def loss(kept):
+        return torch.nn.functional.cross_entropy(network(add(images, kept[:8]).float() / 255), labels)
+
+    assert loss(often.kept) < loss(once.kept) < loss(training_of(config).kept)
+
+
+def test_noise_before_the_first_visit_is_uniform_within_the_budget():
+    noise = first_noise(POOLED, 20, (32, 32), RUNTIME).flatten()
+    counts = torch.bincount(noise.long() + 8, minlength=17)
+    assert len(counts) == 17
+    assert (counts / len(noise) - 1 / 17).abs().max() < 0.005
+    assert torch.equal(noise, first_noise(POOLED, 20, (32, 32), RUNTIME).flatten())
+    assert first_noise(CONFIG, 20, (32, 32), RUNTIME) is None
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -35,6 +35,19 @@ def test_interrupted_and_resumed_it_ends_in_the_same_bytes(photographs, tmp_path
     assert public_bytes(tmp_path / "out") == public_bytes(photographs / "out")
 
 
+def test_noise_that_a_pool_keeps_is_there_after_an_interruption(photographs, tmp_path):
+    def interrupt(event):
+        if (event.phase, event.done) == ("surrogate", 4):
+            raise KeyboardInterrupt
+
+    images, given = photographs / "images", {"pool": 8, "label_noise": 1.0, "steps": 6}  # each is visited anew
+    protect(images, tmp_path / "whole", **given)
+    with pytest.raises(KeyboardInterrupt):
+        protect(images, tmp_path / "out", progress=interrupt, checkpoint_seconds=0, **given)
+    protect(images, tmp_path / "out", **given)
+    assert public_bytes(tmp_path / "out") == public_bytes(tmp_path / "whole") != public_bytes(photographs / "out")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("after", ["out.ledger/sources.parquet", "out.ledger/surrogate.safetensors", "out/00000.tar"])
 def test_killed_and_resumed_it_ends_in_the_same_bytes(photographs, tmp_path, after):

@@ -1,5 +1,6 @@
 """Protecting a folder: the invariants of what comes out, and what happens when the run is not the first."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -321,3 +322,26 @@ def test_training_images_on_the_device_are_those_of_the_loader(images):
     collection.cache = Cache(0)
     assert not collection.in_memory
     assert torch.equal(loader.batch(numbers)[0], device.batch(numbers)[0])
+
+
+def test_a_pool_is_a_seeded_part_of_the_images_whose_labels_change_places_once(images):
+    collection = scan(open_source(images))
+    runtime = Runtime(torch.device("cpu"), "float32")
+    config = protect_config("quick", (32, 32), "float32", {"pool": 12, "label_noise": 1.0})
+
+    def pool(**given):
+        return training_images(runtime, collection, dataclasses.replace(config, **given))
+
+    every, numbers = tensors(collection, collection.usable), torch.arange(12)
+    place = {image.numpy().tobytes(): label for image, label in zip(every[0], every[1].tolist(), strict=True)}
+    drawn, again, other = pool(), pool(), pool(seed=1)
+    assert len(drawn) == 12
+    true = torch.tensor([place[image.numpy().tobytes()] for image in drawn.batch(numbers)[0]])
+    labels = drawn.batch(numbers)[1]
+    assert torch.equal(labels.sort().values, true.sort().values)
+    assert not torch.equal(labels, true)
+    assert torch.equal(labels, drawn.batch(numbers)[1])
+    assert torch.equal(pool(label_noise=0.0).batch(numbers)[1], true)
+    assert torch.equal(drawn.batch(numbers)[0], again.batch(numbers)[0])
+    assert not torch.equal(drawn.batch(numbers)[0], other.batch(numbers)[0])
+    assert len(pool(pool=1000)) == len(collection.usable)

@@ -234,6 +234,21 @@ def test_methods_bring_their_own_settings():
     assert (ntga.craft_batch, ntga.final_steps, to_json(ntga)["final_alpha"]) == (512, 10, "1.76/255")
 
 
+def test_the_surrogate_of_quick_photographs_knows_the_noise_and_not_the_pictures():
+    quick = protect_config("quick", None, "float32", {})
+    assert (quick.pool, quick.label_noise, quick.steps_u) == (1280, 1.0, 2)
+    assert protect_config("quick", None, "float32", {"pool": 0, "label_noise": 0.0}).pool == 0
+    hardened = protect_config("quick", None, "float32", {"views": "hardened"})
+    assert hardened == dataclasses.replace(quick, views=hardened.views)
+    others = [("quick", (32, 32), {}), ("paper", None, {}), ("quick", None, {"method": "rem"})]
+    assert not any(protect_config(preset, size, "float32", given).pool for preset, size, given in others)
+
+
+def test_noise_that_is_made_on_views_cannot_be_kept():
+    with pytest.raises(SettingError, match="pool: where noise is made on views"):
+        protect_config("quick", (32, 32), "float32", {"method": "em", "pool": 8})
+
+
 def test_a_method_names_only_the_settings_that_it_reads():
     def names(method):
         return set(effective(protect_config("quick", (32, 32), "float32", {"method": method})))
