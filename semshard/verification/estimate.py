@@ -47,6 +47,7 @@ class VerifyPlan:
     at_once: int  # victims trained at the same time
     seconds: float  # from the first training to the last
     settings: dict[str, Any]
+    learning: tuple[str, ...]  # countermeasures that learn before their victims train; the time for that is not counted
 
     @property
     def victims(self) -> int:
@@ -57,10 +58,11 @@ class VerifyPlan:
         """How many victims, and how long they take."""
         times = sorted(each.seconds for each in self.attackers)
         least = f"{duration(times[0])} to " if times[0] < times[-1] else ""
+        more = f"; what {' and '.join(self.learning)} must learn before is not counted" if self.learning else ""
         together = f", {self.at_once} at once" if self.at_once > 1 else ""
         return (
             f"{_count(self.victims)} to train, {least}{duration(times[-1])} each{together}: about "
-            f"{duration(self.seconds)} in all, an estimate from a few measured steps"
+            f"{duration(self.seconds)} in all, an estimate from a few measured steps{more}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -85,7 +87,9 @@ def plan_of(inputs: VerifyInputs, jobs: int | None, tasks: Sequence[VictimTask] 
     rounds = [[each.seconds for each in first for _ in range(each.victims)]]
     rounds += [[each.seconds] * each.victims for each in later]
     seconds = sum(_together(each, at_once) for each in rounds)
-    return VerifyPlan([*first, *later], at_once, round(seconds, 1), to_json(config))
+    names = dict.fromkeys(task.attacker.countermeasure for task in tasks)
+    learning = tuple(name for name in names if BY_NAME[name].learns)
+    return VerifyPlan([*first, *later], at_once, round(seconds, 1), to_json(config), learning)
 
 
 def announce(inputs: VerifyInputs, jobs: int | None) -> None:
