@@ -1,8 +1,8 @@
 """Named sets of attackers: pairs of a countermeasure and a radius of adversarial training.
 
-`usual` holds those that reached most in this project's own measurements (docs/strength.md, docs/verifying.md), on SEM or
-on hardened noise, and adversarial training at radii up to that of the noise. `strong` adds stacks of filters, the filters with an adversary,
-and early stopping; `all` is every countermeasure at every usual radius.
+`usual` holds those that reached most in this project's own measurements (docs/strength.md, docs/verifying.md), on SEM
+or on hardened noise, and adversarial training at radii up to that of the noise. `strong` adds stacks of filters, the
+filters with an adversary, and early stopping; `all` is every countermeasure at every usual radius.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ Pair = tuple[str, float]  # countermeasure, radius in [0, 1]
 RADII = tuple(levels / 255 for levels in (0, 2, 4, 6, 8))
 _HALF = 4 / 255  # half of the usual budget, which the noise is made against by default
 _WON = (
-    ("grey", 0.0),
-    ("jpeg-10", 0.0),
-    ("denoise", 0.0),
+    *((name, 0.0) for name in ("grey", "jpeg-10", "denoise")),
     *((name, _HALF) for name in ("grey", "jpeg-10", "gaussian", "resize")),
 )
 _STACKS = ("grey+jpeg-10", "jpeg-10+gaussian", "normalise", "equalise")
