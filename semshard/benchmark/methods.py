@@ -16,7 +16,7 @@ from ..engine import Runtime, deterministic
 from ..errors import RunError
 from ..measuring.memory import peak
 from ..measuring.timing import medians
-from ..noise import SurrogateTraining, first_noise, new_surrogate
+from ..noise import SurrogateTraining, initial_noise, new_surrogate
 from ..noise.methods import HELD_OUT, make_noise
 from ..noise.views import make_view
 from ..settings import ProtectConfig, from_json, to_json
@@ -79,7 +79,7 @@ def _measured(runtime: Runtime, config: ProtectConfig, size: tuple[int, int], re
     actions: dict[str, Any] = {}
     model = new_surrogate(config, CLASSES, size, runtime) if config.has_surrogate else None
     if model is not None:
-        kept = first_noise(config, config.batch, size, runtime)
+        kept = initial_noise(config, config.batch, size, runtime)
         training = SurrogateTraining.of(runtime, model, make_view(config, size)[0], config, kept)
         images, labels = (part.to(runtime.device) for part in pictures(config.batch))
         actions["step"] = lambda: training.step(0, images, labels)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..engine import Runtime, deterministic
 from ..measuring.ceilings import forward_flop
 from ..measuring.timing import medians
-from ..noise import InnerPerturbation, ModelStep, NoiseCrafter, SurrogateTraining, first_noise, new_surrogate
+from ..noise import InnerPerturbation, ModelStep, NoiseCrafter, SurrogateTraining, initial_noise, new_surrogate
 from ..noise.methods import cost
 from ..noise.views import make_view
 from ..settings import ProtectConfig, VerifyConfig
@@ -76,7 +76,7 @@ class StepBench:
         self._view, seen = make_view(config, size)
         self._forward = forward_flop(model, seen) * config.batch
         self._training = SurrogateTraining.of(
-            runtime, model, self._view, config, first_noise(config, config.batch, size, runtime)
+            runtime, model, self._view, config, initial_noise(config, config.batch, size, runtime)
         )
         passes = cost(config)
         assert passes

@@ -25,17 +25,20 @@ class Checkpoint:
     """The state of a training after `step` steps: all that is needed to continue with the same result."""
 
     step: int = 0
-    tensors: dict[str, Tensor] = field(default_factory=dict)  # model.*, momentum.*, beside.*
+    tensors: dict[str, Tensor] = field(default_factory=dict)  # model.*, momentum.*, extra_state.*
 
 
 def snapshot(
-    model: nn.Module, optimiser: torch.optim.Optimizer, step: int, beside: Mapping[str, Tensor] = MappingProxyType({})
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    extra_state: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Checkpoint:
-    """A copy of all that a training needs to continue after `step` steps, `beside` what else its steps change."""
+    """A copy of all that a training needs to continue after `step` steps, `extra_state` what else its steps change."""
     tensors = {f"model.{name}": value.detach().clone() for name, value in model.state_dict().items()}
     for number, state in optimiser.state_dict()["state"].items():
         tensors[f"momentum.{number}"] = state["momentum_buffer"].detach().clone()
-    tensors |= {f"beside.{name}": value.clone() for name, value in beside.items()}
+    tensors |= {f"extra_state.{name}": value.clone() for name, value in extra_state.items()}
     return Checkpoint(step, tensors)
 
 
@@ -43,18 +46,18 @@ def restore(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     begin: Checkpoint,
-    beside: Mapping[str, Tensor] = MappingProxyType({}),
+    extra_state: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> None:
-    """`snapshot` undone, in the tensors that the model has, and in those of `beside`."""
+    """`snapshot` undone, in the tensors that the model has, and in those of `extra_state`."""
     if not begin.step:
         return
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "momentum": {}, "beside": {}}
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "momentum": {}, "extra_state": {}}
     for key, value in begin.tensors.items():
         kind, _, name = key.partition(".")
         parts[kind][name] = value
     model.load_state_dict(parts["model"])
-    for name, value in beside.items():
-        value.copy_(parts["beside"][name])
+    for name, value in extra_state.items():
+        value.copy_(parts["extra_state"][name])
     if parts["momentum"]:
         state = optimiser.state_dict()
         state["state"] = {int(number): {"momentum_buffer": value} for number, value in parts["momentum"].items()}

@@ -32,7 +32,7 @@ class TrainableNetwork:
 
     def __init__(self, runtime: Runtime, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         self.runtime, self.model, self.optimiser = runtime, model, optimiser
-        self.beside: dict[str, Tensor] = {}  # what steps change in place besides it: part of every checkpoint
+        self.extra_state: dict[str, Tensor] = {}  # what steps change in place extra_states it: part of every checkpoint
         self._folded: FoldedNetwork | None = None
         self._stale = False  # whether the weights have changed since they were folded
         self._graphs = Graphs(runtime.device, runtime.remark)
@@ -93,11 +93,11 @@ class TrainableNetwork:
 
     def snapshot(self, step: int) -> Checkpoint:
         """A copy of all that a training goes on with after `step` steps."""
-        return checkpoint.snapshot(self.model, self.optimiser, step, self.beside)
+        return checkpoint.snapshot(self.model, self.optimiser, step, self.extra_state)
 
     def restore(self, begin: Checkpoint) -> None:
         """Go back to where `begin` was taken."""
-        checkpoint.restore(self.model, self.optimiser, begin, self.beside)
+        checkpoint.restore(self.model, self.optimiser, begin, self.extra_state)
         self._stale = True
 
     def round_state(self, config: ProtectConfig | VerifyConfig, done: int) -> None:

@@ -3,7 +3,7 @@
 from .adversary import InnerPerturbation, ModelStep, inner_perturbation
 from .ball import to_levels
 from .craft import NoiseCrafter, add
-from .surrogate import SurrogateTraining, first_noise, new_surrogate, shuffle_labels
+from .surrogate import SurrogateTraining, initial_noise, new_surrogate, shuffle_labels
 
 __all__ = [
     "InnerPerturbation",
@@ -11,7 +11,7 @@ __all__ = [
     "NoiseCrafter",
     "SurrogateTraining",
     "add",
-    "first_noise",
+    "initial_noise",
     "inner_perturbation",
     "new_surrogate",
     "shuffle_labels",

@@ -42,24 +42,24 @@ def new_surrogate(config: ProtectConfig, classes: int, size: Size, runtime: Runt
 class SurrogateTraining:
     """The loop of Algorithm 1 for one network, its views and its settings.
 
-    `kept` is the noise of the training images between two visits, int8 (N, 3, H, W) grey levels, which every step
+    `persistent` is the noise of the training images between two visits, int8 (N, 3, H, W) grey levels, which every step
     changes in place; None where every visit begins with a random perturbation, as in the paper.
     """
 
     network: TrainableNetwork
     view: View
     config: ProtectConfig
-    kept: Tensor | None = None
+    persistent: Tensor | None = None
 
     @classmethod
     def of(
-        cls, runtime: Runtime, model: nn.Module, view: View, config: ProtectConfig, kept: Tensor | None = None
+        cls, runtime: Runtime, model: nn.Module, view: View, config: ProtectConfig, persistent: Tensor | None = None
     ) -> SurrogateTraining:
         """The training of `model`, in training mode from here on."""
         network = TrainableNetwork(runtime, model.train(), sgd(model, config))
-        if kept is not None:
-            network.beside["kept"] = kept
-        return cls(network, view, config, kept)
+        if persistent is not None:
+            network.extra_state["noise"] = persistent
+        return cls(network, view, config, persistent)
 
     def run(
         self,
@@ -98,19 +98,19 @@ class SurrogateTraining:
         """One pass of the loop over a uint8 minibatch; returns the loss of the model step.
 
         Lines 2–11 treat every image by itself, and go part by part; line 12 needs the whole minibatch. `rows`, int64
-        (n,), are those of the images in `kept`; None for the first ones.
+        (n,), are those of the images in `persistent`; None for the first ones.
         """
         runtime, config = self.network.runtime, self.config.at_warmup_step(number)
         images, labels = runtime.send(images), runtime.send(labels)
         sizes = None if sizes is None else runtime.send(sizes)
         by_parts = partial(self._by_parts, config, number)
-        if self.kept is None:
+        if self.persistent is None:
             if config.method != "tap":  # whose network learns from clean images
                 labels = shuffle_labels(labels, config.label_noise, runtime.generator(config.seed, "labels", number))
             return self.network.step(by_parts("surrogate", self._perturbed, images, labels, sizes), labels)
         rows = torch.arange(len(labels), device=runtime.device) if rows is None else runtime.send(rows)
-        noise = by_parts("surrogate", self._crafted, images, labels, sizes, self.kept[rows])
-        self.kept.index_copy_(0, rows, noise)
+        noise = by_parts("surrogate", self._crafted, images, labels, sizes, self.persistent[rows])
+        self.persistent.index_copy_(0, rows, noise)
         return self.network.step(by_parts("model step", self._seen, images, labels, sizes, noise), labels)
 
     def _by_parts(
@@ -220,12 +220,12 @@ def shuffle_labels(labels: Tensor, share: float, generator: torch.Generator) -> 
     return labels.index_copy(0, chosen, labels[chosen.roll(1)])
 
 
-def first_noise(config: ProtectConfig, images: int, size: tuple[int, int], runtime: Runtime) -> Tensor | None:
+def initial_noise(config: ProtectConfig, images: int, size: tuple[int, int], runtime: Runtime) -> Tensor | None:
     """What a pool of training images keeps before the first visit: int8 (images, 3, H, W), uniform within the budget;
     None without a pool.
     """
     if not config.pool:
         return None
-    most, generator = levels(config.rho_u), runtime.generator(config.seed, "kept noise")
+    most, generator = levels(config.rho_u), runtime.generator(config.seed, "persistent noise")
     noise = torch.empty((images, 3, *size), dtype=torch.int8, device=runtime.device)
     return noise.random_(-most, most + 1, generator=generator)

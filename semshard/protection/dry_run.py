@@ -16,7 +16,7 @@ from torch import nn
 from ..engine import Runtime, batch_numbers
 from ..measuring.cost import network
 from ..measuring.timing import medians
-from ..noise import SurrogateTraining, first_noise, new_surrogate
+from ..noise import SurrogateTraining, initial_noise, new_surrogate
 from ..noise.views import make_view
 from ..progress import Progress, silent
 from ..settings import ProtectConfig, to_json
@@ -179,7 +179,7 @@ class _Trial:
         config, collection = self.config, self.collection
         side = squashed_side(collection, config)
         data = TrainingImages(collection, self.usable, side)
-        kept = first_noise(config, config.batch, collection.size or (side, side), self.runtime)
+        kept = initial_noise(config, config.batch, collection.size or (side, side), self.runtime)
         training = SurrogateTraining.of(self.runtime, model, make_view(config, collection.size)[0], config, kept)
         numbers = batch_numbers(len(data), config.batch, config.seed, 0)
         return lambda: training.step(0, *data.batch(numbers))

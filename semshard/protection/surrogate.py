@@ -20,7 +20,7 @@ from ..engine import (
     save_tensors,
 )
 from ..errors import OutputError, SettingError
-from ..noise import SurrogateTraining, first_noise, new_surrogate
+from ..noise import SurrogateTraining, initial_noise, new_surrogate
 from ..noise.views import make_view
 from ..progress import Event, Progress, Throttle, silent
 from ..settings import ProtectConfig, to_json
@@ -112,7 +112,7 @@ def train_surrogate(
     progress(Event("surrogate", begin.step, config.steps, "steps"))
     data = training_images(runtime, collection, config)
     side = squashed_side(collection, config)
-    kept = first_noise(config, len(data), collection.size or (side, side), runtime)
+    kept = initial_noise(config, len(data), collection.size or (side, side), runtime)
     training = SurrogateTraining.of(runtime, model, make_view(config, collection.size)[0], config, kept)
     autosave = Autosave("the surrogate", save, files.every, deadline)
     training.run(data, begin=begin, after_step=after_step, autosave=autosave)

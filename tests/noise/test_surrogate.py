@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from semshard.engine import batch_numbers, make_runtime
 from semshard.engine.checkpoint import Checkpoint
 from semshard.engine.weights import bfloat16_where_exact, load_tensors, save_tensors
-from semshard.noise import InnerPerturbation, NoiseCrafter, SurrogateTraining, add, first_noise, new_surrogate
+from semshard.noise import InnerPerturbation, NoiseCrafter, SurrogateTraining, add, initial_noise, new_surrogate
 from semshard.noise.surrogate import shuffle_labels
 from semshard.noise.views import make_view
 from semshard.settings import levels, protect_config
@@ -37,7 +37,7 @@ class Pictures:
 
 
 def training_of(config, runtime=RUNTIME):
-    model, kept = new_surrogate(config, 3, (32, 32), runtime), first_noise(config, 20, (32, 32), runtime)
+    model, kept = new_surrogate(config, 3, (32, 32), runtime), initial_noise(config, 20, (32, 32), runtime)
     return SurrogateTraining.of(runtime, model, make_view(config, (32, 32))[0], config, kept)
 
 
@@ -70,11 +70,11 @@ def test_a_resumed_training_ends_in_the_same_weights(stop, config, tmp_path):
 
 def test_a_pool_keeps_the_noise_of_what_was_visited_and_nothing_else():
     training = training_of(POOLED)
-    before, rows = training.kept.clone(), torch.tensor([3, 5, 19])
+    before, rows = training.persistent.clone(), torch.tensor([3, 5, 19])
     training.step(0, Pictures.images[rows], rows % 3, rows=rows)
-    changed = (training.kept != before).any(3).any(2).any(1)
+    changed = (training.persistent != before).any(3).any(2).any(1)
     assert changed.nonzero().flatten().tolist() == rows.tolist()
-    assert training.kept.abs().max() <= levels(POOLED.rho_u)
+    assert training.persistent.abs().max() <= levels(POOLED.rho_u)
 
 
 def test_a_visit_goes_on_where_the_last_one_ended():
@@ -90,16 +90,16 @@ def test_a_visit_goes_on_where_the_last_one_ended():
     def loss(kept):
         return torch.nn.functional.cross_entropy(network(add(images, kept[:8]).float() / 255), labels)
 
-    assert loss(often.kept) < loss(once.kept) < loss(training_of(config).kept)
+    assert loss(often.persistent) < loss(once.persistent) < loss(training_of(config).persistent)
 
 
 def test_noise_before_the_first_visit_is_uniform_within_the_budget():
-    noise = first_noise(POOLED, 20, (32, 32), RUNTIME).flatten()
+    noise = initial_noise(POOLED, 20, (32, 32), RUNTIME).flatten()
     counts = torch.bincount(noise.long() + 8, minlength=17)
     assert len(counts) == 17
     assert (counts / len(noise) - 1 / 17).abs().max() < 0.005
-    assert torch.equal(noise, first_noise(POOLED, 20, (32, 32), RUNTIME).flatten())
-    assert first_noise(CONFIG, 20, (32, 32), RUNTIME) is None
+    assert torch.equal(noise, initial_noise(POOLED, 20, (32, 32), RUNTIME).flatten())
+    assert initial_noise(CONFIG, 20, (32, 32), RUNTIME) is None
 
 
 @pytest.mark.parametrize("device", DEVICES)
