@@ -34,7 +34,9 @@ def snapshot(
     step: int,
     extra_state: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Checkpoint:
-    """A copy of all that a training needs to continue after `step` steps, `extra_state` what else its steps change."""
+    """A copy of all that a training needs to continue after `step` steps; `extra_state` is what its steps change
+    besides model and momentum.
+    """
     tensors = {f"model.{name}": value.detach().clone() for name, value in model.state_dict().items()}
     for number, state in optimiser.state_dict()["state"].items():
         tensors[f"momentum.{number}"] = state["momentum_buffer"].detach().clone()

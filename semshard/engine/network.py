@@ -32,7 +32,7 @@ class TrainableNetwork:
 
     def __init__(self, runtime: Runtime, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         self.runtime, self.model, self.optimiser = runtime, model, optimiser
-        self.extra_state: dict[str, Tensor] = {}  # what steps change in place extra_states it: part of every checkpoint
+        self.extra_state: dict[str, Tensor] = {}  # what steps change in place, too: in every checkpoint
         self._folded: FoldedNetwork | None = None
         self._stale = False  # whether the weights have changed since they were folded
         self._graphs = Graphs(runtime.device, runtime.remark)
