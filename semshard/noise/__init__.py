@@ -3,7 +3,7 @@
 from .adversary import InnerPerturbation, ModelStep, inner_perturbation
 from .ball import to_levels
 from .craft import NoiseCrafter, add
-from .surrogate import SurrogateTraining, initial_noise, new_surrogate, shuffle_labels
+from .surrogate import SurrogateTraining, initial_noise, new_surrogate, pool_labels, pool_numbers
 
 __all__ = [
     "InnerPerturbation",
@@ -14,6 +14,7 @@ __all__ = [
     "initial_noise",
     "inner_perturbation",
     "new_surrogate",
-    "shuffle_labels",
+    "pool_labels",
+    "pool_numbers",
     "to_levels",
 ]

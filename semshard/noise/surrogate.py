@@ -10,7 +10,17 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..engine import Autosave, Checkpoint, FoldedNetwork, Runtime, TrainableNetwork, TrainingLoop, batch_numbers, sgd
+from ..engine import (
+    Autosave,
+    Checkpoint,
+    FoldedNetwork,
+    Runtime,
+    TrainableNetwork,
+    TrainingLoop,
+    batch_numbers,
+    permutation,
+    sgd,
+)
 from ..models import build
 from ..settings import ProtectConfig, Size, levels
 from ..threads import ahead
@@ -218,6 +228,17 @@ def shuffle_labels(labels: Tensor, share: float, generator: torch.Generator) -> 
         return labels
     chosen = torch.randperm(len(labels), generator=generator, device=labels.device)[:count]
     return labels.index_copy(0, chosen, labels[chosen.roll(1)])
+
+
+def pool_numbers(images: int, config: ProtectConfig) -> Tensor:
+    """Which of so many images are in the pool of a surrogate: int64, rising."""
+    return permutation(images, config.seed, "pool")[: config.pool].sort().values
+
+
+def pool_labels(labels: Tensor, config: ProtectConfig) -> Tensor:
+    """The labels (N,) of a pool, on the CPU, exchanged once for the whole training."""
+    stream = Runtime(torch.device("cpu"), "float32").generator(config.seed, "labels")
+    return shuffle_labels(labels, config.label_noise, stream)
 
 
 def initial_noise(config: ProtectConfig, images: int, size: tuple[int, int], runtime: Runtime) -> Tensor | None:

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..engine import Runtime, permutation
+from ..engine import Runtime
 from ..errors import RunError
-from ..noise import shuffle_labels
+from ..noise import pool_labels, pool_numbers
 from ..settings import ProtectConfig
 from ..sources import Collection
 from ..sources.collection import SQUASHED
@@ -61,8 +61,7 @@ def training_images(runtime: Runtime, collection: Collection, config: ProtectCon
     numbers, size = collection.usable, collection.size
     side = squashed_side(collection, config)
     if config.pool:
-        order = permutation(len(numbers), config.seed, "pool").numpy()
-        numbers = np.sort(numbers[order[: config.pool]])
+        numbers = numbers[pool_numbers(len(numbers), config).numpy()]
     height, width = size or (side, side)
     data = TrainingImages(collection, numbers, side)
     needed = len(numbers) * height * width * 3
@@ -72,8 +71,7 @@ def training_images(runtime: Runtime, collection: Collection, config: ProtectCon
     images, labels, sizes = data.batch(torch.arange(len(numbers)))
     device = runtime.device
     if config.pool:
-        stream = Runtime(torch.device("cpu"), "float32").generator(config.seed, "labels")
-        labels = shuffle_labels(labels, config.label_noise, stream)
+        labels = pool_labels(labels, config)
         device = device if runtime.fits(needed) else images.device
     return OnDevice(images.to(device), labels.to(device), None if sizes is None else sizes.to(device))
 

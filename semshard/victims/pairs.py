@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..engine import Runtime, deterministic
-from ..noise import SurrogateTraining, add, new_surrogate
+from ..noise import SurrogateTraining, add, initial_noise, new_surrogate, pool_labels, pool_numbers
 from ..noise.methods import HELD_OUT, make_noise
 from ..noise.views import make_view
 from ..settings import ProtectConfig
@@ -48,8 +48,13 @@ def protect_own(
     size, model = (images.shape[2], images.shape[3]), None
     if config.has_surrogate:
         model = new_surrogate(config, classes, size, runtime)
-        training = SurrogateTraining.of(runtime, model, make_view(config, size)[0], config)
-        training.run(_TrainingImages(own), after_step=report)
+        known = own
+        if config.pool:
+            known = own[pool_numbers(len(images), config)]
+            known = replace(known, labels=pool_labels(known.labels, config))
+        persistent = initial_noise(config, len(known.labels), size, runtime)
+        training = SurrogateTraining.of(runtime, model, make_view(config, size)[0], config, persistent)
+        training.run(_TrainingImages(known), after_step=report)
     at_once = min(config.craft_batch, max(1, len(images) // 2))  # ntga tests a block on what is outside it
 
     def others(numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

@@ -65,3 +65,14 @@ def test_own_images_are_protected_within_the_budget_and_by_another_seed_otherwis
     assert 0 < (one.int() - own.images.int()).abs().max() <= 8
     assert torch.equal(one, again)
     assert method == "ntga" or not torch.equal(one, other), "ntga draws nothing"
+
+
+def test_own_images_are_protected_with_a_pool_where_the_collection_was():
+    own = LabelledImages(smooth(10, 0), torch.arange(10) % 5)
+    made = []
+    for pool in (0, 4, 10, 50):
+        settings = {"pool": pool, "label_noise": 1.0, "steps": 2, "batch": 8, "steps_u": 1, "steps_a": 1}
+        made.append(protect_own(CPU, own, protect_config("quick", (16, 16), "float32", settings), 5, 1, ignore))
+    assert torch.equal(made[2], made[3]), "a pool holds at most all images"
+    assert not torch.equal(made[0], made[1])
+    assert not torch.equal(made[1], made[2])
