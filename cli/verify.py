@@ -155,8 +155,9 @@ def _show(found: Any) -> None:
 
     from . import show
 
-    table = Table(title="accuracy on clean images, final (best), %", title_justify="left", title_style="bold")
-    table.add_column("attacker")
+    title = "accuracy on clean images, final (best), %"
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("attacker", min_width=len("adversarial"))  # all of it fits into 80 columns then
     for head in ("originals", "shards", "control", *(["the rest"] if found.partly else []), "share", "verdict"):
         table.add_column(head, justify="left" if head == "verdict" else "right", min_width=len("originals"))
     for each in found.attackers:
