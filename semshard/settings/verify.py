@@ -38,7 +38,7 @@ class VerifyConfig:
         common=True, default=LISTED, choices=(LISTED, *SETS), in_recipe=False,
     )  # fmt: skip
     rho_a: tuple[float, ...] = _attacker(
-        "Radius of adversarial training; 0 is standard training.",
+        "Radius of adversarial training; 0: standard training.",
         common=True, default=(4 / 255,), radius=True, in_recipe=False, not_for=("table",),
     )  # fmt: skip
     countermeasure: tuple[str, ...] = _verify_only(
