@@ -46,7 +46,7 @@ def test_the_story_as_json(tmp_path, images):
     assert [attacker["rho_a"] for attacker in verify["attackers"]] == ["0/255", "2/255"]
     assert list(verify["attackers"][0]["data"]) == ["clean", "protected", "control"]
     figures = verify["attackers"][1]["data"]["protected"]
-    assert {"final", "final_interval", "best", "best_interval", "train", "seeds"} == figures.keys()
+    assert {"final", "final_interval", "best", "best_interval", "train", "under_pgd", "seeds"} == figures.keys()
     assert verify["verdict"]["attacker"] in {attacker["name"] for attacker in verify["attackers"]}
 
     picture = json.loads(semshard("preview", out, "--out", tmp_path / "p.png", "--json").stdout)["picture"]
@@ -138,7 +138,7 @@ def test_a_table_is_planned_and_made_in_pieces(tmp_path, images):
     [
         (["protect", "nowhere", "--out", "x"], 2, "there is no folder nowhere"),
         (["protect", "shapes:50", "--out", "x", "--rho-u", "8"], 2, "outside 0 to 1"),
-        (["protect", "shapes:50", "--out", "x", "--preset", "huge"], 2, "choose one of: paper, quick"),
+        (["protect", "shapes:50", "--out", "x", "--preset", "huge"], 2, "choose one of: medium, paper, quick"),
         (["protect", "shapes:50", "--out", "x", "--max-rejects", "lots"], 2, "not a share"),
         (["protect", "shapes:50", "--out", "x", "--device", "cuda:9"], 2, "cannot be used"),
         (["protect", "shapes:50", "--out", "x", "--config", "no.toml"], 2, "there is no file no.toml"),

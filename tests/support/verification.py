@@ -9,8 +9,10 @@ RECIPE = {name: value for name, value in PLAIN.items() if name != "preset"}
 
 
 def trained_phases(events):
-    """The victims that were trained, in order: a training reports its steps, whatever is cached."""
-    return list(dict.fromkeys(event.phase for event in events if event.unit == "steps"))
+    """The victims that were trained, in order: a training reports its steps, whatever is cached. What an attacker
+    learns before reports its steps, too, but without the data that a victim trains on.
+    """
+    return list(dict.fromkeys(event.phase for event in events if event.unit == "steps" and ": " in event.phase))
 
 
 def opened_inputs(shards, report, **settings):

@@ -5,6 +5,7 @@ import math
 import pytest
 
 import semshard
+from semshard.settings import SETS
 from semshard.verification import estimate
 from semshard.verification.estimate import plan_of
 from tests.support.verification import PLAIN, QUICK, RECIPE, opened_inputs, trained_phases
@@ -45,8 +46,10 @@ def test_of_a_set_every_attacker_trains_on_the_shards_and_the_slowest_stands_for
     recipe = {**QUICK, "steps": 60}
     plan = semshard.plan_verification(finished / "shards", jobs=2, seeds=2, **recipe)
     *attackers, strongest = plan.attackers
-    assert [each.victims for each in attackers] == [2] * 11
+    assert [each.victims for each in attackers] == [2] * len(SETS["usual"])
     assert strongest.victims == 2 * 2
+    assert plan.learning == ("denoise",)
+    assert "what denoise must learn before is not counted" in plan.sentence
     assert strongest.seconds == max(each.seconds for each in attackers)
     standard, adversarial = (
         [each.seconds for each in attackers if kind in each.name] for kind in ("standard", "adversarial")
