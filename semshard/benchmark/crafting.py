@@ -6,14 +6,12 @@ import functools
 import itertools
 import statistics
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from ..cores import allowed, set_cores
+from ..cores import allowed, limited
 from ..engine import Runtime
 from ..noise import new_surrogate
 from ..noise.methods import make_noise
@@ -50,7 +48,7 @@ def crafting_times(
         write_folder(Path(folder) / "images", images)
         runs = dict[tuple[int, int], PipelineRun]()
         for number, workers in itertools.product(range(repeats), counts):
-            with so_many_cores(workers):
+            with limited(workers):
                 runs[workers, number] = pipeline(
                     Path(folder), keep=True, name=f"{workers} {number}", workers=workers, craft=noise, config=config
                 )
@@ -63,16 +61,6 @@ def crafting_times(
         )
         for workers in counts
     ]  # fmt: skip
-
-
-@contextmanager
-def so_many_cores(count: int) -> Iterator[None]:
-    """Within it, this process and its workers have `count` cores together."""
-    set_cores(count)
-    try:
-        yield
-    finally:
-        set_cores(None)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ..errors import SettingError
 from ..settings import LARGE, NETWORKS
 from .dropout import Dropout
 from .resnet9 import ResNet9
+from .seeded import seeded
 from .small import SmallNet
 from .weights import Numbers, Weights, fit
 from .wide import PostActivatedWide, WideResNet
@@ -68,8 +69,7 @@ def build(name: str, classes: int, size: Size, seed: int) -> nn.Module:
 
     Raises `SettingError` where the network cannot take images of that size.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Centred(_BUILDERS[name](classes, size))
 
 
@@ -80,8 +80,7 @@ def build_from(weights: Weights, name: str, classes: int, size: Size, seed: int)
     """
     problem = ""
     for stem in dict.fromkeys((size, (PHOTO, PHOTO) if name != "vit" else size)):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             net = _BUILDERS[name](classes, stem)
         misfit = fit(net, weights)
         if not misfit:

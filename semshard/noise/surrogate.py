@@ -124,20 +124,26 @@ class SurrogateTraining:
         return self.network.step(by_parts("model step", self._seen, images, labels, sizes, noise), labels)
 
     def _by_parts(
-        self, config: ProtectConfig, number: int, name: str, function: Callable[..., Tensor], *given: Tensor | None
+        self,
+        config: ProtectConfig,
+        number: int,
+        name: str,
+        function: Callable[..., Tensor],
+        images: Tensor,
+        *given: Tensor | None,
     ) -> Tensor:
-        """`function` of the parts of a minibatch, joined; those of `given` that are None stay so."""
+        """`function` of the parts of a minibatch, joined; what is None of `given` stays so."""
         runtime, network = self.network.runtime, self.network.folded
 
         def of(part: int, here: slice) -> Tensor:
             generator = runtime.generator(config.seed, name, number, part)
-            pieces = [None if each is None else each[here] for each in given]
+            pieces = [None if each is None else each[here] for each in (images, *given)]
             with_network = partial(function, network, config)
             if config is not self.config:  # every warming-up step has other radii: not worth a capture
                 return with_network(*pieces, generator=generator)
             return network.graphs((name, config), with_network, *pieces, generator=generator)
 
-        return runtime.by_parts(len(given[0] if given[0] is not None else ()), of)
+        return runtime.by_parts(len(images), of)
 
     def _perturbed(
         self,
@@ -157,8 +163,8 @@ class SurrogateTraining:
         if not config.views_first:
             noise = self._crafted(network, config, images, labels, sizes, None, generator=generator)
             return self._seen(network, config, images, labels, sizes, noise, generator=generator)
-        view = self.view.on(sizes)
-        x = view.apply(images.float() / 255, view.draw(images.float() / 255, generator))
+        x, view = images.float() / 255, self.view.on(sizes)
+        x = view.apply(x, view.draw(x, generator))
         x = x + self._crafter(network, config, view)(x, labels, generator, _grey(images, config))
         return self._views(network, config, x, Whole(), labels, generator)
 

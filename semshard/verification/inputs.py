@@ -11,6 +11,7 @@ from ..errors import OutputError, ShardError
 from ..inspection.originals import Originals
 from ..settings import ProtectConfig, protect_config
 from ..shards import Shards, open_shards
+from ..victims import BY_NAME
 from .cache import ResultCache
 from .dataset import VictimDataset, load_dataset, required_originals
 from .request import VerifyRequest
@@ -40,7 +41,8 @@ def open_inputs(request: VerifyRequest, *, writes: bool = True) -> VerifyInputs:
     runtime = request.runtime()
     config = request.config(shards.size, runtime)
     weights = request.start_weights()
-    protection = public_settings(shards, runtime) if "denoise" in config.countermeasure else None
+    learns_pairs = any(BY_NAME[name].learns == "denoiser" for name in config.countermeasure)
+    protection = public_settings(shards, runtime) if learns_pairs else None
     trainer = VictimTrainer(runtime, config, len(shards.classes), request.progress, weights, protection)
     trainer.check(shards.size)
     originals = required_originals(shards, request.clean)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..engine import Runtime, TrainableNetwork, batch_numbers, deterministic, sgd
+from ..models import seeded
 from ..noise import InnerPerturbation, ModelStep, add, to_levels
 from ..noise.views import Whole
 from ..settings import VerifyConfig
@@ -43,8 +44,7 @@ class TwoLayers(nn.Module):
 
 def new_network(images: Tensor, classes: int, seed: int, runtime: Runtime) -> nn.Module:
     """An untrained network for images of that shape, on the device, its weights drawn from `seed` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return runtime.place(TwoLayers(classes, images.shape[2], images.shape[3]))
 
 

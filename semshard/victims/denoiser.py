@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..engine import Runtime, batch_numbers, deterministic
+from ..models import seeded
 
 WIDTH = 32  # channels at full resolution; twice as many at half of it
 BLOCKS = 2
@@ -62,8 +63,7 @@ class Denoiser(nn.Module):
 
 def new_denoiser(seed: int, runtime: Runtime) -> nn.Module:
     """An untrained denoiser on the device, its weights drawn from `seed` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return runtime.place(Denoiser())
 
 

@@ -17,10 +17,10 @@ from ..engine import Runtime
 from ..models import head
 from ..noise.views import View
 from .data import LabelledImages
+from .testing import through_centre
 
 PENALTY = 1.0  # times half of the squared weights, of standardised features: scikit-learn's default
 ITERATIONS = 100  # of L-BFGS
-BATCH = 500
 
 
 def with_refitted_head(runtime: Runtime, model: nn.Module, view: View, own: LabelledImages) -> nn.Module:
@@ -43,10 +43,8 @@ def _features(runtime: Runtime, model: nn.Module, layer: nn.Linear, view: View, 
     found: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].double().cpu()))
     try:
-        for first in range(0, len(own.labels), BATCH):
-            part = own[first : first + BATCH].map(runtime.send)
-            images, centred = part.images.float() / 255, view.on(part.sizes)
-            runtime.logits(model, centred.apply(images, centred.centre(images)))
+        for images, _ in through_centre(own, view, runtime):
+            runtime.logits(model, images)
     finally:
         hook.remove()
     return torch.cat(found)

@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import Generator, Tensor
 
+from ...models import seeded
 from .augment import Batch, Losses, clouds, hardest, shuffled_channels, uniform
 
 TOGETHER = 4  # images that have one operation of TrivialAugment: one each would take three times as long
@@ -39,8 +40,7 @@ def trivial_augment(images: Tensor, generator: Generator) -> Tensor:
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=images.device))
     pixels = (images * 255).round().to(torch.uint8)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         seen = torch.cat([_trivial()(few) for few in torch.split(pixels, TOGETHER)])
     return seen.to(images.dtype) / 255
 
