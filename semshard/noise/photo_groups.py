@@ -197,7 +197,7 @@ class PhotoGroup:
 
     def noise(self, rho: float) -> list[NDArray[np.int8]]:
         """The noise so far of each photograph: int8 (3, h, w) grey levels."""
-        noise = self.steps.noise(self.pixels, self.images, rho).transpose(1, 2).cpu().numpy()
+        noise = self.steps.noise(self.pixels, self.steps.pixels(self.images), rho).transpose(1, 2).cpu().numpy()
         sizes = self.sizes or [self.size] * len(noise)
         return [each[:, :height, :width] for each, (height, width) in zip(noise, sizes, strict=True)]
 

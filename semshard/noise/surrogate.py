@@ -24,10 +24,13 @@ from ..engine import (
 from ..models import build
 from ..settings import ProtectConfig, Size, levels
 from ..threads import ahead
+from . import squashed
 from .adversary import ModelStep, inner_perturbation
 from .ball import to_levels
 from .craft import NoiseCrafter, add, grey_images
-from .views import View, Whole, make_view, noise_view
+from .squashed import SquashedImages
+from .views import View, Whole, families_of, make_view, noise_view
+from .views.resized_crop import ResizedCrop
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
 
@@ -182,10 +185,16 @@ class SurrogateTraining:
         """Lines 2–9: int8 noise of uint8 images (n, 3, H, W), in grey levels, from where int8 `begin` of their shape
         is; None for a random perturbation.
         """
+        grey = _grey(images, config)
+        if squashed.suits(config):
+            return self._squashed(config, sizes).noise(network, images, labels, begin, grey, generator)
         crafter = self._crafter(network, config, self.view.on(sizes))
         start = None if begin is None else begin.float() / 255
-        noise = crafter(images.float() / 255, labels, generator, _grey(images, config), start)
+        noise = crafter(images.float() / 255, labels, generator, grey, start)
         return to_levels(noise, config.rho_u)
+
+    def _squashed(self, config: ProtectConfig, sizes: Tensor | None) -> SquashedImages:
+        return SquashedImages(config, ResizedCrop(config.crop, sizes), self.network.runtime)
 
     def _crafter(self, network: FoldedNetwork, config: ProtectConfig, view: View) -> NoiseCrafter:
         return NoiseCrafter(network, noise_view(view, config), config, self.network.runtime.draws_together)
@@ -202,7 +211,11 @@ class SurrogateTraining:
         generator: torch.Generator,
     ) -> Tensor:
         """Lines 10 and 11 for uint8 images and their int8 noise."""
-        return self._views(network, config, add(images, noise).float() / 255, self.view.on(sizes), labels, generator)
+        protected = add(images, noise)
+        if squashed.suits(config):
+            crops, families = self._squashed(config, sizes).views(protected, generator), families_of(config.families)
+            return self._views(network, config, crops, families if families.members else Whole(), labels, generator)
+        return self._views(network, config, protected.float() / 255, self.view.on(sizes), labels, generator)
 
     def _views(
         self,

@@ -68,10 +68,10 @@ class WholeSteps:
         step = gradient.to(torch.bfloat16).view(torch.int16).clamp_(-self.alpha, self.alpha)
         torch.clamp(pixels.sub_(step), low, high, out=pixels)
 
-    def noise(self, pixels: Tensor, images: Tensor, rho: float) -> Tensor:
-        """What `pixels` are above the uint8 `images`: int8 grey levels, none above the budget."""
+    def noise(self, pixels: Tensor, clean: Tensor, rho: float) -> Tensor:
+        """What `pixels` are above the `clean` ones: int8 grey levels, none above the budget."""
         most = levels(rho)
-        return pixels.sub(self.pixels(images)).float().div_(self.level).round_().clamp_(-most, most).to(torch.int8)
+        return pixels.sub(clean).float().div_(self.level).round_().clamp_(-most, most).to(torch.int8)
 
     @property
     def _white(self) -> int:

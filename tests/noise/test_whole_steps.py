@@ -60,8 +60,8 @@ def test_the_noise_is_whole_levels_within_the_budget():
     images = torch.arange(256).to(torch.uint8)
     clean = steps.pixels(images)
     for level in range(-8, 9):
-        assert (steps.noise(clean + level * steps.level, images, 8 / 255) == level).all()
-    assert (steps.noise(clean + 9 * steps.level, images, 8 / 255) == 8).all()
+        assert (steps.noise(clean + level * steps.level, clean, 8 / 255) == level).all()
+    assert (steps.noise(clean + 9 * steps.level, clean, 8 / 255) == 8).all()
 
 
 def test_a_coarse_perturbation_is_uniform_about_the_middle():
