@@ -10,16 +10,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import LedgerError
+from ..errors import LedgerError, ShardError
 from ..progress import Event, Progress, silent
 from ..shards import Shards, ledger_path, open_shards
 from ..shards.attestation import problems
 from .accounts import accounts
 from .against_originals import Comparison
 from .failure import Failure
+from .inventory import Inventory
+from .manifest import manifest
 from .one_shard import audit_shard
-from .originals import Originals, find_originals
-from .public_folder import public_folder, sha256_of, totals
+from .originals import find_originals
+from .public_folder import public_folder, sha256_of
+from .remainder import Remainder
 
 
 @dataclass
@@ -30,6 +33,7 @@ class AuditResult:
     compared: int = 0  # of these, how many were compared with their clean originals
     shards: int = 0
     linf_max: int | None = None  # grey levels, over the compared
+    remainder: dict[str, Any] | None = None  # what simple filters leave of the noise: see `Remainder.to_json`
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -54,23 +58,29 @@ def audit(
     from its original; with the ledger, that every input is accounted for; with the folder of a `report`, that it is
     complete and belongs to these shards. Raises `ShardError` where there is no manifest to audit against.
     """
-    opened = open_shards(shards)
+    try:
+        opened = open_shards(shards)
+    except ShardError as error:
+        if not (Path(shards) / "manifest.json").exists():
+            raise
+        return AuditResult(failures=[Failure("manifest.json", "", str(error))])
     result = AuditResult()
     result.failures += public_folder(opened)
     if report is not None:
         result.failures += _report(opened, Path(report))
-    originals = _originals(opened, clean, result)
-    comparison = Comparison(opened, originals, result.failures) if originals else None
-    seen: set[str] = set()
+    comparison, inventory = _comparison(opened, clean, result), Inventory()
     for number in range(len(opened.tars)):
-        result.checked += audit_shard(opened, number, comparison, seen, result.failures)
+        result.checked += audit_shard(opened, number, comparison, inventory, result.failures)
         result.shards += 1
         progress(Event("audit", result.shards, len(opened.tars), "shards", {"failures": len(result.failures)}))
     if comparison:
+        comparison.finish()
         result.compared, result.linf_max = comparison.compared, comparison.linf_max
-    result.failures += totals(opened, len(seen))
+        result.remainder = comparison.remainder.to_json()
+    result.failures += inventory.failures(opened)
+    result.failures += manifest(opened, len(inventory), sum(inventory.rejected.values()))
     if ledger_path(opened.directory).exists():
-        result.failures += accounts(opened, seen)
+        result.failures += accounts(opened, inventory)
     return result
 
 
@@ -79,9 +89,12 @@ def _report(shards: Shards, folder: Path) -> Iterator[Failure]:
         yield Failure(file, "", problem)
 
 
-def _originals(shards: Shards, clean: str | Path | None, result: AuditResult) -> Originals | None:
+def _comparison(shards: Shards, clean: str | Path | None, result: AuditResult) -> Comparison | None:
+    """What compares samples with their originals; None where these are not known."""
     try:
-        return find_originals(shards, clean)
-    except LedgerError as error:
-        result.failures.append(Failure("ledger", "", str(error)))
+        originals = find_originals(shards, clean)
+    except (LedgerError, ShardError) as error:
+        result.failures.append(Failure("ledger" if isinstance(error, LedgerError) else "shards", "", str(error)))
         return None
+    remainder = Remainder(shards.manifest["settings"], len(shards))
+    return Comparison(shards, originals, result.failures, remainder) if originals else None

@@ -1,0 +1,85 @@
+"""Noise that repeats: of a whole class, or of two samples. Whoever has such noise once can subtract it everywhere.
+
+Every method but one promises noise of its own for each sample. Shortcut noise (sc) draws from a set of patterns of each
+class, so there it is no failure. Parts of the noise are compared by a hash, so that places where it was clipped at
+black or white do not hide the rest. JPEG changes the noise of every sample anew: nothing can be told of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..shards import Shards
+from .failure import Failure
+from .inventory import tar_of
+
+REPEATS = ("sc",)  # methods whose noise may repeat
+PART = 192  # values of a part, at least: fewer can be equal by chance
+_SIDE = 4  # parts a side, at most
+_KNOWN = 1 << 16  # samples whose noise is remembered
+_WHOLE_CLASS = 0.9  # share of a class from which the whole class is named instead of its samples
+_LISTED = 20  # samples that are named, at most
+
+
+class RepeatedNoise:
+    """Finds samples whose noise is that of an earlier sample."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._promised = shards.lossless and shards.manifest["settings"]["method"] not in REPEATS
+        self._classes = shards.classes
+        self._first: dict[bytes, int] = {}  # a part of the noise → the sample that had it first
+        self._originals: dict[int, bytes] = {}  # of these samples, a hash
+        self._repeats: list[tuple[int, int, int]] = []  # key, its label, the key of the earlier sample
+        self._of_class = Counter[int]()
+
+    def add(self, key: str, label: int, clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> None:
+        """A sample: pixels uint8 (H, W, 3) before and after."""
+        parts = list(_parts(clean, protected)) if self._promised else []
+        if not parts:
+            return
+        number, original = int(key), hashlib.blake2b(clean.data, digest_size=8).digest()
+        earlier = Counter(self._first[part] for part in parts if part in self._first)
+        self._of_class[label] += 1
+        other, equal = earlier.most_common(1)[0] if earlier else (-1, 0)
+        # The same picture may get the same noise; the manifest counts such pictures.
+        if equal >= min(2, len(parts)) and self._originals[other] != original:
+            self._repeats.append((number, label, other))
+        if len(self._originals) < _KNOWN:
+            self._originals[number] = original
+            for part in parts:
+                self._first.setdefault(part, number)
+
+    def failures(self) -> Iterator[Failure]:
+        """Classes, and otherwise samples, with the noise of others."""
+        repeated = Counter(label for _, label, _ in self._repeats)
+        whole = {
+            label
+            for label, count in repeated.items()
+            if count > 1 and count >= _WHOLE_CLASS * (self._of_class[label] - 1)
+        }  # fmt: skip
+        for label in sorted(whole):
+            name = self._classes[label] if 0 <= label < len(self._classes) else label
+            yield Failure("manifest.json", "", f"the noise is the same for the whole class {name!r}")
+        single = [row for row in self._repeats if row[1] not in whole]
+        for key, _, other in single[:_LISTED]:
+            yield Failure(tar_of(key), f"{key:010d}", f"has the noise of {other:010d}")
+        if len(single) > _LISTED:
+            yield Failure("manifest.json", "", f"{len(single):,} samples have the noise of an earlier one")
+
+
+def _parts(clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> Iterator[bytes]:
+    """Hashes of the parts of a sample's noise, each with its place; parts without noise are left out."""
+    side = min(_SIDE, math.isqrt(clean.size // PART))
+    noise = protected - clean  # modulo 256, which is as good here
+    for place, (rows, columns) in enumerate(np.ndindex(side, side)):
+        height, width = (length // side for length in noise.shape[:2])
+        part = noise[rows * height : (rows + 1) * height, columns * width : (columns + 1) * width]
+        if part.size >= PART // 2 and part.any():
+            about = f"{noise.shape} {place} ".encode()
+            yield hashlib.blake2b(about + part.tobytes(), digest_size=8).digest()
