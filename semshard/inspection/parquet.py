@@ -22,7 +22,7 @@ def read_rows(path: Path, entry: dict[str, Any], fail: Fail) -> dict[str, dict[s
             _check_form(path, file, entry, fail)
             if file.metadata.num_rows > 2 * entry["samples"] + 1:
                 return {}  # reported above; not worth the memory
-            rows = file.read().to_pylist()
+            rows = file.read(use_threads=False).to_pylist()
             by_key = {row["key"]: row for row in rows}
             if len(by_key) != len(rows) or list(by_key) != sorted(by_key):
                 fail(path.name, "its keys are not in order, each once")

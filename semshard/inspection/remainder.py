@@ -27,6 +27,10 @@ FILTERS: dict[str, filters.Filter] = {
     "resize": filters.resize,
     "jpeg-10": filters.jpeg(10),
 }
+_WORDS = {
+    "grey": "greyscale", "mean": "3 × 3 means", "gaussian": "a Gaussian filter", "resize": "halving and enlarging",
+    "jpeg-10": "JPEG 10",
+}  # fmt: skip
 MOST = 2000  # samples that are measured
 WINDOW = 256  # pixels a side: of photographs their middle is enough
 _BLOCK = 16  # pixels a side of what JPEG compresses together
@@ -54,6 +58,17 @@ class Remainder:
         shares = (self._sums / self._measured).round(4).tolist()
         levels = round(255 * self.radius, 4)
         return {"radius": levels, "samples": self._measured, "share": dict(zip(FILTERS, shares, strict=True))}
+
+
+def sentence(remainder: Mapping[str, Any]) -> str:
+    """What `Remainder.to_json` says, in words."""
+    share = remainder["share"]
+    after = ", ".join(f"{words} {share[name]:.1%}" for name, words in _WORDS.items())
+    return (
+        f"Changed by more than {remainder['radius']:g} grey levels, the adversary's radius: {share['none']:.1%} of the "
+        f"pixels; after {after}. Where few are left, expect the noise to fail against that filter; where many are "
+        "left, nothing is promised."
+    )
 
 
 def radius_of(settings: Mapping[str, Any]) -> float:

@@ -1,8 +1,9 @@
 """Noise that repeats: of a whole class, or of two samples. Whoever has such noise once can subtract it everywhere.
 
 Every method but one promises noise of its own for each sample. Shortcut noise (sc) draws from a set of patterns of each
-class, so there it is no failure. Parts of the noise are compared by a hash, so that places where it was clipped at
-black or white do not hide the rest. JPEG changes the noise of every sample anew: nothing can be told of it.
+class, so there it is no failure. The noise of a sample is compared with that of the first of its class where neither is
+clipped at black or white; and with that of all others part by part, by a hash of each. JPEG changes the noise of every
+sample anew: nothing can be told of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from .inventory import tar_of
 REPEATS = ("sc",)  # methods whose noise may repeat
 PART = 192  # values of a part, at least: fewer can be equal by chance
 _SIDE = 4  # parts a side, at most
+_WINDOW = 64  # pixels a side that are compared within a class, at most
+_EQUAL = 0.99  # share of equal values from which noise is the same
 _KNOWN = 1 << 16  # samples whose noise is remembered
 _WHOLE_CLASS = 0.9  # share of a class from which the whole class is named instead of its samples
 _LISTED = 20  # samples that are named, at most
@@ -35,6 +38,7 @@ class RepeatedNoise:
         self._classes = shards.classes
         self._first: dict[bytes, int] = {}  # a part of the noise → the sample that had it first
         self._originals: dict[int, bytes] = {}  # of these samples, a hash
+        self._of_first: dict[int, tuple[int, NDArray[np.int16], NDArray[np.bool_]]] = {}  # by label: see `_visible`
         self._repeats: list[tuple[int, int, int]] = []  # key, its label, the key of the earlier sample
         self._of_class = Counter[int]()
 
@@ -48,12 +52,24 @@ class RepeatedNoise:
         self._of_class[label] += 1
         other, equal = earlier.most_common(1)[0] if earlier else (-1, 0)
         # The same picture may get the same noise; the manifest counts such pictures.
-        if equal >= min(2, len(parts)) and self._originals[other] != original:
+        if not equal:
+            other = self._first_with_this(number, label, clean, protected)
+        if other >= 0 and self._originals.get(other) != original:
             self._repeats.append((number, label, other))
-        if len(self._originals) < _KNOWN:
+        if len(self._originals) < _KNOWN or self._of_first[label][0] == number:
             self._originals[number] = original
             for part in parts:
                 self._first.setdefault(part, number)
+
+    def _first_with_this(self, number: int, label: int, clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> int:
+        """The first sample of a class where this one has its noise; −1 where it has its own."""
+        noise, free = _visible(clean, protected)
+        other, noise_of_other, free_of_other = self._of_first.setdefault(label, (number, noise, free))
+        if other == number or noise.shape != noise_of_other.shape:
+            return -1
+        both = free & free_of_other
+        same = both.sum() >= PART and (noise == noise_of_other)[both].mean() >= _EQUAL
+        return other if same else -1
 
     def failures(self) -> Iterator[Failure]:
         """Classes, and otherwise samples, with the noise of others."""
@@ -71,6 +87,13 @@ class RepeatedNoise:
             yield Failure(tar_of(key), f"{key:010d}", f"has the noise of {other:010d}")
         if len(single) > _LISTED:
             yield Failure("manifest.json", "", f"{len(single):,} samples have the noise of an earlier one")
+
+
+def _visible(clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """The noise in the upper left of a sample, and where it was not clipped."""
+    here = np.s_[:_WINDOW, :_WINDOW]
+    pixels = protected[here]
+    return pixels.astype(np.int16) - clean[here], (pixels > 0) & (pixels < 255)
 
 
 def _parts(clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> Iterator[bytes]:

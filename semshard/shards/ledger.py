@@ -212,4 +212,4 @@ def _write(path: Path, rows: Iterable[LedgerRow]) -> None:
 
 def _read(path: Path) -> list[LedgerRow]:
     with damage(path, LedgerError):
-        return [LedgerRow(**row) for row in pq.read_table(path).to_pylist()]
+        return [LedgerRow(**row) for row in pq.read_table(path, use_threads=False).to_pylist()]
