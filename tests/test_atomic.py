@@ -43,9 +43,10 @@ def test_protect_on_a_full_disk_says_so_and_goes_on_to_the_same_bytes(tmp_path):
     semshard.protect(tmp_path / "images", tmp_path / "calm", **TINY)
     disk = tmp_path / "disk"
     disk.mkdir()
+    command = f"{sys.executable} -m semshard_cli protect {tmp_path}/images --out {disk}/shards"
     script = f"""
         mount -t tmpfs -o size=120k none {disk}
-        protect() {{ {sys.executable} -m semshard_cli protect {tmp_path}/images --out {disk}/shards {" ".join(OPTIONS)}; }}
+        protect() {{ {command} {" ".join(OPTIONS)}; }}
         protect > /dev/null; echo first $?
         mount -o remount,size=50m {disk}
         protect > /dev/null; echo second $?

@@ -22,7 +22,7 @@ from .tar_entries import samples
 def audit_shard(
     shards: Shards, number: int, comparison: Comparison | None, inventory: Inventory, failures: list[Failure]
 ) -> int:
-    """How many samples a shard has; they are added to the inventory, and what is broken to `failures`."""
+    """The number of samples in the shard; they are added to the inventory, and what is broken to `failures`."""
 
     def fail(where: str, problem: str, key: str = "") -> None:
         failures.append(Failure(where, key, problem))

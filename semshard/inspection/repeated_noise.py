@@ -1,9 +1,9 @@
 """Noise that repeats: of a whole class, or of two samples. Whoever has such noise once can subtract it everywhere.
 
 Every method but one promises noise of its own for each sample. Shortcut noise (sc) draws from a set of patterns of each
-class, so there it is no failure. The noise of a sample is compared with that of the first of its class where neither is
+class, so there it may repeat. The noise of a sample is compared with that of the first of its class where neither is
 clipped at black or white; and with that of all others part by part, by a hash of each. JPEG changes the noise of every
-sample anew: nothing can be told of it.
+sample anew: nothing is known of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever damaged bytes make a library raise becomes a `ShardError`, and in an audit a failure, that names the file."""
+"""Whatever damaged bytes make a library raise becomes a `ShardError`, in an audit a failure, that names the file."""
 
 import json
 import struct

@@ -60,11 +60,11 @@ def test_many_samples_are_measured_evenly_and_photographs_in_their_middle():
 
 
 def test_audit_tells_it_and_nothing_without_originals(finished, tmp_path):
-    told = semshard.audit(finished / "shards").remainder
-    assert (told["radius"], told["samples"], list(told["share"])) == (2, 40, list(FILTERS))
-    assert told == semshard.audit(finished / "shards").remainder
-    assert told["share"]["none"] > told["share"]["mean"]
-    assert "more than 2 grey levels" in sentence(told)
+    measured = semshard.audit(finished / "shards").remainder
+    assert (measured["radius"], measured["samples"], list(measured["share"])) == (2, 40, list(FILTERS))
+    assert measured == semshard.audit(finished / "shards").remainder
+    assert measured["share"]["none"] > measured["share"]["mean"]
+    assert "more than 2 grey levels" in sentence(measured)
     (finished / "shards.ledger").rename(tmp_path / "away")
     assert semshard.audit(finished / "shards").remainder is None
 

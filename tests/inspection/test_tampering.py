@@ -52,7 +52,7 @@ def tampered(folder, numbers, alone=None):
 
 
 def link_or_copy(source, target):
-    """A copy, also of what is no file."""
+    """A copy, also of a pipe."""
     if stat.S_ISFIFO(os.lstat(source).st_mode):
         os.mkfifo(target)
     else:

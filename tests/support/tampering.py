@@ -116,8 +116,8 @@ class Folder:
                 parquet_bytes=len(table), parquet_sha256=sha256(table).hexdigest(),
             )  # fmt: skip
             (self.path / f"{stem}_stats.json").write_bytes(stats_bytes(stats))
-            told = {name: value for name, value in asdict(stats).items() if name not in ("shard", "rejected")}
-            manifest["shards"][number] = {"name": f"{stem}.tar", **told}
+            entry = {name: value for name, value in asdict(stats).items() if name not in ("shard", "rejected")}
+            manifest["shards"][number] = {"name": f"{stem}.tar", **entry}
         total = sum(each["samples"] for each in manifest["shards"])
         means = sum(each["psnr_mean"] * each["samples"] for each in manifest["shards"])
         manifest["noise"] = {
@@ -348,8 +348,8 @@ def copied_picture_resealed(folder, random, samples, key):
 
 @resealed
 def clean_original_resealed(folder, random, samples, key):
-    told = folder.clean[key] if random.random() < 0.5 else None
-    return samples | {key: with_picture(samples[key], folder.clean[key], told)}
+    measured_against = folder.clean[key] if random.random() < 0.5 else None
+    return samples | {key: with_picture(samples[key], folder.clean[key], measured_against)}
 
 
 @resealed
