@@ -99,13 +99,14 @@ def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
     numbers = {}
     for number in range(len(shards)):
         try:
-            sample = shards[number]
+            with damage("it"):
+                sample = shards[number]
+                nearest = np.argsort(((sketches - _sketch(sample.image)) ** 2).sum(1))[:_CANDIDATES]
+                candidates = usable[nearest].tolist()
+                matches = (number for number in candidates if _could_be_original(collection.pixels(number), sample))
+                match = next(matches, None)
         except ShardError:
             continue  # audit names it, and verify refuses it
-        nearest = np.argsort(((sketches - _sketch(sample.image)) ** 2).sum(1))[:_CANDIDATES]
-        candidates = usable[nearest].tolist()
-        matches = (number for number in candidates if _could_be_original(collection.pixels(number), sample))
-        match = next(matches, None)
         if match is not None:
             numbers[sample.key] = match
     if not numbers:
@@ -115,10 +116,8 @@ def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
 
 def _could_be_original(clean: NDArray[np.uint8], sample: Sample) -> bool:
     """Whether the noise that the sample states would lead from `clean` to it."""
-    if clean.shape != sample.image.shape:
-        return False
-    with damage(f"the .json of {sample.key}"):
-        return bool(cv2.norm(clean, sample.image, cv2.NORM_INF) <= sample.about["linf"])
+    same_shape = clean.shape == sample.image.shape
+    return bool(same_shape and cv2.norm(clean, sample.image, cv2.NORM_INF) <= sample.about["linf"])
 
 
 def _sketch(picture: NDArray[np.uint8]) -> NDArray[np.float32]:

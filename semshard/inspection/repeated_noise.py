@@ -21,11 +21,12 @@ from .failure import Failure
 from .inventory import tar_of
 
 REPEATS = ("sc",)  # methods whose noise may repeat
-PART = 192  # values of a part, at least: fewer can be equal by chance
-_SIDE = 4  # parts a side, at most
+PART = 64  # pixels of a part, at least
+_SIDE = 3  # parts a side, at most
+_PARTS = 3  # that are equal: fewer could be by chance
 _WINDOW = 64  # pixels a side that are compared within a class, at most
 _EQUAL = 0.99  # share of equal values from which noise is the same
-_KNOWN = 1 << 16  # samples whose noise is remembered
+_KNOWN = 1 << 15  # samples whose noise is remembered
 _WHOLE_CLASS = 0.9  # share of a class from which the whole class is named instead of its samples
 _LISTED = 20  # samples that are named, at most
 
@@ -45,15 +46,16 @@ class RepeatedNoise:
     def add(self, key: str, label: int, clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> None:
         """A sample: pixels uint8 (H, W, 3) before and after."""
         parts = list(_parts(clean, protected)) if self._promised else []
-        if not parts:
+        if len(parts) < _PARTS:
             return
         number, original = int(key), hashlib.blake2b(clean.data, digest_size=8).digest()
         earlier = Counter(self._first[part] for part in parts if part in self._first)
         self._of_class[label] += 1
         other, equal = earlier.most_common(1)[0] if earlier else (-1, 0)
+        first = self._first_with_this(number, label, clean, protected)
+        if equal < _PARTS:
+            other = first
         # The same picture may get the same noise; the manifest counts such pictures.
-        if not equal:
-            other = self._first_with_this(number, label, clean, protected)
         if other >= 0 and self._originals.get(other) != original:
             self._repeats.append((number, label, other))
         if len(self._originals) < _KNOWN or self._of_first[label][0] == number:
@@ -68,7 +70,7 @@ class RepeatedNoise:
         if other == number or noise.shape != noise_of_other.shape:
             return -1
         both = free & free_of_other
-        same = both.sum() >= PART and (noise == noise_of_other)[both].mean() >= _EQUAL
+        same = both.sum() >= _PARTS * PART and (noise == noise_of_other)[both].mean() >= _EQUAL
         return other if same else -1
 
     def failures(self) -> Iterator[Failure]:
@@ -97,12 +99,15 @@ def _visible(clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> tuple[ND
 
 
 def _parts(clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> Iterator[bytes]:
-    """Hashes of the parts of a sample's noise, each with its place; parts without noise are left out."""
-    side = min(_SIDE, math.isqrt(clean.size // PART))
-    noise = protected - clean  # modulo 256, which is as good here
-    for place, (rows, columns) in enumerate(np.ndindex(side, side)):
-        height, width = (length // side for length in noise.shape[:2])
-        part = noise[rows * height : (rows + 1) * height, columns * width : (columns + 1) * width]
-        if part.size >= PART // 2 and part.any():
-            about = f"{noise.shape} {place} ".encode()
+    """Hashes of the parts of a sample's noise, of each channel, with their places; parts without noise are left out."""
+    height, width = clean.shape[:2]
+    side = min(_SIDE, math.isqrt(height * width // PART))
+    noise = np.ascontiguousarray((protected - clean).transpose(2, 0, 1))  # modulo 256, which is as good here
+    if (noise == noise[:1]).all():  # grey noise: its channels say the same three times
+        noise = noise[:1]
+    for channel, row, column in np.ndindex(len(noise), side, side):
+        rows, columns = (slice(at * n // side, (at + 1) * n // side) for at, n in ((row, height), (column, width)))
+        part = noise[channel, rows, columns]
+        if part.any():
+            about = f"{clean.shape} {channel} {row} {column} ".encode()
             yield hashlib.blake2b(about + part.tobytes(), digest_size=8).digest()
