@@ -46,6 +46,8 @@ def audit(
 
 
 def _show(result: AuditResult) -> None:
+    from semshard.inspection.remainder import sentence
+
     from . import show
 
     for failure in result.failures[:_SHOWN]:
@@ -60,5 +62,6 @@ def _show(result: AuditResult) -> None:
         [
             ("checked", f"{result.checked:,} samples in {result.shards:,} shards, {against}"),
             ("largest noise found", noise),
+            *([("what filters leave", sentence(result.remainder))] if result.remainder else []),
         ],
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from semshard.atomic import AFTERWARDS, NO_SPACE
 from semshard.errors import SemshardError, TimeIsUp
 from semshard.settings import declared, names_where
 
@@ -35,7 +36,8 @@ def errors_in_one_line(command: Command) -> Command:
         except OSError as error:
             if debug:
                 raise
-            _print_error(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+            where = f": {error.filename}" if error.filename else ""
+            _print_error(f"error: {error.strerror or error}{where}{f'; {AFTERWARDS}' * (error.errno in NO_SPACE)}")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             _print_error("interrupted; run the same command again to continue")

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
         TooManyRejects,
         UsageError,
     )
-    from .inspection.audit import AuditResult, Failure, audit
+    from .inspection.audit import AuditResult, audit
+    from .inspection.failure import Failure
     from .inspection.preview import preview
     from .progress import Event, Progress
     from .protection.dry_run import Plan, plan
@@ -69,7 +70,8 @@ _HOME = {
         "LedgerError", "OutputError", "RunError", "SemshardError", "SettingError", "ShardError", "SourceError",
         "TimeIsUp", "TooManyRejects", "UsageError",
     ),
-    "inspection.audit": ("AuditResult", "Failure", "audit"),
+    "inspection.audit": ("AuditResult", "audit"),
+    "inspection.failure": ("Failure",),
     "inspection.preview": ("preview",),
     "progress": ("Event", "Progress"),
     "protection.dry_run": ("Plan", "plan"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -9,12 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from .errors import RunError
+
 _PREFIX, _SUFFIX = ".", ".semshard-tmp"
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+AFTERWARDS = "free some, then run the same command again: it goes on from here"
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears at `path` when the block ends well, and leaves nothing when it does not."""
+    """A binary file that appears at `path` when the block ends well, and leaves nothing when it does not.
+
+    Raises `RunError` where the disk, or what its owner may use of it, is full.
+    """
     temporary = path.with_name(f"{_PREFIX}{path.name}{_SUFFIX}")
     try:
         with open(temporary, "wb") as file:
@@ -22,8 +30,10 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            raise RunError(f"{os.strerror(error.errno)}: {path}; {AFTERWARDS}") from error
         raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:
@@ -35,7 +45,12 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 def write_json(path: Path, value: Any) -> None:
     """`value` as indented JSON, atomically; the same value gives the same bytes."""
     with atomic_write(path) as file:
-        file.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+        file.write(json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """`value` as indented JSON. Raises `ValueError` where a text in it cannot be encoded."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def remove_leftovers(directory: Path) -> None:

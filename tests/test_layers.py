@@ -21,10 +21,11 @@ ALLOWED = {
     "sources": SETTINGS,
     "shards": {*SETTINGS, "sources"},  # the metadata of a picture, which both read and write
     "noise": {*SETTINGS, "engine", "models"},
-    "inspection": {*SETTINGS, "sources", "shards"},
+    "filters": GROUND,
+    "inspection": {*SETTINGS, "sources", "shards", "filters"},
     "measuring": {*SETTINGS, "engine", "models", "noise"},
     "grouping": {*SETTINGS, "engine", "models", "noise"},
-    "victims": {*SETTINGS, "engine", "models", "noise"},
+    "victims": {*SETTINGS, "engine", "models", "noise", "filters"},
     "protection": {*SETTINGS, "engine", "models", "noise", "sources", "shards", "measuring", "grouping", "workers"},
     "verification": {
         *SETTINGS, "engine", "models", "noise", "sources", "shards", "inspection", "victims", "measuring", "workers",

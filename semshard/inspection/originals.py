@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LedgerError, RejectedImage, SourceError
-from ..shards import Ledger, Sample, Shards, ledger_path
+from ..errors import LedgerError, RejectedImage, ShardError, SourceError
+from ..shards import Ledger, Sample, Shards, damage, ledger_path
 from ..sources import AUTO, Collection, SourceOptions, open_source, scan, unscanned
 from ..sources.decode import decoding_of
 from ..threads import ordered_map
@@ -69,15 +69,16 @@ def find_originals(shards: Shards, clean: str | Path | None) -> Originals | None
 
 
 def _by_ledger(shards: Shards, ledger: Ledger, run: Mapping[str, Any], clean: str | Path | None) -> Originals:
-    spec, options = clean or run["source"], SourceOptions(**run["source_options"])
-    source = open_source(spec, options)
-    number_of = {source.entry(number).name: number for number in range(len(source))}
     numbers: dict[str, int] = {}
-    collection = unscanned(source, decoding_of(run["settings"]), run["settings"]["resolution"])
-    for row in ledger.samples(len(shards.tars)):
-        if row.key and row.source in number_of:
-            number = numbers[row.key] = number_of[row.source]
-            collection.sha256[number] = np.frombuffer(bytes.fromhex(row.sha256 or ""), np.uint8)
+    with damage(ledger.path, LedgerError):
+        spec, options = clean or run["source"], SourceOptions(**run["source_options"])
+        source = open_source(spec, options)
+        number_of = {source.entry(number).name: number for number in range(len(source))}
+        collection = unscanned(source, decoding_of(run["settings"]), run["settings"]["resolution"])
+        for row in ledger.samples(len(shards.tars)):
+            if row.key and row.source in number_of:
+                number = numbers[row.key] = number_of[row.source]
+                collection.sha256[number] = np.frombuffer(bytes.fromhex(row.sha256 or ""), np.uint8)
     if not numbers:
         raise LedgerError(f"{spec} holds none of the files that {ledger.path} names; say with --clean where they are")
     return Originals(collection, numbers)
@@ -96,13 +97,18 @@ def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
     usable = collection.usable
     sketches = np.stack([_sketch(collection.pixels(number)) for number in usable.tolist()])
     numbers = {}
-    for sample in shards:
-        nearest = np.argsort(((sketches - _sketch(sample.image)) ** 2).sum(1))[:_CANDIDATES]
-        candidates = usable[nearest].tolist()
-        matches = (number for number in candidates if _could_be_original(collection.pixels(number), sample))
-        number = next(matches, None)
-        if number is not None:
-            numbers[sample.key] = number
+    for number in range(len(shards)):
+        try:
+            with damage("it"):
+                sample = shards[number]
+                nearest = np.argsort(((sketches - _sketch(sample.image)) ** 2).sum(1))[:_CANDIDATES]
+                candidates = usable[nearest].tolist()
+                matches = (number for number in candidates if _could_be_original(collection.pixels(number), sample))
+                match = next(matches, None)
+        except ShardError:
+            continue  # audit names it, and verify refuses it
+        if match is not None:
+            numbers[sample.key] = match
     if not numbers:
         raise SourceError(f"{source.spec} holds no original of these shards")
     return Originals(collection, numbers)
@@ -111,7 +117,7 @@ def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
 def _could_be_original(clean: NDArray[np.uint8], sample: Sample) -> bool:
     """Whether the noise that the sample states would lead from `clean` to it."""
     same_shape = clean.shape == sample.image.shape
-    return same_shape and cv2.norm(clean, sample.image, cv2.NORM_INF) <= sample.about["linf"]
+    return bool(same_shape and cv2.norm(clean, sample.image, cv2.NORM_INF) <= sample.about["linf"])
 
 
 def _sketch(picture: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -13,7 +13,15 @@ from .._version import __version__
 from ..engine import deterministic, load_tensors, save_tensors
 from ..measuring.machine import describe
 from ..progress import Progress, silent
-from ..shards import Ledger, ManifestContent, done_stats, ledger_path, read_manifest, write_manifest
+from ..shards import (
+    Ledger,
+    ManifestContent,
+    done_stats,
+    ledger_path,
+    manifest_sha256,
+    read_manifest,
+    write_manifest,
+)
 from ..sources import Collection, SourceOptions
 from .noise import Crafting
 from .request import Request
@@ -114,17 +122,19 @@ def surrogate_of(run: Run) -> nn.Module | None:
 
 
 def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult:
-    """Write the rejects and the manifest, once every shard is done."""
+    """Write the rejects and the manifest, once every shard is done; the ledger's record of the manifest comes last, so
+    that a call that finds none, or another, writes all of it again.
+    """
     stats = [done for shard in range(shards) if (done := done_stats(run.out, shard))]
     rejected = len(run.collection.rejects) + sum(shard.rejected for shard in stats)
-    if made or not (run.out / "manifest.json").exists():
+    if made or run.ledger.published() != (manifest_sha256(run.out) or ""):
         late = (row for shard in range(shards) for row in run.ledger.shard(shard) if row.reason)
         run.ledger.write_rejects(itertools.chain(rejects_of(run.collection), late))
         size, duplicates = run.collection.size, run.collection.duplicates
-        machine = describe(run.runtime.device)
-        made_on = {name: machine[name] for name in ("device", "torch")}
+        made_on = made_on_machine(run, made)
         content = ManifestContent(run.config, run.classes, size, run.fields, stats, rejected, duplicates, made_on)
         write_manifest(run.out, content, __version__)
+        run.ledger.write_published(manifest_sha256(run.out) or "")
     manifest = read_manifest(run.out)
     return ProtectResult(
         samples=manifest["counts"]["samples"],
@@ -140,3 +150,15 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         fingerprint=run.fingerprint,
         made=made,
     )
+
+
+def made_on_machine(run: Run, made: int) -> dict[str, str]:
+    """Where the shards were made, for the manifest: on this machine, unless this call made none of them and finds a
+    manifest of which the ledger has no record.
+    """
+    unrecorded = not made and run.ledger.published() is None and manifest_sha256(run.out)
+    known = read_manifest(run.out).get("made_on") if unrecorded else None
+    if known:
+        return dict(known)
+    machine = describe(run.runtime.device)
+    return {name: machine[name] for name in ("device", "torch")}

@@ -1,11 +1,32 @@
 """What is on disk: pixel codec, tar, manifest, private ledger."""
 
+from .damage import damage
 from .fields import Fields
 from .ledger import InputRow, Ledger, LedgerRow, ledger_path
-from .manifest import ManifestContent, check_manifest, read_manifest, write_manifest
+from .manifest import (
+    ManifestContent,
+    check_manifest,
+    manifest_bytes,
+    manifest_of,
+    manifest_sha256,
+    read_manifest,
+    write_manifest,
+)
 from .pixels import decode_picture, encode_pictures, picture_problem
 from .reader import Sample, Shards, open_shards, read_tar
-from .writer import Encoded, Extra, SampleBatch, ShardStats, ShardWriter, done_stats, encode, mark_done, shard_name
+from .writer import (
+    Encoded,
+    Extra,
+    SampleBatch,
+    ShardStats,
+    ShardWriter,
+    description,
+    done_stats,
+    encode,
+    mark_done,
+    shard_name,
+    stats_bytes,
+)
 
 __all__ = [
     "Ledger",
@@ -16,9 +37,11 @@ __all__ = [
     "ShardStats",
     "ShardWriter",
     "Encoded",
+    "description",
     "encode",
     "Shards",
     "check_manifest",
+    "damage",
     "decode_picture",
     "done_stats",
     "encode_pictures",
@@ -26,11 +49,15 @@ __all__ = [
     "Fields",
     "InputRow",
     "ledger_path",
+    "manifest_bytes",
+    "manifest_of",
+    "manifest_sha256",
     "mark_done",
     "open_shards",
     "picture_problem",
     "read_manifest",
     "read_tar",
     "shard_name",
+    "stats_bytes",
     "write_manifest",
 ]

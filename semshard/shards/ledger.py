@@ -6,6 +6,7 @@ surrogate.safetensors      the network that the noise is made with
 checkpoint.safetensors     the state of its training (while it runs)
 NNNNN.parquet              per sample of shard NNNNN: key, source, SHA-256, or the reason of a late reject
 rejects.jsonl              every rejected input with its reason, one JSON object per line
+published.json             SHA-256 of the manifest that was written last: what audit holds the public one against
 lock                       held by the running process
 """
 
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_write, remove_leftovers, write_json
 from ..errors import LedgerError, OutputError
+from .damage import damage
 from .writer import shard_name
 
 _INPUT = pa.schema(
@@ -123,16 +125,28 @@ class Ledger:
 
     def run(self) -> dict[str, Any] | None:
         """What `begin` wrote; None for a fresh ledger."""
-        try:
-            return dict(json.loads((self.path / "run.json").read_bytes()))
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise LedgerError(f"{self.path / 'run.json'} is damaged ({error})") from None
+        return self._json("run.json")
 
     def begin(self, run: dict[str, Any]) -> None:
         """Write run.json: from then on the output belongs to this run."""
         write_json(self.path / "run.json", run)
+
+    def write_published(self, sha256: str) -> None:
+        """Record the manifest that was just written, by its SHA-256 in hex."""
+        write_json(self.path / "published.json", {"manifest_sha256": sha256})
+
+    def published(self) -> str | None:
+        """SHA-256 of the manifest that was recorded last; None where none was."""
+        record = self._json("published.json")
+        if record is None:
+            return None
+        with damage(self.path / "published.json", LedgerError):
+            return str(record["manifest_sha256"])
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        with damage(path, LedgerError):
+            return dict(json.loads(path.read_bytes())) if path.exists() else None
 
     def write_sources(self, rows: Iterable[InputRow]) -> None:
         every = iter(rows)
@@ -144,7 +158,7 @@ class Ledger:
     def inputs(self) -> Iterator[InputRow]:
         """Every input, in the source's order, with the result of the scan; only a part of them is in memory at once."""
         path = self.path / "sources.parquet"
-        with _damage(path), pq.ParquetFile(path) as file:
+        with damage(path, LedgerError), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_GROUP):
                 yield from (InputRow(**row) for row in batch.to_pylist())
 
@@ -154,7 +168,7 @@ class Ledger:
         """
         columns: dict[str, list[NDArray[Any]]] = {"sha256": [], "label": [], "height": [], "width": [], "reason": []}
         path = self.path / "sources.parquet"
-        with _damage(path), pq.ParquetFile(path) as file:
+        with damage(path, LedgerError), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_GROUP):
                 digests = b"".join(value or bytes(32) for value in batch["sha256"].to_pylist())
                 columns["sha256"].append(np.frombuffer(digests, np.uint8).reshape(-1, 32))
@@ -197,16 +211,5 @@ def _write(path: Path, rows: Iterable[LedgerRow]) -> None:
 
 
 def _read(path: Path) -> list[LedgerRow]:
-    with _damage(path):
-        return [LedgerRow(**row) for row in pq.read_table(path).to_pylist()]
-
-
-@contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Errors with a file of the ledger, as a `LedgerError`."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise LedgerError(f"{path} is missing") from None
-    except (pa.ArrowException, OSError, TypeError, KeyError) as error:
-        raise LedgerError(f"{path} is damaged ({error})") from None
+    with damage(path, LedgerError):
+        return [LedgerRow(**row) for row in pq.read_table(path, use_threads=False).to_pylist()]

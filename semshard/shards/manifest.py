@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,9 +11,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_json
+from ..atomic import atomic_write, json_bytes
 from ..errors import ShardError
 from ..settings import ProtectConfig, Size, effective
+from .damage import damage
 from .fields import Fields
 from .writer import ShardStats, shard_name
 
@@ -36,12 +38,31 @@ class ManifestContent:
 
 
 def write_manifest(directory: Path, content: ManifestContent, tool_version: str) -> dict[str, Any]:
-    """Write the manifest of finished shards and return it. It holds no time and no path: equal runs, equal bytes."""
+    """Write the manifest of finished shards and return it."""
+    manifest = manifest_of(content, tool_version)
+    with atomic_write(directory / FILE) as file:
+        file.write(manifest_bytes(manifest))
+    return manifest
+
+
+def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
+    """The one way in which a manifest is written. Raises `ValueError` where a text in it cannot be encoded."""
+    return json_bytes(manifest)
+
+
+def manifest_sha256(directory: Path) -> str | None:
+    """SHA-256 of the manifest that lies there, in hex; None where there is none."""
+    path = directory / FILE
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def manifest_of(content: ManifestContent, tool_version: str) -> dict[str, Any]:
+    """The manifest of finished shards. It holds no time and no path: equal runs, equal bytes."""
     config, size, shards = content.config, content.size, content.shards
     samples = sum(stats.samples for stats in shards)
     one = {"height": size[0], "width": size[1]} if size else {}
     labels = {"from": "groups", "groups": config.groups, "experimental": True} if config.groups else {"from": "source"}
-    manifest = {
+    return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "semshard", "version": tool_version},
         "made_on": dict(content.made_on),
@@ -66,24 +87,23 @@ def write_manifest(directory: Path, content: ManifestContent, tool_version: str)
             for stats in shards
         ],
     }  # fmt: skip
-    write_json(directory / FILE, manifest)
-    return manifest
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of a folder of shards. Raises `ShardError` where there is none, or it is not of the schema."""
     path = directory / FILE
-    try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        hint = "the folder does not exist" if not directory.is_dir() else "was protect interrupted? run it again"
-        raise ShardError(f"{directory} holds no {FILE}: {hint}") from None
-    except ValueError as error:
-        raise ShardError(f"{path} is not valid JSON ({error})") from None
-    problems = check_manifest(manifest)
-    if problems:
-        raise ShardError(f"{path}: {problems[0]}")
-    return dict(manifest)
+    with damage(path):
+        try:
+            manifest = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            hint = "the folder does not exist" if not directory.is_dir() else "was protect interrupted? run it again"
+            raise ShardError(f"{directory} holds no {FILE}: {hint}") from None
+        except ValueError as error:
+            raise ShardError(f"{path} is not valid JSON ({error})") from None
+        problems = check_manifest(manifest)
+        if problems:
+            raise ShardError(f"{path}: {problems[0]}")
+        return dict(manifest)
 
 
 def check_manifest(manifest: Any) -> list[str]:

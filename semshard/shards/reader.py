@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ..errors import ShardError
 from ..settings import Size, levels, parse_radius
+from .damage import damage
 from .fields import Fields
-from .manifest import read_manifest
+from .manifest import FILE, read_manifest
 from .pixels import decode_picture
 
 
@@ -34,15 +35,13 @@ class Sample:
 
 def read_tar(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     """(header, bytes) of every entry, in order. Raises `ShardError` where the tar is broken."""
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for entry in tar:
-                file = tar.extractfile(entry) if entry.isreg() else None
-                yield entry, file.read() if file else b""
-    except (tarfile.TarError, EOFError) as error:
-        raise ShardError(f"{path} is a broken tar ({error})") from None
-    except FileNotFoundError:
-        raise ShardError(f"{path} is missing") from None
+    with damage(path), tarfile.open(path, "r:") as tar:
+        size = path.stat().st_size
+        for entry in tar:
+            if entry.isreg() and (entry.issparse() or entry.offset_data + entry.size > size):
+                raise ShardError(f"{path} is damaged: {entry.name!r} ends behind it")  # before memory is taken for it
+            file = tar.extractfile(entry) if entry.isreg() else None
+            yield entry, file.read() if file else b""
 
 
 @dataclass
@@ -64,7 +63,8 @@ class Shards:
     @property
     def budget(self) -> int:
         """The largest change that any channel of any pixel may show, in grey levels."""
-        return levels(parse_radius(self.manifest["settings"]["rho_u"]))
+        with damage(self.directory / FILE):
+            return levels(parse_radius(self.manifest["settings"]["rho_u"]))
 
     @property
     def fields(self) -> Fields:
@@ -101,12 +101,13 @@ class Shards:
             raise IndexError(number)
         shard = bisect.bisect_right(self._starts, number) - 1
         place = number - self._starts[shard]
+        tar = self.tars[shard]
         try:
-            key, parts = self._index(shard)[place]
-            with open(self.directory / self.manifest["shards"][shard]["name"], "rb") as file:
+            with damage("it"), open(tar, "rb") as file:
+                key, parts = self._index(shard)[place]
                 return _sample(key, {name: _read(file, *part) for name, part in parts.items()}, self.fields)
-        except (IndexError, KeyError, ValueError, ShardError) as error:
-            raise ShardError(f"{self.tars[shard]}, sample {place}: {error}") from None
+        except ShardError as error:
+            raise ShardError(f"{tar}, sample {place}: {error}") from error
 
     def keys(self) -> list[str]:
         """The key of every sample, in order; no image is decoded."""
@@ -125,13 +126,10 @@ def open_shards(directory: str | Path) -> Shards:
 
 def _offsets(path: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
     samples: dict[str, dict[str, tuple[int, int]]] = {}
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for entry in tar:
-                key, _, extension = entry.name.partition(".")
-                samples.setdefault(key, {})[extension] = (entry.offset_data, entry.size)
-    except (tarfile.TarError, FileNotFoundError) as error:
-        raise ShardError(f"{path} is a broken tar ({error})") from None
+    with damage(path), tarfile.open(path, "r:") as tar:
+        for entry in tar:
+            key, _, extension = entry.name.partition(".")
+            samples.setdefault(key, {})[extension] = (entry.offset_data, entry.size)
     return list(samples.items())
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..atomic import atomic_write, write_json
+from ..atomic import atomic_write, json_bytes
 from ..errors import ShardError
 from ..sources.image_metadata import Metadata
 from . import tar
@@ -122,8 +122,7 @@ def encode(batch: SampleBatch, classes: Sequence[str], fields: Fields = PNG, qua
             classes[label],
             hashlib.sha256(protected[i].data).hexdigest(),
         )
-        measured = f'"width":{width},"height":{height},"linf":{linf[i]},"sha256":"{sha256}"'
-        about = f'{{"class":{_as_json(name)},{measured}}}'.encode()
+        about = description(name, width, height, linf[i], sha256)
         carried = {fields.published(name): data for name, data in extras[i].carried.items()} if extras else {}
         parts = (
             tar.entry(f"{key}.cls", b"%d" % label),
@@ -138,6 +137,12 @@ def encode(batch: SampleBatch, classes: Sequence[str], fields: Fields = PNG, qua
         }  # fmt: skip
         samples.append(Encoded(b"".join(parts), row, psnr))
     return samples
+
+
+def description(name: str, width: int, height: int, linf: int, sha256: str) -> bytes:
+    """The .json of a sample: its class, its size in pixels, its noise in grey levels, the SHA-256 of its pixels."""
+    measured = f'"width":{width},"height":{height},"linf":{linf},"sha256":"{sha256}"'
+    return f'{{"class":{_as_json(name)},{measured}}}'.encode()
 
 
 @functools.lru_cache
@@ -213,7 +218,13 @@ class ShardWriter:
 
 def mark_done(directory: Path, stats: ShardStats) -> None:
     """Write the stats file, last of all: the shard is done."""
-    write_json(directory / f"{shard_name(stats.shard)}_stats.json", asdict(stats))
+    with atomic_write(directory / f"{shard_name(stats.shard)}_stats.json") as file:
+        file.write(stats_bytes(stats))
+
+
+def stats_bytes(stats: ShardStats) -> bytes:
+    """The stats file of a shard."""
+    return json_bytes(asdict(stats))
 
 
 def done_stats(directory: Path, shard: int) -> ShardStats | None:
@@ -224,6 +235,6 @@ def done_stats(directory: Path, shard: int) -> ShardStats | None:
         sizes = Path(f"{stem}.tar").stat().st_size, Path(f"{stem}.parquet").stat().st_size
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ShardError(f"{stem}_stats.json is damaged ({error}); delete it to make the shard again") from None
     return stats if sizes == (stats.bytes, stats.parquet_bytes) else None

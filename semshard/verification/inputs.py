@@ -10,7 +10,7 @@ from ..engine import Runtime
 from ..errors import OutputError, ShardError
 from ..inspection.originals import Originals
 from ..settings import ProtectConfig, protect_config
-from ..shards import Shards, open_shards
+from ..shards import Shards, damage, open_shards
 from ..victims import BY_NAME
 from .cache import ResultCache
 from .dataset import VictimDataset, load_dataset, required_originals
@@ -69,11 +69,8 @@ def public_settings(shards: Shards, runtime: Runtime) -> ProtectConfig:
 def _checked_manifest(shards: Shards) -> str:
     """SHA-256 of the manifest. Raises `ShardError` where a tar differs from what the manifest says."""
     for path, stated in zip(shards.tars, shards.manifest["shards"], strict=True):
-        try:
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
-            raise ShardError(f"{path} is missing") from None
+        with damage(path), path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if sha256 != stated["sha256"]:
             raise ShardError(f"{path} is not the tar that the manifest names; audit says more")
     return hashlib.sha256((shards.directory / "manifest.json").read_bytes()).hexdigest()

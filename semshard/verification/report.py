@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import atomic_write
+from ..inspection.remainder import sentence
 from ..progress import duration
 from .figures import SERIES, amplified, curves_svg, data_url, histogram_svg, png, shade
 
@@ -45,7 +46,7 @@ class Picture:
 def write_report(path: Path, about: dict[str, Any], manifest: dict[str, Any], pictures: Sequence[Picture]) -> None:
     """Write one self-contained HTML page to `path`; equal input gives equal bytes.
 
-    `about` is the object of report.json (schema version 5), `manifest` that of the shards. With `pictures` the page
+    `about` is the object of report.json (schema version 6), `manifest` that of the shards. With `pictures` the page
     contains clean originals: keep it private.
     """
     strongest = next(a for a in about["attackers"] if a["name"] == about["verdict"]["attacker"])
@@ -66,6 +67,7 @@ def write_report(path: Path, about: dict[str, Any], manifest: dict[str, Any], pi
         pictures=[_shown(picture, times) for picture in pictures],
         per_class=per_class(strongest["data"], about["classes"]),
         noise=[_histogram(*NOISE[name], about["noise"][name]["values"]) for name in NOISE],
+        remainder=sentence(about["remainder"]) if about["remainder"] else "",
         seeds=_seeds(by_accuracy),
     )
     with atomic_write(path) as file:

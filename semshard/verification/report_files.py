@@ -16,16 +16,16 @@ from ..atomic import atomic_write, write_json
 from ..cores import allowed
 from ..engine import Runtime
 from ..inspection.preview import preview_rows
+from ..inspection.remainder import Remainder
 from ..inspection.similarity import linf, psnr, ssim
 from ..settings import to_json
 from ..shards.attestation import FILE as ATTESTATION
 from ..shards.attestation import statement
-from .dataset import VictimDataset
 from .inputs import VerifyInputs
 from .report import Picture, write_report
 from .results import VerifyResult
 
-SCHEMA_VERSION = 5  # of report.json
+SCHEMA_VERSION = 6  # of report.json
 SHOWN, MEASURED = 8, 2000  # samples in the report's pictures and in its histograms
 WINDOW = 384  # pixels a side of a report's pictures, at most
 _MEASURES = {"linf": linf, "psnr": psnr, "ssim": ssim}
@@ -52,7 +52,7 @@ def _content(result: VerifyResult, inputs: VerifyInputs, seconds: float) -> dict
         "settings": to_json(inputs.trainer.config),
         "hardware": _hardware(inputs.trainer.runtime),
         "classes": list(inputs.shards.classes),
-        "noise": _noise(inputs.dataset),
+        **_noise(inputs),
         **{name: value for name, value in result.to_json().items() if name != "report"},
     }
 
@@ -66,14 +66,21 @@ def _hardware(runtime: Runtime) -> dict[str, Any]:
     }
 
 
-def _noise(dataset: VictimDataset) -> dict[str, Any]:
-    """How far the protected samples are from their originals; null for a PSNR that is infinite."""
-    rows = [[measure(*pair) for measure in _MEASURES.values()] for pair in dataset.pairs(MEASURED)]
+def _noise(inputs: VerifyInputs) -> dict[str, Any]:
+    """How far the protected samples are from their originals, null for a PSNR that is infinite; and what simple filters
+    leave of that.
+    """
+    remainder = Remainder(inputs.shards.manifest["settings"], MEASURED)
+    rows = []
+    for pair in inputs.dataset.pairs(MEASURED):
+        rows.append([measure(*pair) for measure in _MEASURES.values()])
+        remainder.add(*pair)
     columns = zip(_MEASURES, zip(*rows, strict=True), strict=True)
-    return {
+    values = {
         name: {"values": [round(value, 4) if np.isfinite(value) else None for value in values]}
         for name, values in columns
     }
+    return {"noise": values, "remainder": remainder.to_json()}
 
 
 def _pictures(inputs: VerifyInputs) -> list[Picture]:

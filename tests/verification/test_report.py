@@ -104,7 +104,7 @@ def make_about():
     attackers = [make_attacker(n, rho, c, f, verdicts[n % 5]) for n, (c, f, rho) in enumerate(grid)]
     random = np.random.default_rng(0)
     return {
-        "schema_version": 5,
+        "schema_version": 6,
         "tool": {"name": "semshard", "version": "0.1.0"},
         "finished": "2026-11-22T17:40:00Z",
         "seconds": 1234.5,
@@ -128,6 +128,11 @@ def make_about():
             "linf": {"values": [8] * 50},
             "psnr": {"values": [*random.normal(34, 1, 49).tolist(), None]},
             "ssim": {"values": random.uniform(0.9, 1, 50).tolist()},
+        },
+        "remainder": {
+            "radius": 4,
+            "samples": 50,
+            "share": {"none": 0.75, "grey": 0.125, "mean": 0.1, "gaussian": 0.3, "resize": 0.2, "jpeg-10": 0.625},
         },
     }
 

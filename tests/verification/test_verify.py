@@ -348,7 +348,7 @@ def test_the_report_is_complete_private_and_tied_to_the_manifest(verified):
     final = [figures["final"] for each in report["attackers"] for figures in each["data"].values()]
     assert final == [r.final for r in found.results]
     assert report["attackers"][1]["rho_a"] == "2/255"
-    assert report["schema_version"] == 5
+    assert report["schema_version"] == 6
     assert report["verdict"] == found.verdict
     assert len(report["noise"]["ssim"]["values"]) == 40
     statement = json.loads((folder / "report.intoto.json").read_text())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ... import filters
 from ...settings import COUNTERMEASURES
-from . import augment, filters
+from . import augment
 from .strong import strong
 from .ueraser_max import ueraser_max
 

@@ -1,4 +1,4 @@
-"""Countermeasures that are not random: filters, applied once to every picture, for training and for testing."""
+"""Filters of 8-bit pictures: the same picture in, the same picture out."""
 
 from __future__ import annotations
 
@@ -6,22 +6,13 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
 Filter = Callable[[Pixels], Pixels]
 
 _WINDOW = 3  # pixels a side: the paper's Table 4
 _MEAN, _SPREAD = 127.5, 64.0  # grey levels of every channel after `normalise`
-
-
-def apply(filter: Filter, images: Tensor) -> Tensor:
-    """Images uint8 (N, 3, H, W), each through `filter`; the same shape and dtype."""
-    pictures = images.permute(0, 2, 3, 1).contiguous().numpy()
-    filtered = np.stack([filter(picture) for picture in pictures])
-    return torch.from_numpy(filtered).permute(0, 3, 1, 2).contiguous()
 
 
 def mean(picture: Pixels) -> Pixels:
