@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator
@@ -323,7 +324,7 @@ def _sha256(path: Path) -> str:
 def _accounts(shards: Shards, seen: set[str]) -> Iterator[Failure]:
     """Check that every input is protected or rejected, once, and that the ledger is private: invariants 4 and 5."""
     ledger = Ledger(ledger_path(shards.directory))
-    if ledger.path.stat().st_mode & 0o077:
+    if os.name == "posix" and ledger.path.stat().st_mode & 0o077:  # Windows has no such bits
         yield Failure("ledger", "", f"{ledger.path} can be opened by others; chmod 700 it")
     counted = shards.manifest["counts"]["inputs"]
     fates = np.zeros(counted, np.int64)  # how often each input is accounted for

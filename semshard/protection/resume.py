@@ -258,7 +258,7 @@ def refuse_nesting(source: Source, out: Path) -> None:
     for folder in map(os.path.realpath, source.folders):
         if source.shards is not None and folder != target:
             continue  # its tars are named one by one: others beside them do not become its images
-        if os.path.commonpath([folder, target]) == folder:
+        if Path(target).is_relative_to(folder):
             raise OutputError(f"--out {out} lies inside the source; the shards would become its images")
-        if os.path.commonpath([folder, target]) == target:
+        if Path(folder).is_relative_to(target):
             raise OutputError(f"--out {out} contains the source, which must not be published")

@@ -95,7 +95,7 @@ def check_manifest(manifest: Any) -> list[str]:
 def _validator() -> Any:
     from jsonschema import Draft202012Validator
 
-    text = resources.files(__package__).joinpath("manifest.schema.json").read_text()
+    text = resources.files(__package__).joinpath("manifest.schema.json").read_text("utf-8")
     return Draft202012Validator(json.loads(text))
 
 
