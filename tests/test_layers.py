@@ -37,7 +37,8 @@ ALLOWED = {
         *SETTINGS, "engine", "noise", "sources", "shards", "measuring", "protection", "verification", "victims",
         "studies",
     },
-    "catalogue": {*SETTINGS, "noise", "victims"},
+    "catalogue": {*SETTINGS, "sources", "noise", "victims"},
+    "extending": {*SETTINGS, "sources", "noise", "victims"},
 }  # fmt: skip
 FILES = sorted((ROOT / "semshard").rglob("*.py"))
 

@@ -22,7 +22,7 @@ from ..atomic import remove_leftovers
 from ..engine import Runtime, permutation
 from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
-from ..settings import ProtectConfig, Size, fingerprint, to_json
+from ..settings import ProtectConfig, Size, fingerprint, method_plugin, to_json
 from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats
 from ..sources import Collection, Source
 from ..sources.decode import decoding_of
@@ -162,6 +162,8 @@ class _Opening:
             "surrogate": given,
             "software": {"semshard": __version__, "torch": torch.__version__, "device": self.runtime.device.type},
         }
+        if method := method_plugin(config.method):
+            run["software"][method.package] = method.version
         return run | {"fingerprint": fingerprint(run["source_digest"], run["settings"], run["surrogate"])}
 
 

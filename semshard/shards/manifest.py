@@ -12,7 +12,7 @@ from typing import Any
 
 from ..atomic import write_json
 from ..errors import ShardError
-from ..settings import ProtectConfig, Size, effective
+from ..settings import ProtectConfig, Size, effective, method_plugin
 from .fields import Fields
 from .writer import ShardStats, shard_name
 
@@ -46,6 +46,7 @@ def write_manifest(directory: Path, content: ManifestContent, tool_version: str)
         "tool": {"name": "semshard", "version": tool_version},
         "made_on": dict(content.made_on),
         "settings": {name: value for name, value in effective(config).items() if name not in _PRIVATE},
+        **_plugins(config),
         "classes": list(content.classes),
         "labels": labels,
         "image": {"sizes": "one" if size else "own", **one, "channels": "RGB", "bits": 8},
@@ -68,6 +69,12 @@ def write_manifest(directory: Path, content: ManifestContent, tool_version: str)
     }  # fmt: skip
     write_json(directory / FILE, manifest)
     return manifest
+
+
+def _plugins(config: ProtectConfig) -> dict[str, Any]:
+    """What other packages had a part in the bytes; empty where none had."""
+    method = method_plugin(config.method)
+    return {"plugins": [method.to_json()]} if method else {}
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

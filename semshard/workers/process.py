@@ -85,7 +85,7 @@ def _one_thread() -> None:
 def _sendable(error: BaseException) -> BaseException:
     """The error itself where the driver can raise it, otherwise its text."""
     try:
-        same = pickle.loads(pickle.dumps(error))
+        same = pickle.loads(pickle.dumps(error))  # noqa: S301  # of this very process
     except Exception:
         same = None
     if isinstance(error, Exception) and type(same) is type(error) and str(same) == str(error):

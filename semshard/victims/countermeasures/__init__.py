@@ -1,6 +1,9 @@
 """What attackers do to pictures, or to a training, against protective noise."""
 
+from .added import ByName, added_countermeasures, version_of
 from .filters import Filter, apply
-from .table import BY_NAME, Countermeasure
+from .table import ALL, Countermeasure
 
-__all__ = ["BY_NAME", "Countermeasure", "Filter", "apply"]
+BY_NAME = ByName((each.name, each) for each in ALL)
+
+__all__ = ["BY_NAME", "Countermeasure", "Filter", "added_countermeasures", "apply", "version_of"]
