@@ -28,7 +28,8 @@ lint: $(SETUP)  ## check style, layers, types and words
 	$(BIN)/mypy
 	$(BIN)/python .ci/words.py
 
-check: lint  ## lint, and the quick tests
+check: lint  ## lint, known vulnerabilities of the installed packages, and the quick tests
+	$(BIN)/python .ci/advisories.py
 	$(PYTEST) -q -m 'not slow'
 
 bench: $(SETUP)  ## measure this machine: ceilings, steps beside a plain baseline, data path
@@ -43,8 +44,13 @@ gpu: $(SETUP)  ## on a GPU: tests, bench, Table 2 beside the paper's. CIFAR10=DI
 docs: $(SETUP)  ## regenerate the generated parts of README.md and docs/
 	$(BIN)/python examples/render.py
 
+dist: $(SETUP)  ## build wheel and source archive into dist/, and check both
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:  ## remove what the other targets made, the demo's output included
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info out/demo
 
-.PHONY: help setup demo test lint check bench gpu docs clean
+.PHONY: help setup demo test lint check bench gpu docs dist clean
 .DEFAULT_GOAL := help

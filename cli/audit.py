@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from .command import errors_in_one_line
+from .event_log import logged, record_result
 from .options import Clean, Json, ShardsFolder
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ _SHOWN = 50
 
 
 @errors_in_one_line
+@logged
 def audit(
     shards: ShardsFolder,
     *,
@@ -37,6 +39,7 @@ def audit(
 
     with Watch() as watch:
         result = semshard.audit(shards, clean=clean, report=report, progress=watch)
+    record_result(result.to_json)
     if json:
         show.as_json(result.to_json())
     else:

@@ -9,6 +9,7 @@ import typer
 from semshard.settings import ProtectConfig
 
 from .command import errors_in_one_line, settings_of
+from .event_log import logged, record_result
 from .options import Device, Json, Preset
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @errors_in_one_line
+@logged
 @settings_of(ProtectConfig)
 def bench(
     *,
@@ -52,6 +54,7 @@ def bench(
             preset=preset, device=device, repeats=repeats, methods=names, neighbours=neighbours, pictures=pictures,
             progress=watch, **settings,
         )  # fmt: skip
+    record_result(result.to_json)
     if json:
         show.as_json(result.to_json())
     else:

@@ -15,6 +15,7 @@ from semshard.atomic import AFTERWARDS, NO_SPACE
 from semshard.errors import SemshardError, TimeIsUp
 from semshard.settings import declared, names_where
 
+from .exits import INTERRUPTED, TERMINATED, Terminated
 from .options import SOURCE_OPTIONS, ConfigFile, Debug, option_of
 from .values import read_toml, share
 
@@ -28,22 +29,16 @@ def errors_in_one_line(command: Command) -> Command:
     def run(*args: Any, debug: bool = False, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except SemshardError as error:
+        except (SemshardError, OSError) as error:
             if debug:
                 raise
-            _print_error(str(error) if isinstance(error, TimeIsUp) else f"error: {error}")
-            raise typer.Exit(error.exit_code) from None
-        except OSError as error:
-            if debug:
-                raise
-            where = f": {error.filename}" if error.filename else ""
-            _print_error(f"error: {error.strerror or error}{where}{f'; {AFTERWARDS}' * (error.errno in NO_SPACE)}")
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            _print_error("interrupted; run the same command again to continue")
-            raise typer.Exit(130) from None
+            _print_error(message_of(error) if isinstance(error, TimeIsUp) else f"error: {message_of(error)}")
+            raise typer.Exit(exit_code_of(error)) from None
+        except KeyboardInterrupt as error:
+            _print_error(message_of(error))
+            raise typer.Exit(exit_code_of(error)) from None
 
-    return _with_options(run, command, {"debug": (Debug, False)})
+    return with_options(run, command, {"debug": (Debug, False)})
 
 
 def settings_of(config: type[Any], run: str = "") -> Callable[[Command], Command]:
@@ -64,7 +59,7 @@ def settings_of(config: type[Any], run: str = "") -> Callable[[Command], Command
             settings.pop("preset", None)
             command(*args, settings=settings, **kwargs)
 
-        return _with_options(parse_settings, command, {**options, "config": (ConfigFile, None)}, "settings")
+        return with_options(parse_settings, command, {**options, "config": (ConfigFile, None)}, "settings")
 
     return decorate
 
@@ -81,10 +76,10 @@ def source_options(command: Command) -> Command:
             given["margin"] = share(given["margin"])
         command(*args, options=SourceOptions(**given), **kwargs)
 
-    return _with_options(parse_options, command, {n: (option, None) for n, option in SOURCE_OPTIONS.items()}, "options")
+    return with_options(parse_options, command, {n: (option, None) for n, option in SOURCE_OPTIONS.items()}, "options")
 
 
-def _with_options(run: Command, command: Command, options: dict[str, tuple[Any, Any]], place: str = "") -> Command:
+def with_options(run: Command, command: Command, options: dict[str, tuple[Any, Any]], place: str = "") -> Command:
     """`run` with the signature of `command`, and in it `options` (name → annotation, default) in place of the parameter
     `place`, or at the end.
     """
@@ -101,6 +96,24 @@ def _with_options(run: Command, command: Command, options: dict[str, tuple[Any, 
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     del run.__wrapped__  # type: ignore[attr-defined]
     return run
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of a command that this error ends."""
+    if isinstance(error, KeyboardInterrupt):
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+    return error.exit_code if isinstance(error, SemshardError) else 1
+
+
+def message_of(error: BaseException) -> str:
+    """The error in words, in one line."""
+    if isinstance(error, KeyboardInterrupt):
+        how = "ended by SIGTERM" if isinstance(error, Terminated) else "interrupted"
+        return f"{how}; run the same command again to continue"
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror or error}{where}{f'; {AFTERWARDS}' * (error.errno in NO_SPACE)}"
+    return str(error) if isinstance(error, SemshardError) else f"{type(error).__name__}: {error}"
 
 
 def _print_error(message: str) -> None:

@@ -17,6 +17,7 @@ def countermeasures(*, json: Json = False) -> None:
     from . import show
 
     listed = semshard.countermeasures()
+    show.problems_of("countermeasures")
     if json:
         show.as_json([each.to_json() for each in listed])
         return

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .command import errors_in_one_line
+from .event_log import logged
 from .options import Device
 
 _STEPS = (
@@ -21,6 +22,7 @@ _STEPS = (
 
 
 @errors_in_one_line
+@logged
 def demo(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where everything goes.")] = Path("semshard-demo"),
@@ -43,7 +45,9 @@ def demo(
         where = f"--device {device}" if device != "auto" and not step.startswith(("audit", "preview")) else ""
         line = step.format(dir=shlex.quote(str(folder)))
         show.console.print(f"\n$ semshard {line} {where}".rstrip(), style="bold", markup=False, soft_wrap=True)
-        context.find_root().command.main(shlex.split(f"{line} {where}"), standalone_mode=False)
+        code = context.find_root().command.main(shlex.split(f"{line} {where}"), standalone_mode=False)
+        if code:
+            raise typer.Exit(code)
     show.facts(
         f"done in {show.duration(time.monotonic() - start)}",
         [

@@ -1,6 +1,8 @@
-"""The program `semshard`: its commands, each in a file of its own."""
+"""The program `semshard`: its commands, each in a file of its own, and what goes for all of them."""
 
 from __future__ import annotations
+
+import sys
 
 import typer
 
@@ -8,6 +10,7 @@ from .audit import audit
 from .bench import bench
 from .countermeasures import countermeasures
 from .demo import demo
+from .exits import end_on_sigterm
 from .methods import methods
 from .panels import PanelCommand, PanelGroup
 from .preview import preview
@@ -25,7 +28,6 @@ app = typer.Typer(
     cls=PanelGroup,
     help="Protect an image collection before it is published: shards that look the same, made to teach a model little.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -56,4 +58,7 @@ def options(
 
 def main() -> None:
     """Entry point of the installed program."""
+    for stream in (sys.stdout, sys.stderr):  # an old code page has no δ: a question mark is better than an error
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    end_on_sigterm()
     app(prog_name="semshard")

@@ -29,6 +29,7 @@ def methods(
     from . import show
 
     listed = semshard.methods(preset)
+    show.problems_of("methods")
     if json:
         show.as_json([method.to_json() for method in listed])
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -80,6 +81,16 @@ SOURCE_OPTIONS: dict[str, Any] = {
 _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
+def _completed(one: Setting) -> Callable[[str], list[str]]:
+    """What the shell offers for a setting: its choices, of a list the next one."""
+
+    def offered(incomplete: str) -> list[str]:
+        *given, last = incomplete.split(",") if one.several else [incomplete]
+        return [",".join((*given, choice)) for choice in one.choices if choice.startswith(last)]
+
+    return offered
+
+
 def option_of(one: Setting) -> Any:
     """A setting as an option: its type, its help with the choices, and its panel."""
     kind: Any = list[str] if one.several else str if one.radius else _TYPES[one.kind]
@@ -87,5 +98,8 @@ def option_of(one: Setting) -> Any:
     metavar = ("RADIUS" if one.radius else "V" if one.several else "") + (",…" if one.several else "")
     panel = None if one.common else one.group.capitalize()
     return Annotated[
-        Optional[kind], typer.Option(help=one.help + choices, metavar=metavar or None, rich_help_panel=panel)
+        Optional[kind],
+        typer.Option(
+            help=one.help + choices, metavar=metavar or None, rich_help_panel=panel, autocompletion=_completed(one)
+        ),
     ]

@@ -9,6 +9,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from .exits import CODES
+
 MAIN = "Options"  # the panel of what most people need first
 COMMANDS = "Commands"
 # Panels after the first, in this order; one that is not listed comes after these.
@@ -55,6 +57,9 @@ class PanelCommand(TyperCommand):
 
 class PanelGroup(TyperGroup):
     """A program whose help shows its commands by panel."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _section(formatter, "Exit codes", [(str(code), meaning) for code, meaning in CODES.items()])
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         widest = max(len(name) for name in self.commands)

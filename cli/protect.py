@@ -11,6 +11,7 @@ import typer
 from semshard.settings import ProtectConfig
 
 from .command import errors_in_one_line, settings_of, source_options
+from .event_log import logged, record_result
 from .options import CheckpointSeconds, Device, Json, MaxRejects, Preset, Source
 from .values import share
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @errors_in_one_line
+@logged
 @source_options
 @settings_of(ProtectConfig)
 def protect(
@@ -56,6 +58,7 @@ def protect(
         else:
             settings |= {"overwrite": overwrite, "checkpoint_seconds": checkpoint_seconds}
             result = semshard.protect(source, out, surrogate=surrogate, progress=watch, **settings)
+    record_result(lambda: asdict(result))
     if json:
         show.as_json(asdict(result))
     elif isinstance(result, semshard.Plan):

@@ -10,6 +10,7 @@ import typer
 from semshard.settings import ProtectConfig, VerifyConfig
 
 from .command import errors_in_one_line, settings_of
+from .event_log import logged, record_result
 from .options import Device, Json
 from .values import pairs
 from .values import rates as read_rates
@@ -72,6 +73,7 @@ Rates = Annotated[
 
 
 @errors_in_one_line
+@logged
 @settings_of(VerifyConfig, run="table")
 def reproduce(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="table1 to table8, figure3 or figure5 of the paper.")],
@@ -109,6 +111,7 @@ def reproduce(
         return
     with Watch() as watch:
         result = semshard.reproduce(table, source, out, minutes=minutes, state=state, progress=watch, **settings)
+    record_result(result.to_json)
     show.as_json(result.to_json()) if json else _show(result)
 
 

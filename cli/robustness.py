@@ -10,6 +10,7 @@ import typer
 from semshard.settings import VerifyConfig
 
 from .command import errors_in_one_line, settings_of
+from .event_log import logged, record_result
 from .options import Device, Json, Preset
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _NO_CORRELATION = "needs three different points, each with a surrogate"
 
 
 @errors_in_one_line
+@logged
 @settings_of(VerifyConfig, run="study")
 def robustness(
     shards: Annotated[list[Path], typer.Argument(metavar="SHARDS…", help="Folders that protect or sweep wrote.")],
@@ -43,6 +45,7 @@ def robustness(
         result = semshard.robustness(
             shards, out, images=images, preset=preset, device=device, progress=watch, **settings
         )
+    record_result(result.to_json)
     if json:
         show.as_json(result.to_json())
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from semshard.plugins import Kind
 from semshard.progress import duration as duration
 
 console = Console(highlight=False)
@@ -48,6 +50,14 @@ def listing(title: str, head: Iterable[str], rows: Iterable[Iterable[str]], capt
     for row in rows:
         drawn.add_row(*row)
     console.print(drawn)
+
+
+def problems_of(kind: Kind) -> None:
+    """Why plugins cannot be used, a line each on standard error."""
+    from semshard.catalogue import plugin_problems
+
+    for problem in plugin_problems(kind):
+        print(f"semshard: {problem}", file=sys.stderr)
 
 
 def size(count: float) -> str:

@@ -39,6 +39,7 @@ def sources(*, check: Check = None, json: Json = False) -> None:
             raise typer.Exit(1)
         return
     kinds = semshard.source_kinds()
+    show.problems_of("sources")
     if json:
         show.as_json([{"name": kind.name, "form": kind.form, "line": kind.line} for kind in kinds])
         return

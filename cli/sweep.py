@@ -10,6 +10,7 @@ import typer
 from semshard.settings import ProtectConfig, VerifyConfig, parse
 
 from .command import errors_in_one_line, settings_of, source_options
+from .event_log import logged, record_result
 from .options import CheckpointSeconds, Device, Json, MaxRejects, Preset, Source
 from .values import pairs, setting_name, share
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @errors_in_one_line
+@logged
 @source_options
 @settings_of(ProtectConfig)
 def sweep(
@@ -55,6 +57,7 @@ def sweep(
     several = [parse(ProtectConfig, setting, text) for text in values.split(",")]
     with Watch() as watch:
         result = semshard.sweep(source, out, setting, several, progress=watch, **settings)
+    record_result(result.to_json)
     if json:
         show.as_json(result.to_json())
     else:

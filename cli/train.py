@@ -10,11 +10,13 @@ import typer
 from semshard.settings import ProtectConfig
 
 from .command import errors_in_one_line, settings_of, source_options
+from .event_log import logged, record_result
 from .options import CheckpointSeconds, Device, Json, MaxRejects, Preset, Source
 from .values import share
 
 
 @errors_in_one_line
+@logged
 @source_options
 @settings_of(ProtectConfig)
 def train(
@@ -47,6 +49,7 @@ def train(
             progress=watch,
             **settings,
         )
+    record_result(lambda: {"surrogate": str(written)})
     if json:
         show.as_json({"surrogate": str(written)})
     else:

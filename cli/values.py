@@ -53,7 +53,7 @@ def rates(text: str | None) -> tuple[float, float] | None:
 def read_toml(path: Path) -> dict[str, Any]:
     """The settings in a file, by their names in the library."""
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise SettingError(f"there is no file {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

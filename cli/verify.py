@@ -11,6 +11,7 @@ import typer
 from semshard.settings import VerifyConfig
 
 from .command import errors_in_one_line, settings_of
+from .event_log import logged, record_result
 from .options import COMPUTING, Clean, Device, Json, Preset, ShardsFolder
 from .values import optional_share
 
@@ -65,6 +66,7 @@ RequireDrop = Annotated[
 
 
 @errors_in_one_line
+@logged
 @settings_of(VerifyConfig)
 def verify(
     shards: ShardsFolder,
@@ -107,6 +109,7 @@ def verify(
     if dry_run:
         show.as_json(plan.to_json()) if json else _show_plan(plan)
         return
+    record_result(found.to_json)
     if json:
         show.as_json(found.to_json())
     else:

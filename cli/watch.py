@@ -1,4 +1,4 @@
-"""Live progress on standard error: bars in a terminal, a line every half minute elsewhere."""
+"""Live progress on standard error: bars in a terminal; elsewhere a line per stage, and in long stages per minute."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from rich.text import Text
 
 from semshard import Event
 
-_EVERY = 30.0  # seconds between lines where standard error is not a terminal
+from .event_log import record_event
+
+_EVERY = 60.0  # seconds between lines where standard error is not a terminal
 _SHOWN = {
     "loss": "loss {:.3f}",
     "test": "clean test {:.1%}",
@@ -48,6 +50,7 @@ class Watch:
         self._bars.stop()
 
     def __call__(self, event: Event) -> None:
+        record_event(event)
         if event.message:
             self.console.print(Text(event.message, "dim"))
         if not event.total:
@@ -70,7 +73,7 @@ class _Phase:
     def __init__(self, task: TaskID, first: int, figures: dict[str, float]) -> None:
         self.task, self.figures = task, figures
         self._first, self._start = first, time.monotonic()
-        self._last_line = self._start
+        self._last_line, self._ended = self._start, False
 
     def _speed(self, event: Event) -> float:
         return (event.done - self._first) / max(time.monotonic() - self._start, 1e-9)
@@ -87,7 +90,10 @@ class _Phase:
         return f"{(event.total - event.done) / speed:.0f} s left" if speed and event.done < event.total else ""
 
     def due(self, event: Event) -> bool:
-        if event.done < event.total and time.monotonic() - self._last_line < _EVERY:
-            return False
-        self._last_line = time.monotonic()
-        return True
+        """Whether it is time for a line: once a minute, and once at the end."""
+        ended, late = event.done >= event.total, time.monotonic() - self._last_line >= _EVERY
+        due = not self._ended if ended else late
+        self._ended = ended
+        if due:
+            self._last_line = time.monotonic()
+        return due

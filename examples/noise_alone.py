@@ -56,7 +56,7 @@ def permuted_labels(images: Path, out: Path, seed: int) -> Path:
     """A table in `out` that gives every file the class of another one at random: each class keeps its size."""
     files = sorted(path.relative_to(images) for path in images.glob("*/**/*") if path.is_file())
     classes = [path.parts[0] for path in files]
-    random.Random(seed).shuffle(classes)
+    random.Random(seed).shuffle(classes)  # noqa: S311  # an experiment that can be repeated
     out.mkdir(parents=True, exist_ok=True)
     table = out / "permuted.csv"
     with table.open("w", newline="") as file:

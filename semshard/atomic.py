@@ -35,7 +35,14 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise RunError(f"{os.strerror(error.errno)}: {path}; {AFTERWARDS}") from error
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name last, too; Windows opens no folders, and needs no such call."""
+    if os.name != "posix":
+        return
+    directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .noise.methods import METHODS, cost
+from .noise.methods import METHODS, added_methods, cost
+from .plugins import Kind
 from .settings import FAMILIES, FamilyInfo, protect_config
-from .victims import BY_NAME, Countermeasure
+from .sources import added_kinds
+from .victims import BY_NAME, Countermeasure, added_countermeasures
 
 IMAGES, SIZE = 50_000, (32, 32)  # of CIFAR-10, which the costs are counted for
 
@@ -27,7 +29,8 @@ class MethodInfo:
 
 
 def methods(preset: str = "paper") -> list[MethodInfo]:
-    """Every method, its cost counted with the settings of `preset` for the 50,000 training images of CIFAR-10.
+    """Every method, those of other packages last. The cost is counted with the settings of `preset` for the 50,000
+    training images of CIFAR-10.
 
     Raises `SettingError` for an unknown preset.
     """
@@ -38,7 +41,7 @@ def methods(preset: str = "paper") -> list[MethodInfo]:
 
     sem = passes("sem")
     assert sem
-    rows = [(method, passes(method.name)) for method in METHODS]
+    rows = [(method, passes(method.name)) for method in (*METHODS, *added_methods()[0])]
     return [
         MethodInfo(method.name, method.line, method.paper, method.survives, count and round(count / sem, 3))
         for method, count in rows
@@ -60,9 +63,15 @@ class CountermeasureInfo:
 
 
 def countermeasures() -> list[CountermeasureInfo]:
-    """Every countermeasure that `verify` knows."""
+    """Every countermeasure that `verify` knows: the built-in ones, then those of other packages."""
+    every = (*BY_NAME.values(), *added_countermeasures()[0])
+    return [CountermeasureInfo(each.name, each.line, each.paper, _when(each), each.costs) for each in every]
 
-    return [CountermeasureInfo(each.name, each.line, each.paper, _when(each), each.costs) for each in BY_NAME.values()]
+
+def plugin_problems(kind: Kind) -> list[str]:
+    """Why sources, methods or countermeasures that other packages offer cannot be used, a sentence each."""
+    added = {"sources": added_kinds, "methods": added_methods, "countermeasures": added_countermeasures}
+    return added[kind]()[1]
 
 
 def _when(countermeasure: Countermeasure) -> str:

@@ -57,7 +57,7 @@ def crafting_times(
             workers, images,
             statistics.median(runs[workers, number].rate for number in range(repeats)),
             statistics.median(runs[workers, number].rate_with_start for number in range(repeats)),
-            max(peak for number in range(repeats) for peak in runs[workers, number].made.peaks),
+            max((peak for number in range(repeats) for peak in runs[workers, number].made.peaks), default=0),
         )
         for workers in counts
     ]  # fmt: skip

@@ -96,7 +96,7 @@ def peak_memory(counts: Sequence[int]) -> dict[int, int]:
 
 def peak_memory_of_workers(counts: Sequence[int], workers: int) -> dict[int, int]:
     """The same of the largest of so many workers, in shards of `SHARD` pictures."""
-    return {count: max(_measured_apart(count, workers)["peaks"]) for count in counts}
+    return {count: max(_measured_apart(count, workers)["peaks"], default=0) for count in counts}
 
 
 def _measured_apart(count: int, workers: int) -> dict[str, Any]:

@@ -11,13 +11,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
+from ..memory import free_memory
 from . import cudnn, fused
 from .captured import on_gpu
 from .folded import FoldedNetwork, run
@@ -80,11 +80,7 @@ class Runtime:
         """Bytes that are free on the device now, on a CPU those of the machine."""
         if self.device.type == "cuda":
             return int(torch.cuda.mem_get_info(self.device)[0])
-        try:
-            lines = Path("/proc/meminfo").read_text().splitlines()
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-        except (OSError, StopIteration):  # no Linux: what nobody uses, caches not counted
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return free_memory()
 
     def by_parts(self, count: int, function: Callable[[int, slice], Tensor]) -> Tensor:
         """`function(number of the part, its images)` of every part of a batch of `count` images, joined in order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ _LISTED = 20  # failures of one kind, at most
 def accounts(shards: Shards, inventory: Inventory) -> Iterator[Failure]:
     """The manifest, the fates of all inputs and the labels against the ledger, which is private: invariants 4 and 5."""
     ledger = Ledger(ledger_path(shards.directory))
-    if ledger.path.stat().st_mode & 0o077:
+    if os.name == "posix" and ledger.path.stat().st_mode & 0o077:  # Windows has no such bits
         yield Failure("ledger", "", f"{ledger.path} can be opened by others; chmod 700 it")
     for check in (_check_manifest, _check_run, _check_fates):
         try:

@@ -22,7 +22,7 @@ from ..atomic import remove_leftovers
 from ..engine import Runtime, permutation
 from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
-from ..settings import ProtectConfig, Size, fingerprint, to_json
+from ..settings import ProtectConfig, Size, fingerprint, method_plugin, to_json
 from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats
 from ..sources import Collection, Source
 from ..sources.decode import decoding_of
@@ -162,6 +162,8 @@ class _Opening:
             "surrogate": given,
             "software": {"semshard": __version__, "torch": torch.__version__, "device": self.runtime.device.type},
         }
+        if method := method_plugin(config.method):
+            run["software"][method.package] = method.version
         return run | {"fingerprint": fingerprint(run["source_digest"], run["settings"], run["surrogate"])}
 
 
@@ -258,7 +260,7 @@ def refuse_nesting(source: Source, out: Path) -> None:
     for folder in map(os.path.realpath, source.folders):
         if source.shards is not None and folder != target:
             continue  # its tars are named one by one: others beside them do not become its images
-        if os.path.commonpath([folder, target]) == folder:
+        if Path(target).is_relative_to(folder):
             raise OutputError(f"--out {out} lies inside the source; the shards would become its images")
-        if os.path.commonpath([folder, target]) == target:
+        if Path(folder).is_relative_to(target):
             raise OutputError(f"--out {out} contains the source, which must not be published")

@@ -47,7 +47,7 @@ def unpack(folder: Path, home: Path) -> bool:
     if not (folder / _INDEX).exists():
         return False
     try:
-        index = json.loads((folder / _INDEX).read_text())
+        index = json.loads((folder / _INDEX).read_bytes())
         packed = b"".join((folder / name).read_bytes() for name in index["parts"])
         if hashlib.sha256(packed).hexdigest() != index["sha256"]:
             raise LedgerError(f"{folder} is damaged: its parts do not have the digest that {_INDEX} names")

@@ -119,7 +119,7 @@ class Journal:
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """The sections of a journal's file. Raises `LedgerError`."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
     except ValueError as error:
         raise LedgerError(f"{path} is not valid JSON ({error}); delete it to start again") from None
     version = content.get("schema_version") if isinstance(content, dict) else None

@@ -93,7 +93,7 @@ class PaperTable:
 @functools.cache
 def document() -> dict[str, Any]:
     """All of `paper.json`."""
-    return dict(json.loads(resources.files(__package__).joinpath("paper.json").read_text()))
+    return dict(json.loads(resources.files(__package__).joinpath("paper.json").read_text("utf-8")))
 
 
 def paper_blocks(name: str) -> list[PaperTable]:

@@ -2,6 +2,7 @@
 
 from .attacker_sets import SETS
 from .fields import Setting, declared, defaults, names_where
+from .method import Method, method_plugin
 from .names import ALL, CELL_SETTINGS, COUNTERMEASURES, KEEP, LARGE, LISTED, METHODS, NETWORKS, NO_LIST, Size
 from .presets import NAMED_VIEWS, protect_config, verify_config
 from .protect import FIXED_IN_SWEEP, PICTURES, SHAPES_SURROGATE, TRAINED_WITH, ProtectConfig
@@ -34,6 +35,7 @@ __all__ = [
     "SHAPES_SURROGATE",
     "TRAINED_WITH",
     "FamilyInfo",
+    "Method",
     "ProtectConfig",
     "Setting",
     "Size",
@@ -46,6 +48,7 @@ __all__ = [
     "format_radius",
     "from_json",
     "levels",
+    "method_plugin",
     "names_where",
     "normal",
     "parse",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import SettingError
+from ..plugins import Kind, names, plugin
 
 NOT_GIVEN: Any = object()
 
@@ -22,6 +23,7 @@ class Setting:
     follows: str = ""  # the radius that it keeps its share of, where only the radius is given
     radius: bool = False  # in units of the pixel range [0, 1], written as "8/255"
     choices: tuple[str, ...] = ()
+    plugins: Kind | None = None  # that add choices
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None
@@ -96,8 +98,9 @@ def check_fields(config: Any) -> None:
         if not items:
             raise SettingError(f"{name} is empty")
         for item in items:
-            if one.choices and item not in one.choices:
-                raise SettingError(f"{name} = {item!r} is unknown; choose one of: {', '.join(one.choices)}")
+            if one.choices and item not in one.choices and not (one.plugins and plugin(one.plugins, item)):
+                more = names(one.plugins, one.choices) if one.plugins else ()
+                raise SettingError(f"{name} = {item!r} is unknown; choose one of: {', '.join((*one.choices, *more))}")
             if not all(_within(one, item)):
                 raise SettingError(f"{name} = {item} must {_range(one)}")
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import SettingError
 from .attacker_sets import SETS, lists_of
 from .fields import declared, defaults
-from .names import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, LISTED, NO_LIST, Size, cell_of
+from .names import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, LISTED, METHODS, NO_LIST, Size, cell_of
 from .protect import ProtectConfig
 from .radii import snap
 from .serialise import coerce
@@ -173,7 +173,8 @@ def _method(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     asked = {name: given[name] for name in CELL_SETTINGS if name in given}
     method = given.get("method", ANY_CELL if asked else "sem")
     if method != ANY_CELL:
-        return method, _cell(CELLS.get(method, ("none", "none", "same")))
+        own = _cell(CELLS["sem"]) | asked  # of a plugin: as it is asked for
+        return method, _cell(CELLS.get(method, ("none", "none", "same"))) if method in METHODS else own
     cell = _cell(CELLS["sem"]) | asked
     named = [name for name, steps in CELLS.items() if steps == cell_of(**cell)]
     return (given.get("method") or (named or [ANY_CELL])[0]), cell

@@ -11,6 +11,7 @@ from functools import partial
 
 from ..errors import SettingError
 from .fields import check_fields, defaults, names_where, setting
+from .method import Method, method_plugin
 from .names import (
     ANY_CELL,
     CELL_SETTINGS,
@@ -53,7 +54,9 @@ class ProtectConfig:
     preset: str = setting(
         "Where settings that are not given come from.", group="run", common=True, choices=PRESETS, sweepable=False
     )
-    method: str = _trained("Kind of noise: see `semshard methods`.", group="noise", common=True, choices=METHODS)
+    method: str = _trained(
+        "Kind of noise: see `semshard methods`.", group="noise", common=True, choices=METHODS, plugins="methods"
+    )
     noise_step: str = _grid(
         "What perturbs a view in the noise step; together with --model-step, any cell of Table 7.",
         choices=PERTURBATIONS,
@@ -223,7 +226,8 @@ class ProtectConfig:
     @property
     def has_surrogate(self) -> bool:
         """Whether the method trains a network."""
-        return self.method not in NO_NETWORK
+        added = method_plugin(self.method)
+        return added.load(Method).surrogate if added else self.method not in NO_NETWORK
 
 
 # How pictures are read and written, whatever the preset.
@@ -245,8 +249,12 @@ def _check_views(config: ProtectConfig) -> None:
 
 
 def _check_method(config: ProtectConfig) -> None:
-    """A method with a name has the steps of its cell; one outside the grid has those that stand for none."""
+    """A method with a name has the steps of its cell; one outside the grid has those that stand for none; one of a
+    plugin has any.
+    """
     cell = cell_of(config.noise_step, config.model_step, config.noise_views)
+    if config.method not in METHODS:
+        return
     named = CELLS.get(config.method, cell if config.method == ANY_CELL else ("none", "none", "same"))
     if cell != named:
         options = " ".join(

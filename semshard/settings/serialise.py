@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from ..errors import SettingError
 from .fields import Setting, declared, names_where
-from .names import ALL
+from .method import method_plugin
+from .names import ALL, NO_NETWORK
 from .protect import ProtectConfig
 from .radii import format_radius, parse_radius
 from .verify import VerifyConfig
@@ -35,6 +36,8 @@ def to_json(config: ProtectConfig | VerifyConfig) -> dict[str, Any]:
 def effective(config: ProtectConfig) -> dict[str, Any]:
     """The settings that its method reads, as JSON values."""
     unused = names_where(ProtectConfig, unused_by=config.method)
+    if method_plugin(config.method) and not config.has_surrogate:
+        unused = tuple(name for name, one in declared(ProtectConfig).items() if set(NO_NETWORK) <= set(one.unused_by))
     if config.format != "jpeg" and not config.jpeg_safe:
         unused = (*unused, "quality")
     return {name: value for name, value in to_json(config).items() if name not in unused}

@@ -44,7 +44,7 @@ class VerifyConfig:
     countermeasure: tuple[str, ...] = _verify_only(
         "What the victim does against the noise, all is all; `semshard countermeasures` explains. With --rho-a alone: "
         "none, grey and jpeg-10, each at radius 0, too.",
-        common=True, default=("none",), choices=COUNTERMEASURES, in_recipe=False,
+        common=True, default=("none",), choices=COUNTERMEASURES, plugins="countermeasures", in_recipe=False,
     )  # fmt: skip
     filter_on: str = _verify_only(
         "Images that the filter of a countermeasure is applied to: both, those to train and those to test on; or "

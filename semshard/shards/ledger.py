@@ -12,7 +12,6 @@ lock                       held by the running process
 
 from __future__ import annotations
 
-import fcntl
 import io
 import itertools
 import json
@@ -22,13 +21,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from .. import file_lock
 from ..atomic import atomic_write, remove_leftovers, write_json
 from ..errors import LedgerError, OutputError
 from .damage import damage
@@ -112,7 +112,7 @@ class Ledger:
         self.path.chmod(0o700)
         with open(self.path / "lock", "ab") as lock:
             until = time.monotonic() + PATIENCE
-            while not _taken(lock):
+            while not file_lock.take(lock):
                 if time.monotonic() > until:
                     raise OutputError(f"another process is writing here (it holds {self.path / 'lock'})")
                 time.sleep(0.05)
@@ -193,14 +193,6 @@ class Ledger:
             for row in rows:
                 about = {"source": row.source, "reason": row.reason, "sha256": row.sha256}
                 file.write((json.dumps(about, ensure_ascii=False) + "\n").encode())
-
-
-def _taken(lock: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _write(path: Path, rows: Iterable[LedgerRow]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..atomic import atomic_write, json_bytes
 from ..errors import ShardError
-from ..settings import ProtectConfig, Size, effective
+from ..settings import ProtectConfig, Size, effective, method_plugin
 from .damage import damage
 from .fields import Fields
 from .writer import ShardStats, shard_name
@@ -67,6 +67,7 @@ def manifest_of(content: ManifestContent, tool_version: str) -> dict[str, Any]:
         "tool": {"name": "semshard", "version": tool_version},
         "made_on": dict(content.made_on),
         "settings": {name: value for name, value in effective(config).items() if name not in _PRIVATE},
+        **_plugins(config),
         "classes": list(content.classes),
         "labels": labels,
         "image": {"sizes": "one" if size else "own", **one, "channels": "RGB", "bits": 8},
@@ -87,6 +88,12 @@ def manifest_of(content: ManifestContent, tool_version: str) -> dict[str, Any]:
             for stats in shards
         ],
     }  # fmt: skip
+
+
+def _plugins(config: ProtectConfig) -> dict[str, Any]:
+    """What other packages had a part in the bytes; empty where none had."""
+    method = method_plugin(config.method)
+    return {"plugins": [method.to_json()]} if method else {}
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -115,7 +122,7 @@ def check_manifest(manifest: Any) -> list[str]:
 def _validator() -> Any:
     from jsonschema import Draft202012Validator
 
-    text = resources.files(__package__).joinpath("manifest.schema.json").read_text()
+    text = resources.files(__package__).joinpath("manifest.schema.json").read_text("utf-8")
     return Draft202012Validator(json.loads(text))
 
 

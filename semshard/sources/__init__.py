@@ -3,7 +3,7 @@
 from .check import Check, SourceCheck, check_source
 from .collection import Collection, check_classes, squash, unscanned, with_groups
 from .decode import Decoded, Decoding, parse_colour
-from .open import AUTO, SourceKind, SourceOptions, open_source, source_kinds
+from .open import AUTO, SourceKind, SourceOptions, added_kinds, open_source, source_kinds
 from .scanning import scan
 from .source import Entry, Source
 
@@ -18,6 +18,7 @@ __all__ = [
     "SourceCheck",
     "SourceKind",
     "SourceOptions",
+    "added_kinds",
     "check_classes",
     "check_source",
     "open_source",

@@ -16,6 +16,7 @@ import errno
 import os
 import re
 import tempfile
+import threading
 import weakref
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -167,6 +168,7 @@ class Spool:
         # It lives as long as the source, and no longer.
         self._file = open(path, "rb") if path else tempfile.TemporaryFile()  # noqa: SIM115
         weakref.finalize(self, self._file.close)
+        self._lock = threading.Lock()
         self._path = path or f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
 
     def __reduce__(self) -> tuple[type[Spool], tuple[str]]:
@@ -188,7 +190,11 @@ class Spool:
 
     def read(self, size: int, start: int) -> bytes:
         """For any thread."""
-        return os.pread(self._file.fileno(), size, start)
+        if hasattr(os, "pread"):
+            return os.pread(self._file.fileno(), size, start)
+        with self._lock:  # Windows
+            self._file.seek(start)
+            return self._file.read(size)
 
 
 def belongs(path: str, place: str) -> bool:

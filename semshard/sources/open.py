@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import SourceError
+from ..plugins import Plugin, loaded, plugin
 from .source import Source
 
 AUTO = "auto"
@@ -148,12 +149,37 @@ KINDS = (
 )
 
 
-def source_kinds() -> tuple[SourceKind, ...]:
-    """The kinds of sources that can be opened, with the form that each expects."""
-    return KINDS
-
-
 _BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def source_kinds() -> tuple[SourceKind, ...]:
+    """The kinds of sources that can be opened, with the form that each expects; those of other packages last."""
+    return (*KINDS, *added_kinds()[0])
+
+
+def added_kinds() -> tuple[list[SourceKind], list[str]]:
+    """The kinds that packages add, and why others of theirs cannot be used."""
+    return loaded("sources", _BY_NAME, _load)
+
+
+def _load(found: Plugin) -> SourceKind:
+    kind = found.load(SourceKind, SourceError)
+
+    def opened(place: str, place_options: Mapping[str, str], options: SourceOptions) -> Source:
+        source = found.guarded(kind.open, SourceError)(place, place_options, options)
+        if not isinstance(source, Source):
+            raise SourceError(f"{found}: open returned a {type(source).__name__}, not a Source")
+        return source
+
+    return replace(kind, open=opened)
+
+
+def _kind(name: str) -> SourceKind | None:
+    """The kind of that name: a built-in one, or that of a package."""
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    found = plugin("sources", name, SourceError)
+    return _load(found) if found else None
 
 
 def open_source(spec: str | Path, options: SourceOptions | None = None) -> Source:
@@ -175,7 +201,7 @@ def open_source(spec: str | Path, options: SourceOptions | None = None) -> Sourc
 def parse(spec: str) -> tuple[SourceKind, str, dict[str, str]]:
     """Kind, place, and the options that follow the place as ,name=value."""
     name, colon, rest = spec.partition(":")
-    kind = _BY_NAME.get(name) if colon and not rest.startswith("//") else None
+    kind = _kind(name) if colon and not rest.startswith("//") else None
     if kind is None:
         return _BY_NAME["folder"], spec, {}
     place_options: dict[str, str] = {}

@@ -30,7 +30,7 @@ from ..settings import (
     fingerprint,
     to_json,
 )
-from ..victims import Attacker, Point, Supervision, Victim, VictimData, VictimRecipe, train_victim
+from ..victims import Attacker, Point, Supervision, Victim, VictimData, VictimRecipe, train_victim, version_of
 from .cache import ResultCache
 from .checkpoint import VictimCheckpoint
 from .results import VictimOutcome, outcome_from_json
@@ -108,7 +108,7 @@ class VictimTrainer:
         recipe = {name: value for name, value in to_json(self.config).items() if name not in left_out}
         who = {name: value for name, value in attacker.to_json().items() if name != "protected_fraction"}
         weights = self.weights.digest if self.weights and attacker.start != "scratch" else ""
-        where = __version__, torch.__version__, self.runtime.device.type
+        where = __version__, torch.__version__, self.runtime.device.type, *version_of(attacker.countermeasure)
         return fingerprint(*where, data.digest, self.classes, who, seed, recipe, weights, *more)
 
     def check(self, size: Size) -> None:

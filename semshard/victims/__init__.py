@@ -1,7 +1,7 @@
 """Victims: networks that somebody trains on protected images, with real effort, and how well they do."""
 
 from .attacker import Attacker, attackers
-from .countermeasures import BY_NAME, Countermeasure, Filter, apply
+from .countermeasures import BY_NAME, Countermeasure, Filter, added_countermeasures, apply, version_of
 from .data import LabelledImages, VictimData
 from .stopping import Stop, ValidationPoint
 from .testing import TEST_BATCH
@@ -32,8 +32,10 @@ __all__ = [
     "Victim",
     "VictimData",
     "VictimRecipe",
+    "added_countermeasures",
     "apply",
     "attackers",
     "train_victim",
     "trial",
+    "version_of",
 ]

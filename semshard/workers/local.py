@@ -5,6 +5,8 @@ copy of a process whose threads are gone. It imports the same semshard, by the s
 
 The driver only hands out work and takes results. On any exception in it the workers are killed; where it is killed
 itself, they end at once. Files given as `held` stay open in the workers, and with them their locks.
+
+Where a program cannot be given open files when it is started, as on Windows, this process does all the work itself.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any, NoReturn
 
 from ..errors import RunError
 from ..threads import ahead
+from .here import Here
 from .protocol import Job, Order, Report, Result, Work, shares
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from semshard.workers.process import main; main({descriptor}, {cores})"
@@ -64,6 +67,9 @@ class LocalPool:
         self, job: Job[Order, Work, Result], order: Order, works: Iterable[Work], report: Report
     ) -> Iterator[Result]:
         self.peaks.clear()
+        if not hasattr(os, "fork"):  # Windows, where no file or socket can be handed on by its number
+            yield from Here().run(job, order, works, report)
+            return
         prepared = ahead(works, 1)  # a worker should not wait until its next piece of work has been put together
         try:
             yield from self._run(job, order, prepared, report)

@@ -29,7 +29,8 @@ from .protocol import run_alone
 
 def main(descriptor: int, cores: int) -> None:
     """Serve the driver at the other end of a socket, with so many cores."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, for all its processes: the driver decides
+    for each in (signal.SIGINT, signal.SIGTERM):  # of the terminal or the service, for all its processes
+        signal.signal(each, signal.SIG_IGN)  # the driver decides
     set_cores(cores)
     driver, orders = Connection(descriptor), SimpleQueue[tuple[Any, ...]]()
     threading.Thread(target=_listen, args=(driver, orders), daemon=True).start()
@@ -84,7 +85,7 @@ def _one_thread() -> None:
 def _sendable(error: BaseException) -> BaseException:
     """The error itself where the driver can raise it, otherwise its text."""
     try:
-        same = pickle.loads(pickle.dumps(error))
+        same = pickle.loads(pickle.dumps(error))  # noqa: S301  # of this very process
     except Exception:
         same = None
     if isinstance(error, Exception) and type(same) is type(error) and str(same) == str(error):

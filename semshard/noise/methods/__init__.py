@@ -5,17 +5,21 @@ from __future__ import annotations
 from torch import nn
 
 from ...engine import Runtime
-from ...settings import ProtectConfig, Size
+from ...settings import Method, ProtectConfig, Size, method_plugin
 from ..views import make_view, noise_view
+from .added import added_methods, make_added
 from .error_minimising import FromSurrogate
 from .ntga import HELD_OUT, ONE_SIZE, HeldOut, Ntga, check_block
 from .protocol import Noise
 from .shortcut import Shortcut
-from .table import METHODS, Cost, Method, cost
+from .table import METHODS, Cost, cost
 from .tap import Tap
 from .views_first import ViewsFirst
 
-__all__ = ["HELD_OUT", "METHODS", "Cost", "ONE_SIZE", "HeldOut", "Method", "Noise", "check_block", "cost", "make_noise"]
+__all__ = [
+    "HELD_OUT", "METHODS", "Cost", "ONE_SIZE", "HeldOut", "Method", "Noise", "added_methods", "check_block", "cost",
+    "make_noise",
+]  # fmt: skip
 
 
 def make_noise(
@@ -31,6 +35,8 @@ def make_noise(
 
     A method with a surrogate takes the trained `model`, NTGA the clean images outside a block, `held_out`.
     """
+    if added := method_plugin(config.method):
+        return make_added(added, config, classes, size, runtime.device, model)
     if config.method == "sc":
         return Shortcut(config, classes, size)
     if config.method == "ntga":

@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...settings import ProtectConfig
-
-
-@dataclass(frozen=True)
-class Method:
-    """A row of the paper's tables. `survives` is what the SEM paper's Table 2 says of CIFAR-10 (chance is 10 %)."""
-
-    name: str
-    line: str
-    paper: str
-    survives: str
-
+from ...settings import Method, ProtectConfig
 
 METHODS = (
     Method(

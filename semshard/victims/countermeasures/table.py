@@ -50,7 +50,7 @@ _EACH_STEP = "some operations per pixel at every step"
 _SQUEEZE = "Liu et al., ICML 2023 (image shortcut squeezing)"
 _FILTERED = "Fu et al., ICLR 2022; the SEM paper's Table 4"
 
-_ALL = (
+ALL = (
     Countermeasure("none", "", "nothing besides the augmentation of --views", ""),
     Countermeasure("mean", "mean filter", "each pixel the mean of its 3 × 3 neighbours", _FILTERED, filters.mean),
     Countermeasure(
@@ -169,5 +169,4 @@ _ALL = (
         cost="once for originals, shards and control: that network's training, in as many steps as a victim's",
     ),
 )
-BY_NAME = {each.name: each for each in _ALL}
-assert tuple(BY_NAME) == COUNTERMEASURES
+assert tuple(each.name for each in ALL) == COUNTERMEASURES

@@ -1,0 +1,35 @@
+"""A lock on an open file that keeps other processes out, and that the system releases when its holder ends.
+
+`flock` where there is one (Linux, macOS): processes that inherit the file hold the lock, too. On Windows `msvcrt`
+locks the file's first byte, for this process alone. Where a Python has neither, nobody is kept out.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import IO
+
+
+def take(file: IO[bytes]) -> bool:
+    """Whether the lock was free; then it is this process's until `file` is closed. Never waits."""
+    if fcntl := _module("fcntl"):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    elif msvcrt := _module("msvcrt"):
+        file.seek(0)  # the byte at the file's position is locked; the file may be empty
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+    return True
+
+
+def _module(name: str) -> ModuleType | None:
+    """A module that not every system has."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
