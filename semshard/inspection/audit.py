@@ -24,6 +24,7 @@ from ..shards import Fields, Ledger, Shards, decode_picture, ledger_path, open_s
 from ..shards.attestation import problems
 from ..shards.writer import COLUMNS
 from .originals import Originals, find_originals
+from .rights import broken_rights
 
 _PUBLIC = re.compile(r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest\.json")
 _ABOUT = {"class", "width", "height", "linf", "sha256"}
@@ -93,6 +94,7 @@ def audit(
         _audit_shard(opened, number, originals, seen, result)
         result.shards += 1
         progress(Event("audit", result.shards, len(opened.tars), "shards", {"failures": len(result.failures)}))
+    result.failures += [Failure(*broken) for broken in broken_rights(opened, originals)]
     result.failures += _totals(opened, len(seen))
     if ledger_path(opened.directory).exists():
         result.failures += _accounts(opened, seen)

@@ -1,6 +1,7 @@
 """What is on disk: pixel codec, tar, manifest, private ledger."""
 
-from .fields import Fields
+from .blocks import metadata_in
+from .fields import Fields, metadata_blocks
 from .ledger import InputRow, Ledger, LedgerRow, ledger_path
 from .manifest import ManifestContent, check_manifest, read_manifest, write_manifest
 from .pixels import decode_picture, encode_pictures, picture_problem
@@ -27,6 +28,8 @@ __all__ = [
     "InputRow",
     "ledger_path",
     "mark_done",
+    "metadata_blocks",
+    "metadata_in",
     "open_shards",
     "picture_problem",
     "read_manifest",
