@@ -1,7 +1,7 @@
 """Who made a picture and on what terms: found in XMP, IPTC-IIM, EXIF and PNG text, and the data-mining statement.
 
-IPTC Photo Metadata Standard 2025.1, PLUS License Data Format 2.0.1 (the Data Mining property and its vocabulary), IIM
-4.2. Names of properties are compared, not what their values say: a place in a caption is not found.
+IPTC Photo Metadata Standard 2023.1, which adopted PLUS's property of data mining and its vocabulary; IPTC-IIM 4. Names
+of properties are compared, not what their values say.
 """
 
 from __future__ import annotations
