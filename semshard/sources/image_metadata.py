@@ -151,7 +151,7 @@ def _fitting(
     stated = mining_of(rights)
     if stated and stricter(stated, reserve) not in (stated, RESERVATIONS[reserve]):
         notes.append(f"data mining: {stated} and the reservation became {stricter(stated, reserve)}")
-    for properties in (kept, rights) if kept else ():
+    for properties in [kept, rights][: 2 if kept != rights else 1] if kept else ():
         published = reserved(properties, stated, reserve)
         xmp = write_packet(published) if published else b""
         if fits("XMP", xmp, notes):

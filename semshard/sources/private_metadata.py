@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from PIL import ExifTags, Image
 
@@ -81,7 +82,7 @@ def exif_without_private(exif: Image.Exif, keep: bool, dropped: set[str]) -> byt
     for tag in sorted(_KEPT_TAGS.intersection(exif)):
         if tag == details:
             held = exif.get_ifd(tag)
-            allowed = {t: held[t] for t in sorted(held) if t in _EXIF_TAGS and t not in _DROPPED_EXIF_TAGS}
+            allowed = {t: _as_read(held[t]) for t in sorted(held) if t in _EXIF_TAGS and t not in _DROPPED_EXIF_TAGS}
             if not keep and _SERIAL_TAGS & set(allowed):
                 dropped.add(SERIAL)
                 allowed = {t: value for t, value in allowed.items() if t not in _SERIAL_TAGS}
@@ -92,11 +93,16 @@ def exif_without_private(exif: Image.Exif, keep: bool, dropped: set[str]) -> byt
         elif tag == place:
             made[tag] = exif.get_ifd(tag)
         else:
-            made[tag] = exif[tag]
+            made[tag] = _as_read(exif[tag])
     if not len(made):
         return b""
     made[ExifTags.Base.Orientation] = 1
     return made.tobytes()
+
+
+def _as_read(value: Any) -> Any:
+    """A text as the bytes that were read: Pillow would write a question mark for every letter outside ASCII."""
+    return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
 
 
 def describes(exif: Image.Exif) -> bool:

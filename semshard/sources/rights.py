@@ -31,6 +31,7 @@ from .xmp import (
 
 CREATOR, NOTICE, CREDIT, MINING = (DC, "creator"), (DC, "rights"), (PHOTOSHOP, "Credit"), (PLUS, "DataMining")
 VOCABULARY = "http://ns.useplus.org/ldf/vocab/"
+MOST_CREATORS = 1000  # of a picture, so that a hostile file cannot fill the memory with names
 _LICENCE = "licence"
 
 # Properties that state rights, and what a note calls them.
@@ -87,7 +88,7 @@ def rights_of(image: Image.Image, packet: Iterable[Property]) -> list[Property]:
 
 
 def _stating(creators: Sequence[str], notice: str, credit: str = "") -> list[Property]:
-    creators = [name for name in map(clean, creators) if name]
+    creators = [name for name in map(clean, creators[:MOST_CREATORS]) if name]
     found = [listed(CREATOR, "Seq", creators)] if creators else []
     found += [listed(NOTICE, "Alt", [notice])] if clean(notice) else []
     return found + ([plain(CREDIT, credit)] if clean(credit) else [])
@@ -118,7 +119,7 @@ def _from_exif(image: Image.Image) -> list[Property]:
     except Exception:
         return []
     parts = [part for part in map(str.strip, notice.split("\0")) if part]  # the photographer's, the editor's
-    return _stating(artist.strip("\0").split(";"), "; ".join(parts))
+    return _stating(artist.strip("\0").split(";", MOST_CREATORS - 1), "; ".join(parts))
 
 
 def _from_text(image: Image.Image) -> list[Property]:
@@ -130,7 +131,10 @@ def _from_text(image: Image.Image) -> list[Property]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else _decoded(value, False) if isinstance(value, bytes) else ""
+    """A text of EXIF. Many programs write UTF-8, which Pillow reads as Latin-1."""
+    if isinstance(value, str):
+        value = value.encode("latin-1", "replace")
+    return _decoded(value, False) if isinstance(value, bytes) else ""
 
 
 def _decoded(value: bytes, utf8: bool) -> str:

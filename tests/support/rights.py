@@ -68,7 +68,7 @@ PRIVATE = (
 def exif(artist="Ann; Bo", notice="© Ann", private=True):
     """EXIF with artist, copyright, camera, place and serial numbers."""
     about = Image.Exif()
-    about[0x010F], about[0x013B], about[0x8298] = "A camera", artist, notice.encode().decode("latin-1")
+    about[0x010F], about[0x013B], about[0x8298] = "A camera", artist, notice.encode()
     about[0x8769] = {0x9003: "2024:08:15 12:00:00"}
     if private:
         about[0x8769] = {0x9003: "2024:08:15 12:00:00", 0xA431: SERIAL, 0xA435: SERIAL}
