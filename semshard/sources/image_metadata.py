@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..settings import RESERVATIONS
 from .private_metadata import PLACE, SERIAL, THUMBNAIL, describes, exif_without_private, without_private
-from .rights import is_right, kinds, mining_of, reserved, rights_of, stricter
+from .rights import is_right, kinds, mining_of, reserved, rights_of, says_nothing, stricter
 from .xmp import Property, UnusableXmp, read_packet, write_packet
 
 
@@ -57,6 +57,8 @@ DROPPED = "rights not kept: "  # so a note begins that names what is lost of the
 
 def metadata_of(image: Image.Image, icc: bytes, choice: MetadataChoice, notes: list[str]) -> Metadata:
     """`icc` is the profile that the pixels are still in. `notes` are given what is lost."""
+    if says_nothing(image):
+        return Metadata(icc, xmp=reservation(choice.reserve))
     packet = _packet(image, notes)
     rights = without_private(rights_of(image, packet), False, set())
     exif, kept, dropped = b"", list[Property](), set[str]()

@@ -64,6 +64,7 @@ _LABELS = {  # as some programs write it, instead of the identifier
 }
 
 _BY_LINE, _CREDIT, _NOTICE, _CHARACTERS = (2, 80), (2, 110), (2, 116), (1, 90)  # IIM
+_PLACES = frozenset(("xmp", "photoshop", "exif", "Author", "Copyright"))  # in Pillow's `info`
 _WINDOWS_AUTHOR = 40093  # UTF-16
 
 
@@ -76,6 +77,16 @@ def kinds(properties: Iterable[Property]) -> list[str]:
     """What those properties state, in words, each once."""
     found = {_STATED[one.name] for one in properties if one.name in _STATED}
     return [kind for kind in dict.fromkeys(_STATED.values()) if kind in found]
+
+
+def says_nothing(image: Image.Image) -> bool:
+    """Whether a picture has no place where rights are looked for: most have none, and are not to cost anything."""
+    if hasattr(image, "tag_v2") or not _PLACES.isdisjoint(image.info):
+        return False
+    try:
+        return not len(image.getexif())
+    except Exception:  # damaged
+        return False
 
 
 def rights_of(image: Image.Image, packet: Iterable[Property]) -> list[Property]:
@@ -95,6 +106,8 @@ def _stating(creators: Sequence[str], notice: str, credit: str = "") -> list[Pro
 
 
 def _from_iptc(image: Image.Image) -> list[Property]:
+    if "photoshop" not in image.info and not hasattr(image, "tag_v2"):
+        return []
     try:
         fields: dict[tuple[int, int], Any] = dict(IptcImagePlugin.getiptcinfo(image) or {})  # type: ignore[arg-type]
     except Exception:  # it raises nearly anything on damaged bytes
@@ -112,6 +125,8 @@ def _from_iptc(image: Image.Image) -> list[Property]:
 def _from_exif(image: Image.Image) -> list[Property]:
     try:
         exif = image.getexif()
+        if not {ExifTags.Base.Artist, ExifTags.Base.Copyright, _WINDOWS_AUTHOR}.intersection(exif):
+            return []
         artist, notice = _text(exif.get(ExifTags.Base.Artist)), _text(exif.get(ExifTags.Base.Copyright))
         if not artist:
             author = exif.get(_WINDOWS_AUTHOR)
