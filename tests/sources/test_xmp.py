@@ -81,7 +81,7 @@ def test_depth_up_to_the_bound_is_read():
         read_packet(f"{OPEN}{'<a:b>' * (inner + 1)}{'</a:b>' * (inner + 1)}{CLOSE}".encode())
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(flips=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_damaged_packet_is_read_or_refused(flips):
     whole = bytearray(packet(RIGHTS + PRIVATE))
@@ -95,7 +95,7 @@ def test_a_damaged_packet_is_read_or_refused(flips):
     assert write_packet(read_packet(written)) == written
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused(data):
     with pytest.raises(UnusableXmp):
@@ -137,7 +137,7 @@ tops = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(tops)
 def test_what_is_written_is_read_again_and_in_any_order_the_same_bytes(properties):
     written = write_packet(properties)
