@@ -23,6 +23,7 @@ from .one_shard import audit_shard
 from .originals import find_originals
 from .public_folder import public_folder, sha256_of
 from .remainder import Remainder
+from .rights import broken_rights
 
 
 @dataclass
@@ -77,6 +78,7 @@ def audit(
         comparison.finish()
         result.compared, result.linf_max = comparison.compared, comparison.linf_max
         result.remainder = comparison.remainder.to_json()
+    result.failures += broken_rights(opened, comparison.originals if comparison else None)
     result.failures += inventory.failures(opened)
     result.failures += manifest(opened, len(inventory), sum(inventory.rejected.values()))
     if ledger_path(opened.directory).exists():

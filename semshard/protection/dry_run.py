@@ -27,6 +27,7 @@ from .noise import noise_of
 from .pipeline import Recipe, batches, craft_batch, encode_batches, load_batch
 from .request import GROUPS, Request
 from .resume import fields_of, refuse_nesting
+from .scan import remark_notes
 from .training_images import TrainingImages, squashed_side
 
 _SAMPLE = 256  # inputs that are really read
@@ -123,6 +124,7 @@ def _scan_sample(source: Source, request: Request) -> tuple[NDArray[np.int64], C
     numbers = np.unique(np.linspace(0, len(source) - 1, min(len(source), _SAMPLE)).astype(np.int64))
     pictures = request.pictures()
     collection = scan(source, decoding_of(pictures), pictures["resolution"], numbers.tolist())
+    remark_notes(collection.notes.values(), request.progress, f"of {len(numbers):,} images read")
     if not source.classes:  # as good as any groups to measure the time with
         groups = pictures["groups"] or GROUPS
         with_groups(collection, {n: n % groups for n in numbers.tolist()}, tuple(map(str, range(groups))))

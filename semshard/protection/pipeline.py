@@ -171,7 +171,7 @@ def load_batch(collection: Collection, numbers: NDArray[np.int64], shard: int, a
     def read(number: int) -> Pixels:
         if collection.source.fields:
             carried[number] = collection.source.carried(number)
-        if collection.decoding.keep_metadata == "none":
+        if not collection.decoding.choice.anything:
             return collection.pixels(number)
         picture = collection.decoded(number)
         metadata[number] = picture.metadata

@@ -23,7 +23,7 @@ from ..engine import Runtime, permutation
 from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
 from ..settings import ProtectConfig, Size, fingerprint, method_plugin, to_json
-from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats
+from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats, metadata_blocks
 from ..sources import Collection, Source
 from ..sources.decode import decoding_of
 from .request import Request
@@ -84,7 +84,7 @@ class Run:
 
 def fields_of(config: ProtectConfig, source: Source) -> Fields:
     """What a published sample of a source consists of."""
-    plain = Fields(config.format, config.keep_metadata)
+    plain = Fields(config.format, metadata_blocks(config.keep_metadata, config.reserve))
     return replace(plain, carried=tuple(sorted(map(plain.published, source.fields))))
 
 
@@ -206,8 +206,8 @@ def check_method(runtime: Runtime, collection: Collection, config: ProtectConfig
         if collection.size is None:
             raise SettingError(ONE_SIZE)
         check_block(runtime, config, len(collection.usable), 3 * math.prod(collection.size))
-    if config.keep_metadata != "none" and collection.size is not None:
-        raise SettingError("keep_metadata is for photographs at their own resolution")
+    if config.keep_metadata in ("icc", "all") and collection.size is not None:
+        raise SettingError(f"keep_metadata {config.keep_metadata} is for photographs at their own resolution")
     shards, most = collection.source.shards, 100_000
     if shards is not None and max(map(len, shards)) > most:
         raise SettingError(

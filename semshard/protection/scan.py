@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import torch
 
 from ..cores import allowed
 from ..engine import Runtime
 from ..errors import SettingError, TooManyRejects
-from ..progress import Event, Throttle
+from ..progress import Event, Progress, Throttle
 from ..shards.pixels import LONGEST
 from ..sources import Collection, Source, check_classes, scan, with_groups
 from ..sources.decode import decoding_of
+from ..sources.image_metadata import DROPPED, count_dropped
 from ..sources.scanning import Run
 from ..workers import LocalPool
 from .request import GROUPS, Request
@@ -42,11 +44,23 @@ def scan_source(source: Source, request: Request, runtime: Runtime) -> Collectio
     if collection.duplicates:
         what = "rejected" if pictures["duplicates"] == "reject" else "kept"
         progress(Event("scan", message=f"{collection.duplicates:,} images have the pixels of an earlier one: {what}"))
-    for note, count in Counter(note.split(";")[0] for note in collection.notes.values()).most_common(5):
-        progress(Event("scan", message=f"{count:,} images: {note}"))
+    remark_notes(collection.notes.values(), progress)
     if not source.classes:
         _group(collection, pictures["groups"] or GROUPS, request, runtime)
     return collection
+
+
+def remark_notes(notes: Iterable[str], progress: Progress, of: str = "images") -> None:
+    """Say the most frequent of those notes, and always of how many images rights are lost."""
+    notes = list(notes)
+    parts = Counter(part for note in notes for part in note.split("; ") if not part.startswith(DROPPED))
+    for note, count in parts.most_common(5):
+        progress(Event("scan", message=f"{count:,} {of}: {note}"))
+    count, of_kind = count_dropped(notes)
+    if count:
+        kinds = ", ".join(f"{kind} of {number:,}" for kind, number in sorted(of_kind.items()))
+        what = f"rights that their files state are not published ({kinds})"
+        progress(Event("scan", message=f"{count:,} {of}: {what}; --keep-metadata rights keeps them"))
 
 
 def processes(source: Source, runtime: Runtime) -> Run | None:

@@ -3,7 +3,19 @@
 from .attacker_sets import SETS
 from .fields import Setting, declared, defaults, names_where
 from .method import Method, method_plugin
-from .names import ALL, CELL_SETTINGS, COUNTERMEASURES, KEEP, LARGE, LISTED, METHODS, NETWORKS, NO_LIST, Size
+from .names import (
+    ALL,
+    CELL_SETTINGS,
+    COUNTERMEASURES,
+    KEEP,
+    LARGE,
+    LISTED,
+    METHODS,
+    NETWORKS,
+    NO_LIST,
+    RESERVATIONS,
+    Size,
+)
 from .presets import NAMED_VIEWS, protect_config, verify_config
 from .protect import FIXED_IN_SWEEP, PICTURES, SHAPES_SURROGATE, TRAINED_WITH, ProtectConfig
 from .radii import format_radius, levels, parse_radius
@@ -31,6 +43,7 @@ __all__ = [
     "NOT_IN_RECIPE",
     "NO_LIST",
     "PICTURES",
+    "RESERVATIONS",
     "SETS",
     "SHAPES_SURROGATE",
     "TRAINED_WITH",

@@ -45,7 +45,14 @@ COUNTERMEASURES = (
 ALL = "all"  # among choices of a list: every one
 LISTED = "listed"  # attackers that are listed one by one, not a set with a name
 
-KEEP = ("none", "icc", "all")  # of the metadata of a picture file
+KEEP = ("none", "icc", "rights", "all")  # of the metadata of a picture file
+# What --reserve states: the key of PLUS's vocabulary of data mining, without the address in front.
+RESERVATIONS = {
+    "none": "",
+    "ai-training": "DMI-PROHIBITED-AIMLTRAINING",
+    "generative-ai": "DMI-PROHIBITED-GENAIMLTRAINING",
+    "all": "DMI-PROHIBITED",
+}
 FORMATS = ("png", "jpeg", "webp")
 
 

@@ -26,6 +26,7 @@ from .names import (
     PERTURBATIONS,
     PRECISIONS,
     PRESETS,
+    RESERVATIONS,
     cell_of,
 )
 from .radii import format_radius, levels
@@ -139,8 +140,18 @@ class ProtectConfig:
         default="keep", choices=("keep", "reject"),
     )  # fmt: skip
     keep_metadata: str = _picture(
-        "Metadata to publish: none; icc: the ICC profile (colours are then not converted); all: also EXIF and XMP.",
+        "Metadata to publish: none; icc: the ICC profile (colours are then not converted); rights: creator, copyright "
+        "notice, licence, credit and data-mining statement; all: profile, EXIF and XMP without places and serial "
+        "numbers.",
         default="none", choices=KEEP,
+    )  # fmt: skip
+    with_location: bool = _picture(
+        "With --keep-metadata all, also publish GPS, other location fields and serial numbers.", default=False
+    )
+    reserve: str = _picture(
+        "State in every published image that data mining is prohibited: none says nothing; ai-training; generative-ai; "
+        "all: any data mining. A legal statement of the owner (plus:DataMining in XMP), not a barrier.",
+        default="none", choices=tuple(RESERVATIONS),
     )  # fmt: skip
     format: str = _picture("File format of the published images; jpeg is not lossless.", default="png", choices=FORMATS)
     quality: int = _picture(
@@ -177,8 +188,11 @@ class ProtectConfig:
             raise SettingError("pool: where noise is made on views, images have none to keep")
         if self.groups == 1:
             raise SettingError("groups = 1 separates nothing; give at least 2")
-        if self.keep_metadata != "none" and self.resolution:
-            raise SettingError("keep_metadata is for photographs at their own resolution; leave --resolution out")
+        if self.keep_metadata in ("icc", "all") and self.resolution:
+            what = f"keep_metadata {self.keep_metadata}"
+            raise SettingError(f"{what} is for photographs at their own resolution; leave --resolution out")
+        if self.with_location and self.keep_metadata != "all":
+            raise SettingError("with_location is for --keep-metadata all, which alone publishes places")
 
     def final(self) -> ProtectConfig:
         """The same settings with those of the final noise where a training step takes its own."""

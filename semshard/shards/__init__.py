@@ -1,7 +1,8 @@
 """What is on disk: pixel codec, tar, manifest, private ledger."""
 
+from .blocks import metadata_in
 from .damage import damage
-from .fields import Fields
+from .fields import Fields, metadata_blocks
 from .ledger import InputRow, Ledger, LedgerRow, ledger_path
 from .manifest import (
     ManifestContent,
@@ -53,6 +54,8 @@ __all__ = [
     "manifest_of",
     "manifest_sha256",
     "mark_done",
+    "metadata_blocks",
+    "metadata_in",
     "open_shards",
     "picture_problem",
     "read_manifest",

@@ -22,17 +22,22 @@ Size = tuple[int, int]  # height, width
 
 MOST_PIXELS = 1 << 28
 
+# What a caller may allow besides pixels.
+BLOCKS: dict[str, tuple[str, ...]] = {
+    "none": (), "icc": ("icc",), "xmp": ("xmp",), "icc+xmp": ("icc", "xmp"), "all": ("icc", "exif", "xmp")
+}  # fmt: skip
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_KEPT: dict[str, set[bytes]] = {"none": set(), "icc": {b"iCCP"}, "all": {b"iCCP", b"eXIf", b"iTXt"}}
-_PNG_ICC = b"ICC Profile\0\0"  # the name, and how it is compressed
-_PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"  # keyword, not compressed, no language, no translated keyword
+_PNG_KEPT = {"icc": {b"iCCP"}, "exif": {b"eXIf"}, "xmp": {b"iTXt"}}
+PNG_ICC = b"ICC Profile\0\0"  # the name, and how it is compressed
+PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"  # keyword, not compressed, no language, no translated keyword
 _PNG_ICC_ROOM = 1 << 20  # Pillow opens no PNG with a larger profile
 _PNG_ROOM = 7_990_000  # libpng and OpenCV open none with a chunk of 8 MB
 
-_EXIF = b"Exif\0\0"
-_JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-_JPEG_ICC = b"ICC_PROFILE\0"
-_JPEG_KEPT = {"none": (), "icc": ((0xE2, _JPEG_ICC),), "all": ((0xE2, _JPEG_ICC), (0xE1, _EXIF), (0xE1, _JPEG_XMP))}
+EXIF_HEAD = b"Exif\0\0"
+JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+JPEG_ICC = b"ICC_PROFILE\0"
+_JPEG_KEPT = {"icc": (0xE2, JPEG_ICC), "exif": (0xE1, EXIF_HEAD), "xmp": (0xE1, JPEG_XMP)}
 _JPEG_ROOM = 65533  # bytes in a segment, besides the two of its length
 _JPEG_FRAMES = {0xC0, 0xC1, 0xC2}  # Huffman coded: baseline, extended, progressive
 _JPEG_TABLES = {0xC4, 0xDB, 0xDD}  # DHT, DQT, DRI
@@ -42,17 +47,17 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)  # in coded data: neit
 
 _WEBP_ORDER = [b"VP8X", b"ICCP", b"VP8L", b"EXIF", b"XMP "]
 _WEBP_FLAGS = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}
-_WEBP_KEPT = {"none": {b"VP8L"}, "icc": {b"VP8L", b"VP8X", b"ICCP"}, "all": set(_WEBP_ORDER)}
+_WEBP_KEPT = {"icc": {b"VP8X", b"ICCP"}, "exif": {b"VP8X", b"EXIF"}, "xmp": {b"VP8X", b"XMP "}}
 
 
 def png_size(data: bytes, keep: str = "none") -> Size:
     """Of an 8-bit RGB PNG of IHDR, IDAT and IEND; `keep` adds iCCP, eXIf and the XMP text. Sums are checked."""
     if not data.startswith(_SIGNATURE):
         raise ShardError("not a PNG")
-    allowed = {b"IHDR", b"IDAT", b"IEND"} | _PNG_KEPT[keep]
+    allowed = {b"IHDR", b"IDAT", b"IEND"}.union(*(_PNG_KEPT[block] for block in BLOCKS[keep]))
     size, pictures = (0, 0), 0
-    for place, (kind, body) in enumerate(_png_chunks(data)):
-        if kind not in allowed or (kind == b"iTXt" and not body.startswith(_PNG_XMP)):
+    for place, (kind, body) in enumerate(png_chunks(data)):
+        if kind not in allowed or (kind == b"iTXt" and not body.startswith(PNG_XMP)):
             raise ShardError(f"the PNG carries more than pixels: chunk {kind.decode('latin-1')}")
         if (kind == b"IHDR") != (place == 0) or (kind == b"IEND" and body):
             raise ShardError(f"the PNG is damaged in its {kind.decode('latin-1')} chunk")
@@ -64,7 +69,7 @@ def png_size(data: bytes, keep: str = "none") -> Size:
     return size
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     at, kind = len(_SIGNATURE), b""
     while kind != b"IEND":
         length, kind = struct.unpack(">I4s", _part(data, at, 8, "PNG"))
@@ -92,13 +97,13 @@ def png_with(metadata: Metadata, data: bytes) -> bytes:
     chunks = b""
     if metadata.icc:
         _check_fits("an ICC profile", metadata.icc, _PNG_ICC_ROOM, "PNG")
-        chunks += _png_chunk(b"iCCP", _PNG_ICC + zlib.compress(metadata.icc, 9))
+        chunks += _png_chunk(b"iCCP", PNG_ICC + zlib.compress(metadata.icc, 9))
     if metadata.exif:
         _check_fits("Exif metadata", metadata.exif, _PNG_ROOM, "PNG")
-        chunks += _png_chunk(b"eXIf", metadata.exif.removeprefix(_EXIF))
+        chunks += _png_chunk(b"eXIf", metadata.exif.removeprefix(EXIF_HEAD))
     if metadata.xmp:
         _check_fits("XMP metadata", metadata.xmp, _PNG_ROOM, "PNG")
-        chunks += _png_chunk(b"iTXt", _PNG_XMP + metadata.xmp)
+        chunks += _png_chunk(b"iTXt", PNG_XMP + metadata.xmp)
     behind = len(_SIGNATURE) + 25  # IHDR
     return b"".join((data[:behind], chunks, data[behind:]))
 
@@ -110,7 +115,7 @@ def _png_chunk(kind: bytes, body: bytes) -> bytes:
 def jpeg_size(data: bytes, keep: str = "none") -> Size:
     """Of an 8-bit JPEG, Huffman coded, of a bare JFIF header, tables and scans; `keep` adds ICC, Exif and XMP."""
     size, scans = (0, 0), 0
-    for kind, body in _jpeg_segments(data):
+    for kind, body in jpeg_segments(data):
         if kind in _JPEG_FRAMES and size == (0, 0):
             size = _jpeg_frame(body)
         elif kind == _SOS and size != (0, 0):
@@ -126,7 +131,7 @@ def jpeg_size(data: bytes, keep: str = "none") -> Size:
     return size
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     if not data.startswith(b"\xff\xd8"):
         raise ShardError("not a JPEG")
     at = 2
@@ -162,7 +167,8 @@ def _jpeg_extra(kind: int, body: bytes, keep: str) -> None:
     """A JFIF header can hold a thumbnail, perhaps of the clean image: only the fourteen bytes without one pass."""
     if kind == 0xE0 and body.startswith(b"JFIF\0") and len(body) == 14 and body[12:] == b"\0\0":
         return
-    if not any(kind == marker and body.startswith(head) for marker, head in _JPEG_KEPT[keep]):
+    allowed = (_JPEG_KEPT[block] for block in BLOCKS[keep])
+    if not any(kind == marker and body.startswith(head) for marker, head in allowed):
         raise ShardError(f"the JPEG carries more than pixels: {'COM' if kind == 0xFE else f'APP{kind - 0xE0}'}")
 
 
@@ -170,17 +176,17 @@ def jpeg_with(metadata: Metadata, data: bytes) -> bytes:
     """This JPEG with metadata behind its JFIF header. Raises `ShardError` where it is too large."""
     segments = b""
     if metadata.exif:
-        exif = metadata.exif.removeprefix(_EXIF)
-        _check_fits("Exif metadata", exif, _JPEG_ROOM - len(_EXIF), "JPEG")
-        segments += _jpeg_segment(0xE1, _EXIF + exif)
+        exif = metadata.exif.removeprefix(EXIF_HEAD)
+        _check_fits("Exif metadata", exif, _JPEG_ROOM - len(EXIF_HEAD), "JPEG")
+        segments += _jpeg_segment(0xE1, EXIF_HEAD + exif)
     if metadata.xmp:
-        _check_fits("XMP metadata", metadata.xmp, _JPEG_ROOM - len(_JPEG_XMP), "JPEG")
-        segments += _jpeg_segment(0xE1, _JPEG_XMP + metadata.xmp)
-    room = _JPEG_ROOM - len(_JPEG_ICC) - 2
+        _check_fits("XMP metadata", metadata.xmp, _JPEG_ROOM - len(JPEG_XMP), "JPEG")
+        segments += _jpeg_segment(0xE1, JPEG_XMP + metadata.xmp)
+    room = _JPEG_ROOM - len(JPEG_ICC) - 2
     _check_fits("an ICC profile", metadata.icc, 255 * room, "JPEG")
     pieces = [metadata.icc[at : at + room] for at in range(0, len(metadata.icc), room)]
     for number, piece in enumerate(pieces, 1):
-        segments += _jpeg_segment(0xE2, _JPEG_ICC + bytes((number, len(pieces))) + piece)
+        segments += _jpeg_segment(0xE2, JPEG_ICC + bytes((number, len(pieces))) + piece)
     behind = 4 + int.from_bytes(data[4:6]) if data[2:4] == b"\xff\xe0" else 2
     return b"".join((data[:behind], segments, data[behind:]))
 
@@ -197,11 +203,12 @@ def _check_fits(what: str, block: bytes, room: int, name: str) -> None:
 def webp_size(data: bytes, keep: str = "none") -> Size:
     """Of a lossless WebP without alpha or animation; `keep` adds VP8X with ICCP, EXIF and XMP."""
     chunks: dict[bytes, bytes] = {}
-    for kind, body in _webp_chunks(data):
+    allowed = {b"VP8L"}.union(*(_WEBP_KEPT[block] for block in BLOCKS[keep]))
+    for kind, body in webp_chunks(data):
         name = kind.decode("latin-1").strip()
         if kind == b"VP8 ":
             raise ShardError("the WebP is lossy")
-        if kind not in _WEBP_KEPT[keep]:
+        if kind not in allowed:
             raise ShardError(f"the WebP carries more than pixels: chunk {name}")
         if kind in chunks or any(_WEBP_ORDER.index(kind) < _WEBP_ORDER.index(earlier) for earlier in chunks):
             raise ShardError(f"the WebP is damaged: chunk {name} is not allowed there")
@@ -214,7 +221,7 @@ def webp_size(data: bytes, keep: str = "none") -> Size:
     return height, width
 
 
-def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         raise ShardError("not a WebP")
     end = 8 + int.from_bytes(data[4:8], "little")
@@ -248,7 +255,7 @@ def _webp_canvas(height: int, width: int, chunks: list[bytes]) -> bytes:
 
 def webp_with(metadata: Metadata, data: bytes) -> bytes:
     """This WebP, which is a lone VP8L chunk, with metadata around that chunk."""
-    exif = metadata.exif.removeprefix(_EXIF)
+    exif = metadata.exif.removeprefix(EXIF_HEAD)
     held = {kind: body for kind, body in ((b"ICCP", metadata.icc), (b"EXIF", exif), (b"XMP ", metadata.xmp)) if body}
     parts = [_webp_chunk(b"VP8X", _webp_canvas(*webp_size(data), list(held)))]
     for kind in _WEBP_ORDER[1:]:

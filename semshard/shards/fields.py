@@ -17,7 +17,7 @@ class Fields:
     """The fields of every sample."""
 
     format: str = "png"  # png | jpeg | webp
-    keep: str = "none"  # what metadata the image files have: none | icc | all
+    keep: str = "none"  # what metadata the image files have, as `metadata_blocks` says
     carried: tuple[str, ...] = ()  # extensions; a sample may lack some
 
     @property
@@ -48,4 +48,12 @@ class Fields:
     def of(cls, manifest: Mapping[str, Any]) -> Fields:
         """The fields that a manifest names."""
         settings = manifest["settings"]
-        return cls(settings["format"], settings["keep_metadata"], tuple(manifest["fields"]["carried"]))
+        keep = metadata_blocks(settings["keep_metadata"], settings.get("reserve", "none"))  # old manifests lack it
+        return cls(settings["format"], keep, tuple(manifest["fields"]["carried"]))
+
+
+def metadata_blocks(keep_metadata: str, reserve: str) -> str:
+    """What may be in an image file besides pixels: none, icc (a profile), xmp, icc+xmp, or all (EXIF too)."""
+    if keep_metadata == "rights" or (keep_metadata == "none" and reserve != "none"):
+        return "xmp"
+    return "icc+xmp" if keep_metadata == "icc" and reserve != "none" else keep_metadata

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingError, ShardError
-from ..settings import KEEP
 from ..sources.image_metadata import Metadata
-from .containers import MOST_PIXELS, Size, jpeg_size, jpeg_with, png_size, png_with, webp_size, webp_with
+from .containers import BLOCKS, MOST_PIXELS, Size, jpeg_size, jpeg_with, png_size, png_with, webp_size, webp_with
 
 FORMATS = ("png", "jpeg", "webp")
 EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}  # of a sample in a shard
@@ -99,8 +98,8 @@ def picture_problem(data: bytes, format: str = "png", keep: str = "none") -> str
 
 def _size(data: bytes, format: str, keep: str) -> Size:
     _check_format(format)
-    if keep not in KEEP:
-        raise SettingError(f"keep_metadata is {keep!r}; choose from {', '.join(KEEP)}")
+    if keep not in BLOCKS:
+        raise SettingError(f"keep is {keep!r}; choose from {', '.join(BLOCKS)}")
     return _SIZES[format](data, keep)
 
 

@@ -12,7 +12,7 @@ import hashlib
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import cv2
@@ -23,7 +23,7 @@ from ..errors import RejectedImage, SourceError
 from ..settings import LARGE, Size
 from ..threads import ordered_map
 from .decode import Decoded, Decoding, decode, resize
-from .image_metadata import Metadata
+from .image_metadata import Metadata, reservation
 from .source import Box, Source
 
 CACHE_BYTES = 1 << 30  # of decoded pixels that are kept, at most
@@ -196,9 +196,10 @@ def read(source: Source, number: int, decoding: Decoding, resolution: int, box: 
     if isinstance(content, bytes):
         picture, sha256 = decode(content, decoding, box), hashlib.sha256(content).digest()
     else:
-        picture, sha256 = Decoded(content, "", Metadata()), hashlib.sha256(content.tobytes()).digest()
+        metadata = Metadata(xmp=reservation(decoding.reserve))
+        picture, sha256 = Decoded(content, "", metadata), hashlib.sha256(content.tobytes()).digest()
     if resolution:
-        picture = Decoded(resize(picture.pixels, resolution), picture.note, Metadata())
+        picture = replace(picture, pixels=resize(picture.pixels, resolution))
     return picture, sha256
 
 

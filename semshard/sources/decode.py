@@ -12,7 +12,8 @@
 | transparency | composited on the background |
 | several frames | the first |
 | PNG's gamma, chromaticities and cICP | ignored |
-| a profile, EXIF or XMP to be kept, too large to be published | dropped, and the profile converted |
+| a profile, EXIF or XMP to be kept, too large to be published | dropped, and the profile converted; rights stay |
+| creator, copyright, licence or data-mining statement that is not kept | a note |
 
 No file is trusted: what Pillow raises on one becomes its reject, and work that does not grow with the file is bounded
 (`untrusted`). The rules of colour are in `colour`, those of metadata in `image_metadata`.
@@ -36,9 +37,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageFile
 
 from ..errors import RejectedImage, SettingError
-from ..settings import KEEP
+from ..settings import KEEP, RESERVATIONS
 from .colour import composited, profile_of, samples, split, to_rgb
-from .image_metadata import Metadata, metadata_of
+from .image_metadata import Metadata, MetadataChoice, metadata_of
 from .source import Box
 from .untrusted import FORMATS, check_effort, claimed_size, count_frames, reason_of
 
@@ -71,7 +72,9 @@ class Decoding:
     truncated: str = "reject"  # reject | accept
     max_pixels: int = MOST_PIXELS  # more are a decompression bomb
     too_large: str = "reject"  # reject | shrink to max_pixels, up to the larger of it and MOST_PIXELS
-    keep_metadata: str = "none"  # none | icc | all
+    keep_metadata: str = "none"  # none | icc | rights | all
+    with_location: bool = False  # with all: also places and serial numbers
+    reserve: str = "none"  # none | ai-training | generative-ai | all: the data-mining statement to be published
 
     def __post_init__(self) -> None:
         for name, choices in (("truncated", ("reject", "accept")), ("too_large", ("reject", "shrink"))):
@@ -79,6 +82,8 @@ class Decoding:
                 raise SettingError(f"{name} is {getattr(self, name)!r}; it is one of {', '.join(choices)}")
         if self.keep_metadata not in KEEP:
             raise SettingError(f"keep_metadata is {self.keep_metadata!r}; it is one of {', '.join(KEEP)}")
+        if self.reserve not in RESERVATIONS:
+            raise SettingError(f"reserve is {self.reserve!r}; it is one of {', '.join(RESERVATIONS)}")
         if self.max_pixels < LEAST_SIDE**2:
             raise SettingError(f"max_pixels is {self.max_pixels}; it is at least {LEAST_SIDE**2}")
         if len(self.background) != 3 or not all(0 <= level <= 255 for level in self.background):
@@ -89,6 +94,11 @@ class Decoding:
         """Pixels above which a file is refused unread."""
         return self.max_pixels if self.too_large == "reject" else max(self.max_pixels, MOST_PIXELS)
 
+    @property
+    def choice(self) -> MetadataChoice:
+        """What of a file's metadata is published."""
+        return MetadataChoice(self.keep_metadata, self.with_location, self.reserve)
+
 
 DEFAULT = Decoding()
 
@@ -97,7 +107,7 @@ DEFAULT = Decoding()
 class Decoded:
     pixels: NDArray[np.uint8]  # (H, W, 3) RGB, upright, C-contiguous
     note: str  # what was done that the owner may not expect, joined by "; "
-    metadata: Metadata  # what `keep_metadata` asks for
+    metadata: Metadata  # what is to be published of it, with the reservation
 
 
 def decode(data: bytes, decoding: Decoding = DEFAULT, box: Box | None = None) -> Decoded:
@@ -150,12 +160,12 @@ class _Read(NamedTuple):
 
 def _decode(data: bytes, decoding: Decoding, box: Box | None) -> Decoded:
     read = _read_leniently(data, decoding, whole=box is None)
-    image, notes = read.image, read.notes
+    image, notes, choice = read.image, read.notes, decoding.choice
     turn = _turn(image, notes)
     colour, alpha = split(image, read.raw, notes)
-    profile, icc = profile_of(image, colour.mode, decoding.keep_metadata != "none", notes)
+    profile, icc = profile_of(image, colour.mode, choice.profile, notes)
     picture = composited(to_rgb(colour, profile, notes), alpha, decoding.background, notes)
-    metadata = metadata_of(image, icc, decoding.keep_metadata, notes)
+    metadata = metadata_of(image, icc, choice, notes)
     size = read.size
     if turn is not None:
         picture = picture.transpose(turn)
@@ -256,4 +266,5 @@ class _TrueHere:
 def decoding_of(pictures: Mapping[str, Any]) -> Decoding:
     """How pictures are decoded by these settings. Raises `SettingError` for what is not a colour."""
     names = ("truncated", "max_pixels", "too_large", "keep_metadata")
-    return Decoding(background=parse_colour(pictures["background"]), **{name: pictures[name] for name in names})
+    later = {name: pictures[name] for name in ("with_location", "reserve") if name in pictures}  # not in old manifests
+    return Decoding(parse_colour(pictures["background"]), **{name: pictures[name] for name in names}, **later)

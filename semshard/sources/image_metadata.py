@@ -1,15 +1,23 @@
-"""What is kept of a file besides its pixels, where the owner asks for it: the colour profile, EXIF and XMP.
+"""What is kept of a file besides its pixels, where the owner asks for it: colour profile, EXIF, XMP, or rights alone.
 
 Nothing is kept that shows the clean picture or describes the original file (thumbnail, maker's note, size), nothing
-that would rotate the picture a second time, and no block that is too large for one of the published formats.
+that would rotate the picture a second time, and no block that is too large for one of the published formats. XMP is
+always written anew (`xmp`); rights of IPTC-IIM, EXIF and PNG text go into it. Notes name what is lost.
 """
 
 from __future__ import annotations
 
-import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
-from PIL import ExifTags, Image
+from PIL import Image
+
+from ..settings import RESERVATIONS
+from .private_metadata import PLACE, SERIAL, THUMBNAIL, describes, exif_without_private, without_private
+from .rights import is_right, kinds, mining_of, reserved, rights_of, says_nothing, stricter
+from .xmp import Property, UnusableXmp, read_packet, write_packet
 
 
 @dataclass(frozen=True)
@@ -24,20 +32,56 @@ class Metadata:
         return bool(self.icc or self.exif or self.xmp)
 
 
+@dataclass(frozen=True)
+class MetadataChoice:
+    """What of a file's metadata is published; the settings of these names."""
+
+    keep_metadata: str = "none"  # none | icc | rights | all
+    with_location: bool = False  # with all: also places and serial numbers
+    reserve: str = "none"  # none | ai-training | generative-ai | all
+
+    @property
+    def profile(self) -> bool:
+        """Whether pixels stay in a profile for RGB."""
+        return self.keep_metadata in ("icc", "all")
+
+    @property
+    def anything(self) -> bool:
+        """Whether published files hold more than pixels."""
+        return self.keep_metadata != "none" or self.reserve != "none"
+
+
 MOST_BYTES = {"ICC profile": 1 << 20, "EXIF": 65_000, "XMP": 65_000}  # a PNG's profile, a segment of a JPEG
-
-# Tags of IFD 0 that describe the photograph. Others describe the original file, or may hold the clean picture.
-_KEPT_TAGS = frozenset((270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853)) | frozenset(
-    (18246, 18249, 40091, 40092, 40093, 40094, 40095)  # ratings and what Windows writes
-)
-_DROPPED_EXIF_TAGS = (0x927C, 0xA002, 0xA003)  # the maker's note, which may hold a preview; width and height
+DROPPED = "rights not kept: "  # so a note begins that names what is lost of them
 
 
-def metadata_of(image: Image.Image, icc: bytes, keep: str, notes: list[str]) -> Metadata:
-    """`icc` is the profile that the pixels are still in; EXIF and XMP are kept if `keep` is "all"."""
-    if keep == "all":
-        return Metadata(icc, _exif(image, notes), _xmp(image, notes))
-    return Metadata(icc)
+def metadata_of(image: Image.Image, icc: bytes, choice: MetadataChoice, notes: list[str]) -> Metadata:
+    """`icc` is the profile that the pixels are still in. `notes` are given what is lost."""
+    if says_nothing(image):
+        return Metadata(icc, xmp=reservation(choice.reserve))
+    packet = _packet(image, notes)
+    rights = without_private(rights_of(image, packet), False, set())
+    exif, kept, dropped = b"", list[Property](), set[str]()
+    if choice.keep_metadata == "all":
+        exif = _exif(image, choice.with_location, dropped, notes)
+        kept = without_private(packet, choice.with_location, dropped)
+        kept += _missing(kept, rights)
+    elif choice.keep_metadata == "rights":
+        kept = rights
+        _exif(image, False, dropped, [])  # to know what is dropped
+        without_private(packet, False, dropped)
+        if not all(is_right(one.name) for one in packet) or _describes(image):
+            notes.append("metadata besides rights dropped")
+    if THUMBNAIL in dropped:
+        notes.append("XMP thumbnail dropped")
+    private = [kind for kind in (PLACE, SERIAL) if kind in dropped]
+    if private:
+        notes.append(f"{' and '.join(private)} dropped")
+    xmp, published = _fitting(kept, rights, choice.reserve, notes)
+    lost = kinds(_missing(published, rights))
+    if lost:
+        notes.append(DROPPED + ", ".join(lost))
+    return Metadata(icc, exif, xmp)
 
 
 def fits(what: str, block: bytes, notes: list[str]) -> bool:
@@ -48,31 +92,70 @@ def fits(what: str, block: bytes, notes: list[str]) -> bool:
     return False
 
 
-def _exif(image: Image.Image, notes: list[str]) -> bytes:
-    """EXIF without what describes the original file: thumbnail, maker's note, size; orientation upright."""
+def count_dropped(notes: Iterable[str]) -> tuple[int, dict[str, int]]:
+    """Of how many pictures rights are lost, by their notes; and how often each kind."""
+    parts = [part.removeprefix(DROPPED) for note in notes for part in note.split("; ") if part.startswith(DROPPED)]
+    return len(parts), dict(Counter(kind for part in parts for kind in part.split(", ")))
+
+
+@lru_cache
+def reservation(reserve: str, stated: str = "") -> bytes:
+    """The XMP packet that holds nothing but the data-mining statement that follows from `reserve` and from the key
+    that the file `stated`; empty where nothing is reserved.
+    """
+    return write_packet(reserved([], stated, reserve)) if reserve != "none" else b""
+
+
+def _missing(present: Iterable[Property], rights: Iterable[Property]) -> list[Property]:
+    names = {one.name for one in present}
+    return [one for one in rights if one.name not in names]
+
+
+# --- EXIF ----------------------------------------------------------------------------------------------------------
+
+
+def _exif(image: Image.Image, with_location: bool, dropped: set[str], notes: list[str]) -> bytes:
     try:
-        exif = image.getexif()
-        for tag in [tag for tag in exif if tag not in _KEPT_TAGS]:
-            del exif[tag]
-        if not len(exif):
-            return b""
-        details = exif.get_ifd(ExifTags.IFD.Exif)
-        for tag in _DROPPED_EXIF_TAGS:
-            details.pop(tag, None)
-        exif[ExifTags.Base.Orientation] = 1
-        block = exif.tobytes()
-    except Exception:
+        block = exif_without_private(image.getexif(), with_location, dropped)
+    except Exception:  # Pillow raises nearly anything on damaged bytes
         if "unusable EXIF ignored" not in notes:
             notes.append("unusable EXIF ignored")
         return b""
     return block if fits("EXIF", block, notes) else b""
 
 
-def _xmp(image: Image.Image, notes: list[str]) -> bytes:
+def _describes(image: Image.Image) -> bool:
+    try:
+        return describes(image.getexif())
+    except Exception:
+        return False
+
+
+# --- XMP -----------------------------------------------------------------------------------------------------------
+
+
+def _packet(image: Image.Image, notes: list[str]) -> list[Property]:
     xmp = image.info.get("xmp")
     if not isinstance(xmp, bytes):
-        return b""
-    if b"Thumbnails" in xmp.replace(b"\0", b""):  # small, but of the clean picture
-        notes.append("XMP with a thumbnail dropped")
-        return b""
-    return re.sub(rb'(tiff:Orientation(?:="|>))[0-9]', rb"\g<1>1", xmp) if fits("XMP", xmp, notes) else b""
+        return []
+    try:
+        return read_packet(xmp)
+    except UnusableXmp as why:
+        too_large = str(why) == "too large"
+        notes.append(f"XMP of {len(xmp):,} bytes not kept: too large" if too_large else "unusable XMP ignored")
+        return []
+
+
+def _fitting(
+    kept: list[Property], rights: list[Property], reserve: str, notes: list[str]
+) -> tuple[bytes, list[Property]]:
+    """The packet of what is kept with the reservation, and its properties; where it is too large, of rights alone."""
+    stated = mining_of(rights)
+    if stated and stricter(stated, reserve) not in (stated, RESERVATIONS[reserve]):
+        notes.append(f"data mining: {stated} and the reservation became {stricter(stated, reserve)}")
+    for properties in [kept, rights][: 2 if kept != rights else 1] if kept else ():
+        published = reserved(properties, stated, reserve)
+        xmp = write_packet(published) if published else b""
+        if fits("XMP", xmp, notes):
+            return xmp, published
+    return reservation(reserve, stated), reserved([], stated, reserve)

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from semshard.shards.pixels import FORMATS, encode_pictures, picture_problem
 from semshard.sources.decode import Decoding, decode
@@ -12,15 +12,17 @@ from semshard.sources.image_metadata import MOST_BYTES, Metadata
 from tests.support import corpus
 from tests.support.corpus import picture, saved
 from tests.support.outcomes import note, pixels
+from tests.support.rights import packet, with_xmp
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow warns of odd files in many ways; what counts is the outcome
 ALL = Decoding(keep_metadata="all")
+EVERYTHING = Decoding(keep_metadata="all", with_location=True)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_all_metadata_is_kept_without_what_shows_the_clean_picture(kind):
     data = corpus.oriented(6, kind, thumbnail=kind == "JPEG", icc_profile=corpus.profile())
-    metadata = decode(data, ALL).metadata
+    metadata = decode(data, EVERYTHING).metadata
     assert metadata.icc == corpus.profile()
     assert metadata.exif.startswith(b"Exif\0\0")
     assert b"\xff\xd8\xff" not in metadata.exif
@@ -41,34 +43,27 @@ def test_kept_metadata_can_be_written_and_does_not_turn_the_picture_again():
     assert Image.open(io.BytesIO(again)).getexif()[0x010F] == "A camera"
 
 
-def with_xmp(kind, xmp):
-    """A picture of that kind with an XMP packet where the kind has its place for it."""
-    if kind == "TIFF":
-        return saved(picture(), kind, tiffinfo={700: xmp})
-    if kind == "PNG":
-        text = PngImagePlugin.PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", xmp)
-        return saved(picture(), kind, pnginfo=text)
-    return saved(picture(), kind, xmp=xmp)
-
-
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize(
-    "form", [b'<rdf:Description tiff:Orientation="%d"/>', b"<tiff:Orientation>%d</tiff:Orientation>"]
+    "xmp",
+    [packet(attributes='tiff:Orientation="3"'), packet("<tiff:Orientation>3</tiff:Orientation>")],
+    ids=["attribute", "element"],
 )
-def test_xmp_is_kept_and_its_orientation_is_upright(kind, form):
-    metadata = decode(with_xmp(kind, b"<x:xmpmeta>" + form % 3), ALL).metadata
-    upright = form % 1
-    if kind == "TIFF":  # Pillow has taken it out
-        upright = b"<rdf:Description />" if b"rdf" in form else b""
-    assert metadata.xmp == b"<x:xmpmeta>" + upright
+def test_xmp_is_kept_and_its_orientation_is_upright(kind, xmp):
+    decoded = decode(with_xmp(xmp, kind), ALL)
+    if kind != "TIFF":  # Pillow has taken it out
+        assert b"<tiff:Orientation>1</tiff:Orientation>" in decoded.metadata.xmp
+    assert b"Orientation>3" not in decoded.metadata.xmp
+    assert np.array_equal(pixels(with_xmp(decoded.metadata.xmp, "PNG", decoded.pixels)), decoded.pixels)
 
 
-def test_a_thumbnail_in_xmp_goes_with_all_of_it():
-    for thumbnail in ("<xmp:Thumbnails>x</xmp:Thumbnails>".encode(coding) for coding in ("utf-8", "utf-16")):
-        decoded = decode(saved(picture(), "JPEG", xmp=thumbnail), ALL)
-        assert decoded.metadata.xmp == b""
-        assert decoded.note == "XMP with a thumbnail dropped"
+def test_a_thumbnail_in_xmp_is_dropped():
+    for name in ("xmp:Thumbnails", "data:Data"):
+        text = f'<{name} xmlns:data="http://ns.google.com/photos/1.0/image/">s3cret</{name}><dc:title>t</dc:title>'
+        decoded = decode(with_xmp(packet(text), "JPEG"), EVERYTHING)
+        assert b"s3cret" not in decoded.metadata.xmp
+        assert b"<dc:title>t</dc:title>" in decoded.metadata.xmp
+        assert decoded.note == "XMP thumbnail dropped"
 
 
 @pytest.mark.parametrize("keep", ["icc", "all"])
@@ -123,10 +118,14 @@ def test_exif_that_is_too_large_is_dropped_with_a_note(kind):
 
 
 def test_xmp_that_is_too_large_is_dropped_with_a_note():
+    def titled(letters):
+        return packet(f"<dc:title>{'x' * letters}</dc:title>")
+
+    around = len(decode(with_xmp(titled(1), "PNG"), ALL).metadata.xmp) - 1
     for size in (MOST_BYTES["XMP"], MOST_BYTES["XMP"] + 1):
-        decoded = decode(with_xmp("PNG", b"x" * size), ALL)
+        decoded = decode(with_xmp(titled(size - around), "PNG"), ALL)
         fits = size == MOST_BYTES["XMP"]
-        assert decoded.metadata == Metadata(xmp=b"x" * size * fits)
+        assert len(decoded.metadata.xmp) == size * fits
         assert decoded.note == ("" if fits else "XMP of 65,001 bytes not kept: too large")
 
 
