@@ -29,6 +29,22 @@ def protect(
     settings: dict[str, Any],
     options: Any,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards made with other settings.")] = False,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="Add new images of the same classes to a finished output, in shards of their own.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    retry_rejects: Annotated[
+        bool,
+        typer.Option(
+            "--retry-rejects",
+            help="Add rejected files that can be read now to a finished output, in shards of their own.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only print what would be done; time and bytes come from a few real steps."),
@@ -55,6 +71,7 @@ def protect(
             result = semshard.plan(source, out, surrogate=surrogate, progress=watch, **settings)
         else:
             settings |= {"overwrite": overwrite, "checkpoint_seconds": checkpoint_seconds}
+            settings |= {"extend": extend, "retry_rejects": retry_rejects}
             result = semshard.protect(source, out, surrogate=surrogate, progress=watch, **settings)
     if json:
         show.as_json(asdict(result))

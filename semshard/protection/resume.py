@@ -7,7 +7,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,12 +23,14 @@ from ..engine import Runtime, permutation
 from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
 from ..settings import ProtectConfig, Size, fingerprint, to_json
-from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats
+from ..shards import REMOVED, Fields, InputRow, Ledger, LedgerRow, done_stats
 from ..sources import Collection, Source
 from ..sources.decode import decoding_of
+from ..sources.in_order import InOrder
 from .request import Request
 from .scan import check_collection
 
+ADDITIONS = ("retry-rejects", "extend")  # changes that add shards
 Scan = Callable[[], Collection]  # decodes every input of the source
 
 
@@ -48,6 +50,26 @@ class PhaseTimer:
 
 
 @dataclass(frozen=True)
+class KnownPlan:
+    """What a ledger says of the plan of its run."""
+
+    shards: Sequence[NDArray[np.int64]]  # the inputs of each, in their places
+    history: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> KnownPlan | None:
+        """That of a ledger; None where an earlier version of semshard wrote it, which did not keep the plan."""
+        state = ledger.state()
+        if "shards" not in state:
+            return None
+        columns = ledger.scanned()
+        order = np.lexsort((columns["place"], columns["shard"]))
+        order = order[columns["shard"][order] >= 0]
+        ends = np.searchsorted(columns["shard"][order], np.arange(state["shards"]), side="right")
+        return cls(np.split(order, ends)[:-1], state.get("history", []))
+
+
+@dataclass(frozen=True)
 class Run:
     """Everything decided: what is protected, how, where it goes, and on which device."""
 
@@ -58,13 +80,34 @@ class Run:
     out: Path
     ledger: Ledger
     fingerprint: str
+    known_plan: KnownPlan | None = None  # of a run that its ledger knows
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.collection.classes
 
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """What was changed since the run was finished for the first time."""
+        return self.known_plan.history if self.known_plan else []
+
+    @property
+    def first_planned(self) -> Collection:
+        """The collection with the inputs that the first plan had, those among them that were removed since included,
+        and no others as its usable ones: what noise that looks at other images is made with, whatever was added later.
+        """
+        if not self.known_plan or not self.history:
+            return self.collection
+        planned = np.concatenate([np.zeros(0, np.int64), *self.known_plan.shards[: first_shards(self.history)]])
+        others = np.setdiff1d(np.arange(len(self.collection.source)), planned)
+        return replace(self.collection, rejects=dict.fromkeys(others.tolist(), "was not planned"))
+
     def plan(self) -> list[NDArray[np.int64]]:
-        """The inputs of each shard: those of the source's own shards, or the usable ones, shuffled by the seed, cut."""
+        """The inputs of each shard, as the ledger has it; of a new run those of the source's own shards, or the usable
+        ones, shuffled by the seed, cut.
+        """
+        if self.known_plan:
+            return list(self.known_plan.shards)
         usable, given = self.collection.usable, self.collection.source.shards
         if given is not None:
             return [usable[slice(*np.searchsorted(usable, (each.start, each.stop)))] for each in given]
@@ -88,14 +131,22 @@ def fields_of(config: ProtectConfig, source: Source) -> Fields:
     return replace(plain, carried=tuple(sorted(map(plain.published, source.fields))))
 
 
+def first_shards(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """How many shards there were before any were added; None where none were."""
+    added = (entry["shards"][0] for entry in history if entry["action"] in ADDITIONS and entry["shards"])
+    return next((int(name.split(".")[0]) for name in added), None)
+
+
 def open_run(source: Source, request: Request, runtime: Runtime, ledger: Ledger, out: Path, scan: Scan) -> Run:
     """The run that the ledger knows, if it is this one, or a new one, for which the source is scanned. Raises as
     `protect` does.
     """
+    if request.grows and not ledger.run():
+        raise OutputError(f"{out} holds no run that could be given more images; leave out --extend and --retry-rejects")
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
     opening = _Opening(source, request, runtime, ledger, out)
-    known = ledger.run()
+    known = ledger.known()
     return (opening.resume(known) if known else None) or opening.create(scan)
 
 
@@ -114,7 +165,12 @@ class _Opening:
         size = (known["size"][0], known["size"][1]) if known["size"] else None
         config = self.request.config(size, self.runtime)
         run = self._describe(config, size)
-        differences = _differences(self.out, known, run)
+        source, compared = self.source, run
+        if known.get("history") or self.request.grows:
+            source = InOrder(self.source, self.ledger.names())
+            if self.request.grows or only_removed_differ(self.source, self.ledger):
+                compared = run | {"source_digest": known["source_digest"], "classes": []}  # `grow` looks closer
+        differences = _differences(self.out, known, compared)
         if differences and self.request.overwrite:
             return None
         if differences:
@@ -122,7 +178,8 @@ class _Opening:
                 f"{self.out} belongs to another run: {'; '.join(differences)}. "
                 "Give --overwrite to make it anew, or choose another --out"
             )
-        return self._run(known_collection(self.source, self.ledger, config, known), config, run)
+        plan = KnownPlan.of(self.ledger)
+        return self._run(known_collection(source, self.ledger, config, known), config, run, plan)
 
     def create(self, scan: Scan) -> Run:
         """A new run: scan the source, decide the settings, take possession of the output."""
@@ -136,12 +193,20 @@ class _Opening:
             "classes": list(collection.classes), "duplicates": collection.duplicates
         }  # fmt: skip
         _clear(self.out, self.ledger)
-        self.ledger.write_sources(_inputs(collection))
+        opened = self._run(collection, config, run)
+        shards = opened.plan()
+        self.ledger.write_sources(_inputs(collection, shards), {"shards": len(shards)})
         self.ledger.begin(run)
-        return self._run(collection, config, run)
+        return replace(opened, known_plan=KnownPlan(shards, []))
 
-    def _run(self, collection: Collection, config: ProtectConfig, run: Mapping[str, Any]) -> Run:
-        return Run(self.request, self.runtime, collection, config, self.out, self.ledger, run["fingerprint"])
+    def _run(
+        self,
+        collection: Collection,
+        config: ProtectConfig,
+        run: Mapping[str, Any],
+        plan: KnownPlan | None = None,
+    ) -> Run:
+        return Run(self.request, self.runtime, collection, config, self.out, self.ledger, run["fingerprint"], plan)
 
     def _describe(self, config: ProtectConfig, size: Size) -> dict[str, Any]:
         """What run.json says. All of it but place, options and software decides whether an output belongs to a
@@ -184,7 +249,21 @@ def rejects_of(collection: Collection) -> Iterator[LedgerRow]:
         yield LedgerRow(number, collection.source.entry(number).name, collection.digest(number), reason=reason)
 
 
-def _inputs(collection: Collection) -> Iterator[InputRow]:
+def only_removed_differ(source: Source, ledger: Ledger) -> bool:
+    """Whether the source has the inputs of the ledger with the same labels, but for some that were removed."""
+    here = {entry.name: -1 if entry.label is None else entry.label for entry in map(source.entry, range(len(source)))}
+    vanished = -2
+    for row in ledger.inputs():
+        expected = row.label if source.classes else -1
+        if here.pop(row.source, vanished) != expected and not row.reason.startswith(REMOVED):
+            return False
+    return not here
+
+
+def _inputs(collection: Collection, plan: Sequence[NDArray[np.int64]]) -> Iterator[InputRow]:
+    shards, places = (np.full(len(collection.source), -1, np.int32) for _ in range(2))
+    for shard, numbers in enumerate(plan):
+        shards[numbers], places[numbers] = shard, np.arange(len(numbers))
     for number in range(len(collection.source)):
         yield InputRow(
             number,
@@ -195,6 +274,8 @@ def _inputs(collection: Collection) -> Iterator[InputRow]:
             int(collection.sizes[number, 1]),
             collection.rejects.get(number, ""),
             collection.notes.get(number, ""),
+            int(shards[number]),
+            int(places[number]),
         )
 
 
@@ -222,6 +303,7 @@ def _differences(out: Path, known: Mapping[str, Any], run: Mapping[str, Any]) ->
         differences.insert(0, "the source's classes have other names")
     if known["source_digest"] != run["source_digest"]:
         differences.insert(0, f"the source had {known['inputs']} files, has {run['inputs']}, or other names")
+        differences[0] += " (--extend adds new images)" if run["inputs"] > known["inputs"] else ""
     if not differences and not (out / "manifest.json").exists():  # half of a run by one software, half by another
         software = run["software"]
         differences = [f"{k} was {v}, is {software[k]}" for k, v in known["software"].items() if v != software[k]]

@@ -1,8 +1,8 @@
 """What is on disk: pixel codec, tar, manifest, private ledger."""
 
 from .fields import Fields
-from .ledger import InputRow, Ledger, LedgerRow, ledger_path
-from .manifest import ManifestContent, check_manifest, read_manifest, write_manifest
+from .ledger import REMOVED, InputRow, Ledger, LedgerRow, ledger_path
+from .manifest import ManifestContent, check_manifest, manifest_of, read_manifest, write_manifest
 from .pixels import decode_picture, encode_pictures, picture_problem
 from .reader import Sample, Shards, open_shards, read_tar
 from .writer import Encoded, Extra, SampleBatch, ShardStats, ShardWriter, done_stats, encode, mark_done, shard_name
@@ -26,10 +26,12 @@ __all__ = [
     "Fields",
     "InputRow",
     "ledger_path",
+    "manifest_of",
     "mark_done",
     "open_shards",
     "picture_problem",
     "read_manifest",
+    "REMOVED",
     "read_tar",
     "shard_name",
     "write_manifest",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -33,10 +33,18 @@ class ManifestContent:
     rejected: int  # inputs
     duplicates: int  # samples with the pixels of an earlier one
     made_on: Mapping[str, str]  # the kind of the device, and torch's version: what the bytes depend on, too
+    history: Sequence[Mapping[str, Any]] = ()  # what was changed since the run was finished
 
 
 def write_manifest(directory: Path, content: ManifestContent, tool_version: str) -> dict[str, Any]:
-    """Write the manifest of finished shards and return it. It holds no time and no path: equal runs, equal bytes."""
+    """Write the manifest of finished shards and return it."""
+    manifest = manifest_of(content, tool_version)
+    write_json(directory / FILE, manifest)
+    return manifest
+
+
+def manifest_of(content: ManifestContent, tool_version: str) -> dict[str, Any]:
+    """The manifest of finished shards. It holds no time and no path: equal runs, equal bytes."""
     config, size, shards = content.config, content.size, content.shards
     samples = sum(stats.samples for stats in shards)
     one = {"height": size[0], "width": size[1]} if size else {}
@@ -66,8 +74,7 @@ def write_manifest(directory: Path, content: ManifestContent, tool_version: str)
             for stats in shards
         ],
     }  # fmt: skip
-    write_json(directory / FILE, manifest)
-    return manifest
+    return manifest | ({"history": [dict(entry) for entry in content.history]} if content.history else {})
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
