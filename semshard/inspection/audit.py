@@ -23,6 +23,7 @@ from ..progress import Event, Progress, silent
 from ..shards import Fields, Ledger, Shards, decode_picture, ledger_path, open_shards, read_tar
 from ..shards.attestation import problems
 from ..shards.writer import COLUMNS
+from . import history
 from .originals import Originals, find_originals
 
 _PUBLIC = re.compile(r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest\.json")
@@ -94,6 +95,7 @@ def audit(
         result.shards += 1
         progress(Event("audit", result.shards, len(opened.tars), "shards", {"failures": len(result.failures)}))
     result.failures += _totals(opened, len(seen))
+    result.failures += [Failure(where, "", problem) for where, problem in history.problems(opened)]
     if ledger_path(opened.directory).exists():
         result.failures += _accounts(opened, seen)
     return result

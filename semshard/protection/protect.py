@@ -10,7 +10,7 @@ from torch import nn
 
 from .._version import __version__
 from ..engine import deterministic, load_tensors, save_tensors
-from ..errors import LedgerError, SettingError
+from ..errors import LedgerError, OutputError, SettingError
 from ..progress import Progress, silent
 from ..shards import Ledger, done_stats, ledger_path, read_manifest
 from ..sources import Collection, SourceOptions
@@ -90,6 +90,8 @@ def run_protect(request: Request, out: Path, collection: Collection | None = Non
     runtime = request.runtime()
     request.check(source, runtime)
     ledger = Ledger(ledger_path(out))
+    if request.grows and not ledger.run():
+        raise OutputError(f"{out} holds no run that could be given more images; leave out --extend and --retry-rejects")
 
     def scan() -> Collection:
         with timer("scan"):

@@ -23,14 +23,13 @@ from ..engine import Runtime, permutation
 from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
 from ..settings import ProtectConfig, Size, fingerprint, to_json
-from ..shards import REMOVED, Fields, InputRow, Ledger, LedgerRow, done_stats
+from ..shards import ADDITIONS, REMOVED, Fields, InputRow, Ledger, LedgerRow, done_stats
 from ..sources import Collection, Source
 from ..sources.decode import decoding_of
 from ..sources.in_order import InOrder
 from .request import Request
 from .scan import check_collection
 
-ADDITIONS = ("retry-rejects", "extend")  # changes that add shards
 Scan = Callable[[], Collection]  # decodes every input of the source
 
 
@@ -141,8 +140,6 @@ def open_run(source: Source, request: Request, runtime: Runtime, ledger: Ledger,
     """The run that the ledger knows, if it is this one, or a new one, for which the source is scanned. Raises as
     `protect` does.
     """
-    if request.grows and not ledger.run():
-        raise OutputError(f"{out} holds no run that could be given more images; leave out --extend and --retry-rejects")
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
     opening = _Opening(source, request, runtime, ledger, out)

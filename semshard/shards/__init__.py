@@ -2,12 +2,13 @@
 
 from .fields import Fields
 from .ledger import REMOVED, InputRow, Ledger, LedgerRow, ledger_path
-from .manifest import ManifestContent, check_manifest, manifest_of, read_manifest, write_manifest
+from .manifest import ADDITIONS, ManifestContent, check_manifest, manifest_of, read_manifest, write_manifest
 from .pixels import decode_picture, encode_pictures, picture_problem
 from .reader import Sample, Shards, open_shards, read_tar
 from .writer import Encoded, Extra, SampleBatch, ShardStats, ShardWriter, done_stats, encode, mark_done, shard_name
 
 __all__ = [
+    "ADDITIONS",
     "Ledger",
     "LedgerRow",
     "ManifestContent",

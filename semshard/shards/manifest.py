@@ -18,6 +18,7 @@ from .writer import ShardStats, shard_name
 
 FILE = "manifest.json"
 SCHEMA_VERSION = 2
+ADDITIONS = ("retry-rejects", "extend")  # actions of the history that add shards
 _PRIVATE = ("seed",)
 
 
