@@ -24,7 +24,7 @@ _PHASES = {
 def status(shards: ShardsFolder, *, json: Json = False) -> None:
     """Say how far a run is, and what to do next.
 
-    Reads what is on disk, also while the run is going on, and writes nothing.
+    Reads what is on disk, also during a run, and writes nothing.
     """
     import semshard
 
