@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import LedgerError, ShardError
 from ..settings.names import NO_NETWORK
-from ..shards import REMOVED, Ledger, done_stats, ledger_path, read_manifest
+from ..shards import REMOVED, Ledger, ShardStats, done_stats, ledger_path, read_manifest
 from .settle import is_pending
 
 
@@ -76,12 +76,12 @@ def _of_run(out: Path, ledger: Ledger, known: Mapping[str, Any], running: bool) 
     done = [stats for shard in range(shards or _present(out)) if (stats := _done(out, shard))]
     removed = sum(reason.startswith(REMOVED) for reason in reasons)
     late = sum(stats.rejected for stats in done)
-    finished = (out / "manifest.json").exists()
-    pending = is_pending(out, dict(known))
+    finished, readable = (out / "manifest.json").exists(), _is_readable(out)
+    pending = is_pending(out, dict(known)) and readable
     change = known["history"][-1]["action"] if finished and pending else ""
     whole = len(done) == (shards if shards is not None else len(done))
     phase = (
-        "done" if finished and whole and not pending
+        "done" if readable and whole and not pending
         else "damaged" if finished and not pending
         else "surrogate" if step < steps
         else "finish" if whole and shards is not None
@@ -110,11 +110,19 @@ def _next(out: Path, phase: str, running: bool, change: str, rejected: int) -> s
     return "the same protect command continues it"
 
 
-def _done(out: Path, shard: int) -> Any:
+def _done(out: Path, shard: int) -> ShardStats | None:
     try:
         return done_stats(out, shard)
     except ShardError:
         return None
+
+
+def _is_readable(out: Path) -> bool:
+    try:
+        read_manifest(out)
+    except ShardError:
+        return False
+    return True
 
 
 def _present(out: Path) -> int:
