@@ -64,6 +64,8 @@ def protect(
     from . import show
     from .watch import Watch
 
+    if dry_run and (extend or retry_rejects):
+        raise semshard.UsageError("--dry-run is of a whole run; leave out --extend and --retry-rejects")
     settings |= {"preset": preset, "device": device, "max_rejects": share(max_rejects), "options": options}
     result: Plan | ProtectResult
     with Watch() as watch:

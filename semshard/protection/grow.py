@@ -22,8 +22,9 @@ from ..shards.pixels import LONGEST
 from ..sources import Collection, Source, scan
 from ..sources.in_order import InOrder
 from ..threads import ordered_map
+from .known_plan import KnownPlan, known_collection
 from .known_shards import made_on
-from .resume import KnownPlan, Run, fields_of, known_collection
+from .resume import Run, fields_of
 from .scan import limit_rejects
 from .settle import EARLIER
 

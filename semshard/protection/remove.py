@@ -47,6 +47,7 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
         raise UsageError("give either keys or source")
     out, finished = Path(shards), Finished.of(Path(shards))
     with finished.ledger.locked():
+        finished = Finished.of(out)  # as it is now that nobody else writes here
         remove_leftovers(out)
         _check_finished(finished)
         inputs = list(finished.ledger.inputs())

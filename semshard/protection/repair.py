@@ -25,12 +25,13 @@ from ..shards import Ledger, LedgerRow, ShardStats, done_stats, mark_done, read_
 from ..shards.rewrite import sha256_of, table_of_tar
 from ..sources import SourceOptions, open_source
 from ..sources.in_order import InOrder
+from .known_plan import KnownPlan, known_collection
 from .known_shards import made_on
 from .noise import Crafting
 from .protect import surrogate_of
 from .publish import Finished
 from .request import Request
-from .resume import KnownPlan, Run, known_collection
+from .resume import Run
 from .settle import broken_files, follow, settle, stats_in
 from .shard_pool import make_missing
 
@@ -61,6 +62,7 @@ def repair(
     """
     finished = Finished.of(Path(shards))
     with finished.ledger.locked():
+        finished = Finished.of(Path(shards))  # as it is now that nobody else writes here
         work = _Repair(finished, source, device, progress)
         finished.out.mkdir(parents=True, exist_ok=True)
         remove_leftovers(finished.out)

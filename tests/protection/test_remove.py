@@ -13,6 +13,7 @@ from tests.support.command import semshard as program
 from tests.support.photo_runs import write_photos
 from tests.support.protection import protect
 from tests.support.runs import TINY, public_bytes
+from tests.support.workers import processes
 
 
 def entries(shards):
@@ -153,3 +154,16 @@ def test_a_shard_of_any_method_is_repaired_after_removal_and_extension(tmp_path,
     assert semshard.repair(tmp_path / "shards").remade == 2
     assert public_bytes(tmp_path / "shards") == after
     assert semshard.audit(tmp_path / "shards").ok
+
+
+@pytest.mark.slow
+def test_local_processes_repair_it_with_the_same_bytes(finished):
+    shards, names = finished / "shards", sources(finished)
+    semshard.remove(shards, keys=["0000000003", "0000100001"])
+    (finished / "images" / names["0000000003"]).unlink()
+    after = public_bytes(shards)
+    for name in ("00000.tar", "00001.tar"):
+        (shards / name).unlink()
+    with processes(2):
+        assert semshard.repair(shards).remade == 2
+    assert public_bytes(shards) == after
