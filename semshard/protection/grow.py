@@ -169,6 +169,8 @@ def _add(run: Run, source: Source, action: str, rows: dict[str, InputRow], numbe
         state | {
             "shards": state["shards"] + len(shards),
             "inputs": len(rows),
+            "source": source.spec,
+            "source_options": run.request.options.to_json(),
             "source_digest": source.digest if is_new else known["source_digest"],
             "duplicates": known["duplicates"] + scanned.found.duplicates,
             "history": [*state.get("history", []), entry],

@@ -72,7 +72,7 @@ def repair(
         settle(finished.out, finished.ledger)  # a removal that was killed
         work.manifest()
     if work.hopeless:
-        done = f"; {len(work.repaired)} other files were repaired" if work.repaired else ""
+        done = f"; repaired all the same: {', '.join(work.repaired[:5])}" if work.repaired else ""
         raise ShardError("; ".join(work.hopeless[:3]) + done)
     return RepairResult(tuple(work.repaired), work.remade, finished.shards, str(finished.out))
 

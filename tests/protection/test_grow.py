@@ -125,14 +125,19 @@ def test_a_new_image_of_another_size_is_a_reject_with_both_sizes(finished):
 
 
 def test_a_new_tar_of_a_webdataset_is_a_new_shard(tmp_path):
-    semshard.protect("shapes:30", tmp_path / "given", **(TINY | {"shard_size": 10}))
+    semshard.protect("shapes:60", tmp_path / "given", **(TINY | {"shard_size": 20}))
     spec, last = f"wds:{tmp_path}/given/{{00000..00001}}.tar", f"wds:{tmp_path}/given/*.tar"
     settings = TINY | {"max_rejects": 0.1}
     semshard.protect(spec, tmp_path / "shards", **settings)
     before = public_bytes(tmp_path / "shards")
     result = semshard.protect(last, tmp_path / "shards", extend=True, **settings)
-    assert (result.samples, result.shards, result.made) == (30, 3, 1)
-    assert unchanged(before, public_bytes(tmp_path / "shards"))
+    assert (result.samples, result.shards, result.made) == (60, 3, 1)
+    after = public_bytes(tmp_path / "shards")
+    assert unchanged(before, after)
+    for name in ("00001.tar", "00002.tar"):
+        (tmp_path / "shards" / name).unlink()
+    semshard.repair(tmp_path / "shards")
+    assert public_bytes(tmp_path / "shards") == after
     ledger = Ledger(ledger_path(tmp_path / "shards"))
     with tarfile.open(tmp_path / "given" / "00002.tar") as tar:
         keys = list(dict.fromkeys(name.partition(".")[0] for name in tar.getnames()))
