@@ -44,12 +44,14 @@ def unfinished(home, change):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "end", ["sources.parquet", ".ledger/00000.parquet", "shards/00000.tar", "shards/00001.parquet", "rejects.jsonl"]
+    ("end", "completed_by"),
+    [
+        *((end, "remove") for end in ("sources.parquet", ".ledger/00000.parquet", "shards/00000.tar", "rejects.jsonl")),
+        ("shards/00001.parquet", "repair"),
+        ("shards/00001.tar", "protect"),
+    ],
 )
-@pytest.mark.parametrize("completed_by", ["remove", "repair", "protect"])
 def test_a_removal(finished, end, completed_by):
-    if completed_by != "remove" and end != "shards/00000.tar":
-        pytest.skip("the other commands complete it in the same way")
     keys = ["0000000003", "0000100001", "0000100002"]
     calm, listed = twin(finished), finished / "keys.txt"
     semshard.remove(calm / "shards", keys=keys)
