@@ -96,9 +96,27 @@ class _Repair:
             if broken and not self._mend(shard, broken):
                 lost.append((shard, broken))
             self._progress(Event("check", shard + 1, count, "shards", {"damaged": len(lost)}))
-        possible = [(shard, broken) for shard, broken in lost if self._is_possible(shard)]
+        possible = {shard: broken for shard, broken in lost if self._is_possible(shard)}
+        first = next(iter(possible), None)
+        if first is None:
+            return
+        if not self._is_same_machine():  # one shard shows whether all can be made here
+            before = len(self.hopeless)
+            self._remake({first: possible.pop(first)})
+            if len(self.hopeless) > before:
+                self.hopeless += [f"shards that were not tried: {len(possible)}"] if possible else []
+                return
         if possible:
-            self._remake(dict(possible))
+            self._remake(possible)
+
+    def _is_same_machine(self) -> bool:
+        """Whether this machine is of the kind that made the shards; a remark where it is not."""
+        then, now = self._finished.made_on, made_on(self._run)
+        if then != now:
+            machines = [f"{machine['device']} with torch {machine['torch']}" for machine in (then, now)]
+            sentence = "made on {}, this is {}: bytes may differ, and are published only if they do not"
+            self._progress(Event("craft", message=sentence.format(*machines)))
+        return then == now
 
     def manifest(self) -> None:
         """Write the manifest where it is not what the ledger describes."""
@@ -202,9 +220,10 @@ class _Repair:
         return not changed
 
     def _remake(self, lost: dict[int, list[str]]) -> None:
+        """Make those shards again, and publish those that have the bytes that they had."""
         run, folders = self._run, (self.scratch / "shards", self.scratch / "ledger")
         for folder in folders:
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
         crafting = Crafting.of(run, surrogate_of(run))
         with deterministic():
             make_missing(run, crafting, run.plan(), list(lost), into=folders)

@@ -99,6 +99,31 @@ def test_other_bytes_than_before_are_compared_and_not_published(finished):
     assert not (shards / "00001.tar").exists()
 
 
+def test_on_another_kind_of_machine_one_shard_shows_whether_the_others_can_be_made(finished):
+    shards, ledger = finished / "shards", Ledger(ledger_path(finished / "shards"))
+    before = public_bytes(shards)
+    for shard in range(3):
+        record = ledger.record(shard)
+        record["made_on"] = {"device": "another", "torch": "1.0"}
+        ledger.write_shard(shard, ledger.shard(shard), record)
+    run = finished / "shards.ledger" / "run.json"
+    text = run.read_text()
+    known = json.loads(text)
+    known["settings"]["seed"] += 1
+    run.write_text(json.dumps(known))
+    for name in ("00000.tar", "00001.tar"):
+        (shards / name).unlink()
+    words = r"00000.tar comes out .* made on another with torch 1.0, this is .*; shards that were not tried: 1"
+    with pytest.raises(semshard.ShardError, match=words):
+        semshard.repair(shards)
+    run.write_text(text)
+    remarks = []
+    assert semshard.repair(shards, progress=lambda event: remarks.append(event.message)).remade == 2
+    assert any("bytes may differ" in remark for remark in remarks)
+    after = public_bytes(shards)
+    assert all(after[name] == before[name] for name in before if name != "manifest.json")
+
+
 def test_without_ledger_or_surrogate_it_says_what_is_missing(finished):
     (finished / "shards" / "00000.tar").unlink()
     (finished / "shards.ledger" / "surrogate.safetensors").unlink()
