@@ -273,7 +273,7 @@ def _is_same(run: Run, number: int) -> bool:
     except RejectedImage:
         return False
     data = content if isinstance(content, bytes) else content.tobytes()
-    return hashlib.sha256(data).digest() == run.collection.sha256[number].tobytes()
+    return bool(hashlib.sha256(data).digest() == run.collection.sha256[number].tobytes())
 
 
 def _pixels(table: Path) -> dict[str, Any]:
