@@ -15,9 +15,12 @@ from .methods import methods
 from .panels import PanelCommand, PanelGroup
 from .preview import preview
 from .protect import protect
+from .remove import remove
+from .repair import repair
 from .reproduce import reproduce
 from .robustness import robustness
 from .sources import sources
+from .status import status
 from .sweep import sweep
 from .train import train
 from .verify import verify
@@ -33,6 +36,7 @@ app = typer.Typer(
 )
 _PANELS = {
     "Commands": (protect, verify, audit, preview, train, demo),
+    "A finished folder": (status, repair, remove),
     "What there is to choose from": (sources, methods, views, countermeasures),
     "Studies and measurements": (sweep, robustness, reproduce, bench),
 }

@@ -31,6 +31,22 @@ def protect(
     settings: dict[str, Any],
     options: Any,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards made with other settings.")] = False,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="Add new images of the same classes to a finished output, in shards of their own.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    retry_rejects: Annotated[
+        bool,
+        typer.Option(
+            "--retry-rejects",
+            help="Add rejected files that can be read now to a finished output, in shards of their own.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only print what would be done; time and bytes come from a few real steps."),
@@ -50,6 +66,8 @@ def protect(
     from . import show
     from .watch import Watch
 
+    if dry_run and (extend or retry_rejects):
+        raise semshard.UsageError("--dry-run is of a whole run; leave out --extend and --retry-rejects")
     settings |= {"preset": preset, "device": device, "max_rejects": share(max_rejects), "options": options}
     result: Plan | ProtectResult
     with Watch() as watch:
@@ -57,6 +75,7 @@ def protect(
             result = semshard.plan(source, out, surrogate=surrogate, progress=watch, **settings)
         else:
             settings |= {"overwrite": overwrite, "checkpoint_seconds": checkpoint_seconds}
+            settings |= {"extend": extend, "retry_rejects": retry_rejects}
             result = semshard.protect(source, out, surrogate=surrogate, progress=watch, **settings)
     record_result(lambda: asdict(result))
     if json:

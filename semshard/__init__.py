@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from .progress import Event, Progress
     from .protection.dry_run import Plan, plan
     from .protection.protect import ProtectResult, protect
+    from .protection.remove import RemoveResult, remove
+    from .protection.repair import RepairResult, repair
+    from .protection.status import Status, status
     from .protection.surrogate import train
     from .reproduction.reproduce import PlannedPart, plan_reproduction, reproduce
     from .reproduction.result import ReproduceResult
@@ -76,6 +79,9 @@ _HOME = {
     "progress": ("Event", "Progress"),
     "protection.dry_run": ("Plan", "plan"),
     "protection.protect": ("ProtectResult", "protect"),
+    "protection.remove": ("RemoveResult", "remove"),
+    "protection.repair": ("RepairResult", "repair"),
+    "protection.status": ("Status", "status"),
     "protection.surrogate": ("train",),
     "reproduction.reproduce": ("PlannedPart", "plan_reproduction", "reproduce"),
     "reproduction.result": ("ReproduceResult",),
@@ -108,6 +114,8 @@ __all__ = [
     "Progress",
     "ProtectConfig",
     "ProtectResult",
+    "RemoveResult",
+    "RepairResult",
     "ReproduceResult",
     "RobustnessPoint",
     "RobustnessResult",
@@ -121,6 +129,7 @@ __all__ = [
     "SourceError",
     "SourceKind",
     "SourceOptions",
+    "Status",
     "SweepResult",
     "TableCell",
     "TimeIsUp",
@@ -142,9 +151,12 @@ __all__ = [
     "plan_verification",
     "preview",
     "protect",
+    "remove",
+    "repair",
     "reproduce",
     "robustness",
     "source_kinds",
+    "status",
     "sweep",
     "train",
     "verify",

@@ -11,11 +11,14 @@ from types import ModuleType
 from typing import IO
 
 
-def take(file: IO[bytes]) -> bool:
-    """Whether the lock was free; then it is this process's until `file` is closed. Never waits."""
+def take(file: IO[bytes], shared: bool = False) -> bool:
+    """Whether the lock was free; then it is this process's until `file` is closed. Never waits.
+
+    A `shared` lock keeps only those out that do not share it, where the system knows the difference.
+    """
     if fcntl := _module("fcntl"):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
     elif msvcrt := _module("msvcrt"):

@@ -39,7 +39,7 @@ def _check_manifest(shards: Shards, ledger: Ledger, inventory: Inventory) -> Ite
 
 def _check_run(shards: Shards, ledger: Ledger, inventory: Inventory) -> Iterator[Failure]:
     """What the manifest says against what the ledger says of the run."""
-    run, stated = ledger.run(), shards.manifest
+    run, stated = ledger.known(), shards.manifest
     if run is None:
         yield Failure("ledger", "", f"{ledger.path / 'run.json'} is missing")
         return
@@ -68,6 +68,7 @@ def _check_fates(shards: Shards, ledger: Ledger, inventory: Inventory) -> Iterat
                 keys.append(int(fate.key))
             elif fate.number < inputs:
                 usable[fate.number] = False
+        rejected += len(ledger.record(shard).get("absent", []))  # that are accounted for elsewhere by now
         if rejected != inventory.rejected.get(shard, 0):
             stats = f"{shards.tars[shard].stem}_stats.json"
             yield Failure(stats, "", f"says another number of rejected inputs than the ledger, {rejected}")

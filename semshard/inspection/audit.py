@@ -17,6 +17,7 @@ from ..shards.attestation import problems
 from .accounts import accounts
 from .against_originals import Comparison
 from .failure import Failure
+from .history import broken_history
 from .inventory import Inventory
 from .manifest import manifest
 from .one_shard import audit_shard
@@ -79,6 +80,7 @@ def audit(
         result.compared, result.linf_max = comparison.compared, comparison.linf_max
         result.remainder = comparison.remainder.to_json()
     result.failures += broken_rights(opened, comparison.originals if comparison else None)
+    result.failures += broken_history(opened)
     result.failures += inventory.failures(opened)
     result.failures += manifest(opened, len(inventory), sum(inventory.rejected.values()))
     if ledger_path(opened.directory).exists():

@@ -29,7 +29,7 @@ def manifest(shards: Shards, samples: int, rejected: int) -> Iterator[Failure]:
             yield Failure(FILE, "", f"counts {counts[name]} {name}, found {number}")
     if counts["inputs"] != counts["samples"] + counts["rejected"]:
         yield Failure(FILE, "", f"{counts['inputs']} inputs, but {counts}")
-    if counts["rejected"] < rejected:
+    if counts["rejected"] < rejected and not stated.get("history"):  # rejects may have become usable since
         yield Failure(FILE, "", f"counts {counts['rejected']} rejected inputs, the stats of the shards {rejected}")
     try:
         config = config_of(shards)
@@ -69,8 +69,9 @@ def _content(shards: Shards, config: ProtectConfig) -> ManifestContent:
     fields = Fields(config.format, config.keep_metadata, tuple(stated["fields"]["carried"]))
     counts, made_on = stated["counts"], stated.get("made_on", {})
     return ManifestContent(
-        config, shards.classes, shards.size, fields, stats, counts["rejected"], counts["duplicates"], made_on
-    )
+        config, shards.classes, shards.size, fields, stats, counts["rejected"], counts["duplicates"], made_on,
+        stated.get("history", []),
+    )  # fmt: skip
 
 
 def stats_of(entry: Mapping[str, Any], number: int, rejected: int = 0) -> ShardStats:

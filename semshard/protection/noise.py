@@ -98,10 +98,11 @@ class Crafting:
     def of(cls, run: Run, model: nn.Module | None) -> Crafting:
         """That of a run with its trained surrogate. Raises `SettingError` where the images do not suit the method."""
         path = run.ledger.surrogate if model is not None else None
-        others = held_out(run.collection, run.config)  # of this process and of the others: read once
+        collection = run.first_planned
+        others = held_out(collection, run.config)  # of this process and of the others: read once
         return cls(
-            noise_of(run.runtime, run.collection, run.config, model, others), run.config, len(run.classes),
-            run.collection.size, run.runtime, path, _sha256(path), others,
+            noise_of(run.runtime, collection, run.config, model, others), run.config, len(run.classes),
+            collection.size, run.runtime, path, _sha256(path), others,
         )  # fmt: skip
 
     def __call__(self) -> Craft:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import RejectedImage
 from ..noise import add
 from ..noise.methods import Noise
 from ..settings import ProtectConfig
@@ -63,6 +64,7 @@ class Batch:
     rejects: dict[int, str]
     extras: list[Extra] | None = None
     protected: Pixels | list[Pixels] | None = None
+    withheld: frozenset[int] = frozenset()  # numbers of inputs that are crafted and not published
 
 
 Craft = Callable[[Batch], Batch]  # puts the protected images into a batch
@@ -86,6 +88,7 @@ class ShardOrder:
     recipe: Recipe
     out: Path
     ledger: Path
+    record: Mapping[str, Any] = field(default_factory=dict)  # what the ledger keeps of every shard besides its stats
 
     @functools.cached_property
     def crafter(self) -> Craft:
@@ -98,11 +101,17 @@ class ShardOrder:
 
 @dataclass(frozen=True)
 class ShardWork:
-    """A shard that is to be made of inputs of a collection, in their order."""
+    """A shard that is to be made of inputs of a collection, in their order.
+
+    A shard that is made again has the batches that it had: those of its inputs that could not be read then are `absent`
+    (place → reason), and those that were removed since are `withheld` (places): crafted, and not published.
+    """
 
     shard: int
     collection: Collection
     numbers: NDArray[np.int64]
+    absent: Mapping[int, str] = field(default_factory=dict)
+    withheld: frozenset[int] = frozenset()
 
     def __str__(self) -> str:
         return f"shard {self.shard:05d}"
@@ -121,7 +130,7 @@ def make_shards(order: ShardOrder, works: Iterable[ShardWork], report: Report) -
     done = deque[ShardStats]()
 
     def encode_and_write(protected: Iterator[Batch]) -> None:
-        done.extend(write_shards(order, encode_batches(protected, order.recipe)))
+        done.extend(write_shards(order, encode_batches(map(published, protected), order.recipe)))
 
     with behind(encode_and_write) as hand_on:
         for batch in ahead(load_batches(order.config, works)):
@@ -145,7 +154,7 @@ def load_batches(config: ProtectConfig, works: Iterable[ShardWork]) -> Iterator[
     for work in works:
         at = 0
         for numbers in batches(work.collection, config, work.numbers):
-            yield load_batch(work.collection, numbers, work.shard, at)
+            yield load_batch(work.collection, numbers, work.shard, at, work.absent, work.withheld)
             at += len(numbers)
         if not len(work.numbers):
             yield load_batch(work.collection, work.numbers, work.shard, 0)  # a tar without a usable sample is empty
@@ -164,11 +173,24 @@ def batches(collection: Collection, config: ProtectConfig, numbers: NDArray[np.i
         yield numbers[first:]
 
 
-def load_batch(collection: Collection, numbers: NDArray[np.int64], shard: int, at: int) -> Batch:
-    """The inputs `numbers`, which stand at place `at` of a shard."""
+def load_batch(
+    collection: Collection,
+    numbers: NDArray[np.int64],
+    shard: int,
+    at: int,
+    absent: Mapping[int, str] | None = None,
+    withheld: frozenset[int] = frozenset(),
+) -> Batch:
+    """The inputs `numbers`, which stand at place `at` of a shard; `absent` and `withheld` as in `ShardWork`."""
     metadata, carried = dict[int, Metadata](), dict[int, dict[str, bytes]]()
+    missing = {int(numbers[place - at]): why for place, why in (absent or {}).items() if 0 <= place - at < len(numbers)}
+    hidden = frozenset(int(numbers[place - at]) for place in withheld if 0 <= place - at < len(numbers))
 
     def read(number: int) -> Pixels:
+        if number in missing:
+            raise RejectedImage(missing[number])
+        if number in hidden:
+            return _pixels_or_black(collection, number)
         if collection.source.fields:
             carried[number] = collection.source.carried(number)
         if not collection.decoding.choice.anything:
@@ -185,7 +207,17 @@ def load_batch(collection: Collection, numbers: NDArray[np.int64], shard: int, a
     if metadata or carried:
         extras = [Extra(metadata.get(number, Metadata()), carried.get(number, {})) for number in kept.tolist()]
     images = np.stack(pixels) if collection.size and pixels else pixels
-    return Batch(shard, at, collection, images, labels, inputs, rejects, extras)
+    return Batch(shard, at, collection, images, labels, inputs, rejects, extras, withheld=hidden)
+
+
+def _pixels_or_black(collection: Collection, number: int) -> Pixels:
+    """The pixels of an input that is not published; black of its size where the file is gone. The noise of most methods
+    does not depend on what the other images of a batch show, only on their number and their sizes.
+    """
+    try:
+        return collection.pixels(number)
+    except RejectedImage:
+        return np.zeros((*collection.sizes[number].tolist(), 3), np.uint8)
 
 
 # --- craft --------------------------------------------------------------------------------------------------------
@@ -201,6 +233,22 @@ def craft_batch(noise: Noise, batch: Batch) -> Batch:
     planes = torch.from_numpy(np.ascontiguousarray(batch.images.transpose(0, 3, 1, 2)))
     delta = noise(planes, batch.labels, numbers, batch.shard, batch.at)
     return replace(batch, protected=np.ascontiguousarray(add(planes, delta).numpy().transpose(0, 2, 3, 1)))
+
+
+def published(batch: Batch) -> Batch:
+    """The batch without the inputs that are withheld."""
+    keep = [place for place, (_, number, _) in enumerate(batch.inputs) if number not in batch.withheld]
+    if len(keep) == len(batch.inputs):
+        return batch
+
+    def chosen(pixels: Pixels | list[Pixels] | None) -> Pixels | list[Pixels]:
+        return pixels[keep] if isinstance(pixels, np.ndarray) else [pixels[place] for place in keep] if pixels else []
+
+    extras = [batch.extras[place] for place in keep] if batch.extras else None
+    return replace(
+        batch, images=chosen(batch.images), protected=chosen(batch.protected), labels=batch.labels[keep],
+        inputs=[batch.inputs[place] for place in keep], extras=extras,
+    )  # fmt: skip
 
 
 # --- encode -------------------------------------------------------------------------------------------------------
@@ -245,18 +293,18 @@ def _encode_chunk(batch: Batch, which: range, recipe: Recipe) -> EncodedChunk:
     extras = batch.extras[here] if batch.extras else None
     samples = SampleBatch(batch.shard, places, labels, clean, protected, extras)
     encoded = encode(samples, recipe.classes, recipe.fields, recipe.quality)
-    return EncodedChunk(batch.shard, encoded, _rows(batch.collection, numbers, keys=[each.key for each in encoded]))
+    rows = _rows(batch.collection, numbers)
+    keyed = [replace(row, key=each.key, psnr=each.psnr) for row, each in zip(rows, encoded, strict=True)]
+    return EncodedChunk(batch.shard, encoded, keyed)
 
 
-def _rows(
-    collection: Collection, numbers: Sequence[int], keys: Sequence[str] = (), reasons: Sequence[str] = ()
-) -> list[LedgerRow]:
-    """Of inputs that have keys, or reasons why they have none."""
+def _rows(collection: Collection, numbers: Sequence[int], reasons: Sequence[str] = ()) -> list[LedgerRow]:
+    """Of inputs that have reasons why they are not published, or whose keys are added later."""
     in_whole = collection.numbers_in_whole(np.array(numbers, np.int64)).tolist()
-    outcomes = zip(numbers, in_whole, keys or itertools.repeat(None), reasons or itertools.repeat(None), strict=False)
+    outcomes = zip(numbers, in_whole, reasons or itertools.repeat(None), strict=False)
     return [
-        LedgerRow(whole, collection.source.entry(number).name, collection.digest(number), key, reason)
-        for number, whole, key, reason in outcomes
+        LedgerRow(whole, collection.source.entry(number).name, collection.digest(number), reason=reason)
+        for number, whole, reason in outcomes
     ]
 
 
@@ -272,6 +320,6 @@ def write_shards(order: ShardOrder, chunks: Iterator[EncodedChunk]) -> Iterator[
                 writer.add(chunk.samples)
                 rows += chunk.rows
                 writer.rejected += sum(row.reason is not None for row in chunk.rows)
-        Ledger(order.ledger).write_shard(shard, rows)
+        Ledger(order.ledger).write_shard(shard, rows, {**order.record, "stats": asdict(writer.stats)})
         mark_done(order.out, writer.stats)
         yield writer.stats

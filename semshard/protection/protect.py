@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,18 @@ from torch import nn
 
 from .._version import __version__
 from ..engine import deterministic, load_tensors, save_tensors
-from ..measuring.machine import describe
+from ..errors import LedgerError, OutputError, SettingError
 from ..progress import Progress, silent
-from ..shards import (
-    Ledger,
-    ManifestContent,
-    done_stats,
-    ledger_path,
-    manifest_sha256,
-    read_manifest,
-    write_manifest,
-)
+from ..shards import Ledger, done_stats, ledger_path, manifest_sha256, read_manifest
 from ..sources import Collection, SourceOptions
+from .grow import grow
+from .known_shards import made_on
 from .noise import Crafting
+from .publish import Finished
 from .request import Request
-from .resume import PhaseTimer, Run, open_run, refuse_nesting, rejects_of
+from .resume import PhaseTimer, Run, open_run, refuse_nesting
 from .scan import scan_source
+from .settle import is_pending, settle
 from .shard_pool import make_missing
 from .surrogate import SurrogateFiles, load_surrogate, train_surrogate
 
@@ -60,6 +55,8 @@ def protect(
     device: str = "auto",
     checkpoint_seconds: float = 20,
     options: SourceOptions | None = None,
+    extend: bool = False,
+    retry_rejects: bool = False,
     progress: Progress = silent,
     **settings: Any,
 ) -> ProtectResult:
@@ -68,13 +65,18 @@ def protect(
     `settings` are fields of `ProtectConfig`; radii may be written "8/255"; `options` tell more of the source. A run
     that was interrupted continues from where it stopped and ends in the same bytes; a finished one is left alone.
 
+    With `extend`, new images of the same classes at `source`, and with `retry_rejects`, rejected inputs that can be
+    read now, are added to a finished output in shards of their own, made with the same surrogate.
+
     Raises `SourceError`, `SettingError`, `OutputError` (made with other settings, and no `overwrite`),
     `TooManyRejects` (more than the share `max_rejects` of the inputs; the ledger says which).
     """
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),
-        progress, settings,
+        progress, settings, extend, retry_rejects,
     )  # fmt: skip
+    if request.grows and overwrite:
+        raise SettingError("--overwrite makes everything anew; leave it out to add images to what is there")
     return run_protect(request, Path(out))
 
 
@@ -88,6 +90,8 @@ def run_protect(request: Request, out: Path, collection: Collection | None = Non
     runtime = request.runtime()
     request.check(source, runtime)
     ledger = Ledger(ledger_path(out))
+    if request.grows and not ledger.run():
+        raise OutputError(f"{out} holds no run that could be given more images; leave out --extend and --retry-rejects")
 
     def scan() -> Collection:
         with timer("scan"):
@@ -95,6 +99,11 @@ def run_protect(request: Request, out: Path, collection: Collection | None = Non
 
     with ledger.locked():
         run = open_run(source, request, runtime, ledger, out, scan)
+        if request.grows:
+            with timer("scan"):
+                run = grow(run, source)
+        if is_pending(out, ledger.state()):
+            settle(out, ledger)
         plan = run.plan()
         missing = run.missing(len(plan))
         if missing:
@@ -117,6 +126,8 @@ def surrogate_of(run: Run) -> nn.Module | None:
         save_tensors(path, *load_tensors(Path(given)))
     if path.exists():
         return load_surrogate(run.runtime, run.collection, run.config, path, Path(given) if given else path)
+    if run.history:
+        raise LedgerError(f"{path} is missing; another surrogate would not be the one that the shards were made with")
     files = SurrogateFiles(path, run.ledger.checkpoint, run.request.checkpoint_seconds)
     return train_surrogate(run.runtime, run.collection, run.config, files, run.request.progress)
 
@@ -126,20 +137,18 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
     that a call that finds none, or another, writes all of it again.
     """
     stats = [done for shard in range(shards) if (done := done_stats(run.out, shard))]
-    rejected = len(run.collection.rejects) + sum(shard.rejected for shard in stats)
-    if made or run.ledger.published() != (manifest_sha256(run.out) or ""):
-        late = (row for shard in range(shards) for row in run.ledger.shard(shard) if row.reason)
-        run.ledger.write_rejects(itertools.chain(rejects_of(run.collection), late))
-        size, duplicates = run.collection.size, run.collection.duplicates
-        made_on = made_on_machine(run, made)
-        content = ManifestContent(run.config, run.classes, size, run.fields, stats, rejected, duplicates, made_on)
-        write_manifest(run.out, content, __version__)
-        run.ledger.write_published(manifest_sha256(run.out) or "")
+    recorded = run.ledger.published() == (manifest_sha256(run.out) or "")
+    if made or not recorded or is_pending(run.out, run.ledger.state()):
+        known, record = run.ledger.known(), run.ledger.record(0)
+        assert known is not None
+        machine = record.get("made_on") or _stated_machine(run, made) or made_on(run)
+        version = record.get("version", __version__)
+        Finished(run.out, run.ledger, known, run.config, run.fields, machine, version).publish(stats)
     manifest = read_manifest(run.out)
     return ProtectResult(
         samples=manifest["counts"]["samples"],
         shards=shards,
-        rejected=rejected,
+        rejected=manifest["counts"]["rejected"],
         bytes=sum(shard.bytes for shard in stats),
         linf_max=manifest["noise"]["linf_max"],
         psnr_mean=manifest["noise"]["psnr_mean"],
@@ -152,13 +161,8 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
     )
 
 
-def made_on_machine(run: Run, made: int) -> dict[str, str]:
-    """Where the shards were made, for the manifest: on this machine, unless this call made none of them and finds a
-    manifest of which the ledger has no record.
-    """
-    unrecorded = not made and run.ledger.published() is None and manifest_sha256(run.out)
-    known = read_manifest(run.out).get("made_on") if unrecorded else None
-    if known:
-        return dict(known)
-    machine = describe(run.runtime.device)
-    return {name: machine[name] for name in ("device", "torch")}
+def _stated_machine(run: Run, made: int) -> dict[str, str] | None:
+    """Where a finished run of an earlier version, whose ledger does not know it, says that its shards were made."""
+    if made or run.ledger.published() is not None or not manifest_sha256(run.out):
+        return None
+    return read_manifest(run.out).get("made_on")

@@ -32,6 +32,13 @@ class Request:
     options: SourceOptions = field(default_factory=SourceOptions)
     progress: Progress = silent
     settings: Mapping[str, Any] = field(default_factory=dict)
+    extend: bool = False
+    retry_rejects: bool = False
+
+    @property
+    def grows(self) -> bool:
+        """Whether a finished output is to be given more images."""
+        return self.extend or self.retry_rejects
 
     def open(self) -> Source:
         """The source, its files listed. Raises `SourceError`."""

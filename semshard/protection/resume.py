@@ -7,7 +7,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +25,8 @@ from ..noise.methods import ONE_SIZE, check_block
 from ..settings import ProtectConfig, Size, fingerprint, method_plugin, to_json
 from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats, metadata_blocks
 from ..sources import Collection, Source
-from ..sources.decode import decoding_of
+from ..sources.in_order import InOrder
+from .known_plan import KnownPlan, first_shards, known_collection, only_removed_differ
 from .request import Request
 from .scan import check_collection
 
@@ -58,13 +59,34 @@ class Run:
     out: Path
     ledger: Ledger
     fingerprint: str
+    known_plan: KnownPlan | None = None  # of a run that its ledger knows
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.collection.classes
 
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """What was changed since the run was finished for the first time."""
+        return self.known_plan.history if self.known_plan else []
+
+    @property
+    def first_planned(self) -> Collection:
+        """The collection with the inputs that the first plan had, those among them that were removed since included,
+        and no others as its usable ones: what noise that looks at other images is made with, whatever was added later.
+        """
+        if not self.known_plan or not self.history:
+            return self.collection
+        planned = np.concatenate([np.zeros(0, np.int64), *self.known_plan.shards[: first_shards(self.history)]])
+        others = np.setdiff1d(np.arange(len(self.collection.source)), planned)
+        return replace(self.collection, rejects=dict.fromkeys(others.tolist(), "was not planned"))
+
     def plan(self) -> list[NDArray[np.int64]]:
-        """The inputs of each shard: those of the source's own shards, or the usable ones, shuffled by the seed, cut."""
+        """The inputs of each shard, as the ledger has it; of a new run those of the source's own shards, or the usable
+        ones, shuffled by the seed, cut.
+        """
+        if self.known_plan:
+            return list(self.known_plan.shards)
         usable, given = self.collection.usable, self.collection.source.shards
         if given is not None:
             return [usable[slice(*np.searchsorted(usable, (each.start, each.stop)))] for each in given]
@@ -95,7 +117,7 @@ def open_run(source: Source, request: Request, runtime: Runtime, ledger: Ledger,
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
     opening = _Opening(source, request, runtime, ledger, out)
-    known = ledger.run()
+    known = ledger.known()
     return (opening.resume(known) if known else None) or opening.create(scan)
 
 
@@ -114,7 +136,12 @@ class _Opening:
         size = (known["size"][0], known["size"][1]) if known["size"] else None
         config = self.request.config(size, self.runtime)
         run = self._describe(config, size)
-        differences = _differences(self.out, known, run)
+        source, compared = self.source, run
+        if known.get("history") or self.request.grows:
+            source = InOrder(self.source, self.ledger.names())
+            if self.request.grows or only_removed_differ(self.source, self.ledger):
+                compared = run | {"source_digest": known["source_digest"], "classes": []}  # `grow` looks closer
+        differences = _differences(self.out, known, compared)
         if differences and self.request.overwrite:
             return None
         if differences:
@@ -122,7 +149,8 @@ class _Opening:
                 f"{self.out} belongs to another run: {'; '.join(differences)}. "
                 "Give --overwrite to make it anew, or choose another --out"
             )
-        return self._run(known_collection(self.source, self.ledger, config, known), config, run)
+        plan = KnownPlan.of(self.ledger)
+        return self._run(known_collection(source, self.ledger, config, known), config, run, plan)
 
     def create(self, scan: Scan) -> Run:
         """A new run: scan the source, decide the settings, take possession of the output."""
@@ -136,12 +164,20 @@ class _Opening:
             "classes": list(collection.classes), "duplicates": collection.duplicates
         }  # fmt: skip
         _clear(self.out, self.ledger)
-        self.ledger.write_sources(_inputs(collection))
+        opened = self._run(collection, config, run)
+        shards = opened.plan()
+        self.ledger.write_sources(_inputs(collection, shards), {"shards": len(shards)})
         self.ledger.begin(run)
-        return self._run(collection, config, run)
+        return replace(opened, known_plan=KnownPlan(shards, []))
 
-    def _run(self, collection: Collection, config: ProtectConfig, run: Mapping[str, Any]) -> Run:
-        return Run(self.request, self.runtime, collection, config, self.out, self.ledger, run["fingerprint"])
+    def _run(
+        self,
+        collection: Collection,
+        config: ProtectConfig,
+        run: Mapping[str, Any],
+        plan: KnownPlan | None = None,
+    ) -> Run:
+        return Run(self.request, self.runtime, collection, config, self.out, self.ledger, run["fingerprint"], plan)
 
     def _describe(self, config: ProtectConfig, size: Size) -> dict[str, Any]:
         """What run.json says. All of it but place, options and software decides whether an output belongs to a
@@ -167,26 +203,16 @@ class _Opening:
         return run | {"fingerprint": fingerprint(run["source_digest"], run["settings"], run["surrogate"])}
 
 
-def known_collection(source: Source, ledger: Ledger, config: ProtectConfig, run: Mapping[str, Any]) -> Collection:
-    """What the scan of a run found, as its ledger says."""
-    columns = ledger.scanned()
-    sizes = np.stack([columns["height"], columns["width"]], 1).astype(np.int32)
-    reasons = columns["reason"]
-    rejects = {int(number): str(reasons[number]) for number in np.flatnonzero(reasons != "")}
-    labels, decoding = columns["label"].astype(np.int32), decoding_of(to_json(config))
-    return Collection(
-        source, decoding, config.resolution, columns["sha256"], sizes, labels, rejects, tuple(run["classes"]),
-        duplicates=run["duplicates"],
-    )  # fmt: skip
-
-
 def rejects_of(collection: Collection) -> Iterator[LedgerRow]:
     """The inputs that the scan found unusable."""
     for number, reason in collection.rejects.items():
         yield LedgerRow(number, collection.source.entry(number).name, collection.digest(number), reason=reason)
 
 
-def _inputs(collection: Collection) -> Iterator[InputRow]:
+def _inputs(collection: Collection, plan: Sequence[NDArray[np.int64]]) -> Iterator[InputRow]:
+    shards, places = (np.full(len(collection.source), -1, np.int32) for _ in range(2))
+    for shard, numbers in enumerate(plan):
+        shards[numbers], places[numbers] = shard, np.arange(len(numbers))
     for number in range(len(collection.source)):
         yield InputRow(
             number,
@@ -197,6 +223,8 @@ def _inputs(collection: Collection) -> Iterator[InputRow]:
             int(collection.sizes[number, 1]),
             collection.rejects.get(number, ""),
             collection.notes.get(number, ""),
+            int(shards[number]),
+            int(places[number]),
         )
 
 
@@ -224,6 +252,7 @@ def _differences(out: Path, known: Mapping[str, Any], run: Mapping[str, Any]) ->
         differences.insert(0, "the source's classes have other names")
     if known["source_digest"] != run["source_digest"]:
         differences.insert(0, f"the source had {known['inputs']} files, has {run['inputs']}, or other names")
+        differences[0] += " (--extend adds new images)" if run["inputs"] > known["inputs"] else ""
     if not differences and not (out / "manifest.json").exists():  # half of a run by one software, half by another
         software = run["software"]
         differences = [f"{k} was {v}, is {software[k]}" for k, v in known["software"].items() if v != software[k]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,10 @@ from ..atomic import remove_leftovers
 from ..cores import allowed
 from ..noise.methods.ntga import needed
 from ..progress import Event
-from ..shards import done_stats
+from ..shards import REMOVED, done_stats
 from ..sources.collection import PART_BYTES
 from ..workers import Here, LocalPool, Pool
+from .known_shards import known_shard, record_of
 from .pipeline import (
     BATCH_PIXELS,
     CHUNK_BYTES,
@@ -48,13 +50,19 @@ class Made:
 
 
 def make_missing(
-    run: Run, craft: Callable[[], Craft], plan: list[NDArray[np.int64]], missing: Sequence[int], workers: int = -1
+    run: Run,
+    craft: Callable[[], Craft],
+    plan: list[NDArray[np.int64]],
+    missing: Sequence[int],
+    workers: int = -1,
+    into: tuple[Path, Path] | None = None,
 ) -> Made:
-    """Write the `missing` shards of a plan, by so many processes (0: by this one, −1: as suits). Raises
-    `TooManyRejects`, and `RunError` where a process dies.
+    """Write the `missing` shards of a plan, by so many processes (0: by this one, −1: as suits); `into` folders for
+    shards and their ledger that are not those of the run. Raises `TooManyRejects`, and `RunError` where a process dies.
     """
+    out, ledger = into or (run.out, run.ledger.path)
     order = ShardOrder(
-        craft, run.config, Recipe(run.classes, run.fields, run.config.quality), run.out, run.ledger.path
+        craft, run.config, Recipe(run.classes, run.fields, run.config.quality), out, ledger, record_of(run)
     )  # fmt: skip
     count = _Count(run, plan, missing)
     suited = _workers(run, order, plan, missing) if workers < 0 else workers
@@ -65,20 +73,21 @@ def make_missing(
         for _ in pool.run(make_shards, order, _works(run, plan, missing, apart=bool(suited)), count.add):
             pass
     except BaseException:
-        remove_leftovers(run.out)  # of workers that were killed
-        remove_leftovers(run.ledger.path)
+        remove_leftovers(out)  # of workers that were killed
+        remove_leftovers(ledger)
         raise
     return Made(suited, tuple(pool.peaks)) if isinstance(pool, LocalPool) else Made(0)
 
 
 def _works(run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int], apart: bool) -> Iterator[ShardWork]:
     for shard in missing:
+        known = known_shard(run, shard, plan[shard])
         if not apart:
-            yield ShardWork(shard, run.collection, plan[shard])
+            yield ShardWork(shard, run.collection, known.numbers, known.absent, known.withheld)
             continue
-        part = run.collection.part(plan[shard])
+        part = run.collection.part(known.numbers)
         assert part is not None
-        yield ShardWork(shard, part, np.arange(len(plan[shard])))
+        yield ShardWork(shard, part, np.arange(len(known.numbers)), known.absent, known.withheld)
 
 
 class _Count:
@@ -86,8 +95,10 @@ class _Count:
 
     def __init__(self, run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> None:
         self._run, self._done, self._total = run, 0, sum(len(plan[shard]) for shard in missing)
-        finished = (done_stats(run.out, shard) for shard in sorted(set(range(len(plan))) - set(missing)))
-        self._rejected = len(run.collection.rejects) + sum(stats.rejected for stats in finished if stats)
+        done = sorted(set(range(len(plan))) - set(missing)) if not run.history else []  # checked when they were made
+        finished = (done_stats(run.out, shard) for shard in done)
+        unusable = sum(not reason.startswith(REMOVED) for reason in run.collection.rejects.values())
+        self._rejected = unusable + sum(stats.rejected for stats in finished if stats)
         self._check(f"; see {run.ledger.path}")
 
     def add(self, advanced: Advanced) -> None:

@@ -3,8 +3,9 @@
 from .blocks import metadata_in
 from .damage import damage
 from .fields import Fields, metadata_blocks
-from .ledger import InputRow, Ledger, LedgerRow, ledger_path
+from .ledger import REMOVED, InputRow, Ledger, LedgerRow, ledger_path
 from .manifest import (
+    ADDITIONS,
     ManifestContent,
     check_manifest,
     manifest_bytes,
@@ -30,6 +31,7 @@ from .writer import (
 )
 
 __all__ = [
+    "ADDITIONS",
     "Ledger",
     "LedgerRow",
     "ManifestContent",
@@ -59,6 +61,7 @@ __all__ = [
     "open_shards",
     "picture_problem",
     "read_manifest",
+    "REMOVED",
     "read_tar",
     "shard_name",
     "stats_bytes",

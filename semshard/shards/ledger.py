@@ -1,10 +1,12 @@
 """The private ledger, `<out>.ledger/`: what only the owner may have, and what an interrupted run needs to continue.
 
 run.json                   source, full settings with the seed, fingerprint
-sources.parquet            every input: source, class, SHA-256, reason if rejected
+sources.parquet            every input: source, class, SHA-256, reason if rejected or removed, shard and place in it;
+                           in its metadata what was changed since the run was finished
 surrogate.safetensors      the network that the noise is made with
 checkpoint.safetensors     the state of its training (while it runs)
-NNNNN.parquet              per sample of shard NNNNN: key, source, SHA-256, or the reason of a late reject
+NNNNN.parquet              per sample of shard NNNNN: key, source, SHA-256, or the reason of a late reject;
+                           in its metadata sizes and hashes of the shard's files
 rejects.jsonl              every rejected input with its reason, one JSON object per line
 published.json             SHA-256 of the manifest that was written last: what audit holds the public one against
 lock                       held by the running process
@@ -17,7 +19,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +46,12 @@ _INPUT = pa.schema(
         ("width", pa.int32()),
         ("reason", pa.string()),
         ("note", pa.string()),
+        ("shard", pa.int32()),
+        ("place", pa.int32()),
     ]
 )
+REMOVED = "removed on request"  # how the reason of an input begins that may never be published again
+_KEY = b"semshard"  # of the JSON in the metadata of a table
 PATIENCE = 3.0  # seconds that the lock is waited for
 _GROUP = 1 << 16  # rows that are in memory at once
 _ROW = pa.schema(
@@ -55,6 +61,7 @@ _ROW = pa.schema(
         ("sha256", pa.string()),
         ("key", pa.string()),
         ("reason", pa.string()),
+        ("psnr", pa.float64()),
     ]
 )
 
@@ -68,6 +75,7 @@ class LedgerRow:
     sha256: str | None  # of the source's bytes; None where they could not be read
     key: str | None = None
     reason: str | None = None
+    psnr: float | None = None  # dB, of a protected input; infinite where nothing was changed
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,8 @@ class InputRow:
     width: int
     reason: str  # empty where it is usable
     note: str  # what was done that its owner may not expect
+    shard: int = -1  # that it was planned for; −1 where it is not usable, and in ledgers of earlier versions
+    place: int = -1  # in that shard
 
 
 def ledger_path(out: Path) -> Path:
@@ -100,6 +110,15 @@ class Ledger:
         self.lock: int | None = (
             None  # the file descriptor that holds the lock; a process that inherits it holds it, too
         )
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process is writing here now. Who asks keeps nobody out for longer than a moment."""
+        try:
+            with open(self.path / "lock", "rb") as lock:
+                return not file_lock.take(lock, shared=True)
+        except FileNotFoundError:
+            return False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -127,6 +146,11 @@ class Ledger:
         """What `begin` wrote; None for a fresh ledger."""
         return self._json("run.json")
 
+    def known(self) -> dict[str, Any] | None:
+        """What `begin` wrote, and what was changed since; None for a fresh ledger."""
+        run = self.run()
+        return run | self.state() if run else None
+
     def begin(self, run: dict[str, Any]) -> None:
         """Write run.json: from then on the output belongs to this run."""
         write_json(self.path / "run.json", run)
@@ -148,12 +172,24 @@ class Ledger:
         with damage(path, LedgerError):
             return dict(json.loads(path.read_bytes())) if path.exists() else None
 
-    def write_sources(self, rows: Iterable[InputRow]) -> None:
-        every = iter(rows)
-        with atomic_write(self.path / "sources.parquet") as file, pq.ParquetWriter(file, _INPUT) as writer:
+    def write_sources(self, rows: Iterable[InputRow], state: Mapping[str, Any] | None = None) -> None:
+        """Write all inputs together with the `state` of the run, in one step: from then on both count."""
+        every, schema = iter(rows), _INPUT.with_metadata(_metadata(state or {}))
+        with atomic_write(self.path / "sources.parquet") as file, pq.ParquetWriter(file, schema) as writer:
             while some := list(itertools.islice(every, _GROUP)):
-                columns = {name: [getattr(row, name) for row in some] for name in _INPUT.names}
-                writer.write_table(pa.table(columns, _INPUT))
+                columns = {name: [getattr(row, name) for row in some] for name in schema.names}
+                writer.write_table(pa.table(columns, schema))
+
+    def state(self) -> dict[str, Any]:
+        """What was written with the inputs: `shards`, the number of shards that they are planned for; after a change
+        `history`, a list of the changes, and what replaces the fields of run.json of the same names. Empty where an
+        earlier version of semshard wrote them, or where there are none.
+        """
+        path = self.path / "sources.parquet"
+        if not path.exists():
+            return {}
+        with damage(path, LedgerError):
+            return _about(pq.read_schema(path))
 
     def inputs(self) -> Iterator[InputRow]:
         """Every input, in the source's order, with the result of the scan; only a part of them is in memory at once."""
@@ -164,25 +200,46 @@ class Ledger:
 
     def scanned(self) -> dict[str, NDArray[Any]]:
         """The results of the scan of all inputs, in the source's order, by column: sha256 as uint8 (N, 32), zero where
-        it is unknown; label, height, width as int32; reason as text, empty where the input is usable.
+        it is unknown; label, height, width, shard, place as int32; reason as text, empty where the input is usable.
         """
-        columns: dict[str, list[NDArray[Any]]] = {"sha256": [], "label": [], "height": [], "width": [], "reason": []}
+        numbers = ("label", "height", "width", "shard", "place")
+        columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("sha256", *numbers, "reason")}
         path = self.path / "sources.parquet"
         with damage(path, LedgerError), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_GROUP):
                 digests = b"".join(value or bytes(32) for value in batch["sha256"].to_pylist())
                 columns["sha256"].append(np.frombuffer(digests, np.uint8).reshape(-1, 32))
-                for name in ("label", "height", "width"):
-                    columns[name].append(batch[name].to_numpy())
+                for name in numbers:
+                    is_known = name in batch.schema.names
+                    columns[name].append(batch[name].to_numpy() if is_known else np.full(len(batch), -1, np.int32))
                 columns["reason"].append(np.array(batch["reason"].to_pylist(), object))
         return {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in columns.items()}
 
-    def write_shard(self, shard: int, rows: Iterable[LedgerRow]) -> None:
-        _write(self.path / f"{shard_name(shard)}.parquet", rows)
+    def names(self) -> list[str]:
+        """The name of every input, in the order of their numbers."""
+        path = self.path / "sources.parquet"
+        with damage(path, LedgerError):
+            return list(pq.read_table(path, columns=["source"])["source"].to_pylist())
+
+    def write_shard(self, shard: int, rows: Iterable[LedgerRow], record: Mapping[str, Any] | None = None) -> None:
+        """Write the inputs of one shard, and with them what `record` says of its files."""
+        _write(self._of_shard(shard), rows, record or {})
+
+    def record(self, shard: int) -> dict[str, Any]:
+        """What was written with the inputs of a shard: `stats` of its files as `ShardStats` has them, `made_on`,
+        `version`, `carried` fields, `absent` (place → number of inputs that were not crafted and are accounted for
+        elsewhere by now). Empty where an earlier version of semshard wrote it.
+        """
+        path = self._of_shard(shard)
+        with damage(path, LedgerError):
+            return _about(pq.read_schema(path))
+
+    def _of_shard(self, shard: int) -> Path:
+        return self.path / f"{shard_name(shard)}.parquet"
 
     def shard(self, shard: int) -> list[LedgerRow]:
         """The inputs of one shard, in order."""
-        return _read(self.path / f"{shard_name(shard)}.parquet")
+        return _read(self._of_shard(shard))
 
     def samples(self, shards: int) -> Iterator[LedgerRow]:
         """The protected inputs of all shards, in order of their keys."""
@@ -195,9 +252,17 @@ class Ledger:
                 file.write((json.dumps(about, ensure_ascii=False) + "\n").encode())
 
 
-def _write(path: Path, rows: Iterable[LedgerRow]) -> None:
-    table = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([vars(row) for row in rows], _ROW), table)
+def _metadata(about: Mapping[str, Any]) -> dict[bytes, bytes]:
+    return {_KEY: json.dumps(about).encode()} if about else {}
+
+
+def _about(schema: pa.Schema) -> dict[str, Any]:
+    return dict(json.loads((schema.metadata or {}).get(_KEY, b"{}")))
+
+
+def _write(path: Path, rows: Iterable[LedgerRow], about: Mapping[str, Any]) -> None:
+    table, schema = io.BytesIO(), _ROW.with_metadata(_metadata(about))
+    pq.write_table(pa.Table.from_pylist([vars(row) for row in rows], schema), table)
     with atomic_write(path) as file:
         file.write(table.getvalue())
 

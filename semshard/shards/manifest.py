@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,7 @@ from .writer import ShardStats, shard_name
 
 FILE = "manifest.json"
 SCHEMA_VERSION = 2
+ADDITIONS = ("retry-rejects", "extend")  # actions of the history that add shards
 _PRIVATE = ("seed",)
 
 
@@ -35,6 +36,7 @@ class ManifestContent:
     rejected: int  # inputs
     duplicates: int  # samples with the pixels of an earlier one
     made_on: Mapping[str, str]  # the kind of the device, and torch's version: what the bytes depend on, too
+    history: Sequence[Mapping[str, Any]] = ()  # what was changed since the run was finished
 
 
 def write_manifest(directory: Path, content: ManifestContent, tool_version: str) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def manifest_of(content: ManifestContent, tool_version: str) -> dict[str, Any]:
     samples = sum(stats.samples for stats in shards)
     one = {"height": size[0], "width": size[1]} if size else {}
     labels = {"from": "groups", "groups": config.groups, "experimental": True} if config.groups else {"from": "source"}
-    return {
+    manifest = {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "semshard", "version": tool_version},
         "made_on": dict(content.made_on),
@@ -88,6 +90,7 @@ def manifest_of(content: ManifestContent, tool_version: str) -> dict[str, Any]:
             for stats in shards
         ],
     }  # fmt: skip
+    return manifest | ({"history": [dict(entry) for entry in content.history]} if content.history else {})
 
 
 def _plugins(config: ProtectConfig) -> dict[str, Any]:

@@ -197,23 +197,44 @@ class ShardWriter:
             return
         with self._stack:
             self._write(tar.end(self._bytes))
-        rows = [row for row, _ in self._samples]
-        table = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows, COLUMNS), table)
+        rows, psnrs = [row for row, _ in self._samples], [psnr for _, psnr in self._samples]
+        table = table_of(rows)
         with atomic_write(self._directory / f"{shard_name(self._shard)}.parquet") as file:
-            file.write(table.getvalue())
-        finite = [psnr for _, psnr in self._samples if math.isfinite(psnr)]
-        self.stats = ShardStats(
-            shard=self._shard,
-            samples=len(rows),
-            rejected=self.rejected,
-            bytes=self._bytes,
-            sha256=self._sha256.hexdigest(),
-            parquet_bytes=table.tell(),
-            parquet_sha256=hashlib.sha256(table.getvalue()).hexdigest(),
-            linf_max=max((cast(int, row["linf"]) for row in rows), default=0),
-            psnr_mean=round(sum(finite) / len(finite), 4) if finite else 0.0,
-        )
+            file.write(table)
+        self.stats = stats_of(self._shard, self.rejected, self._bytes, self._sha256.hexdigest(), table, rows, psnrs)
+
+
+def table_of(rows: Sequence[Mapping[str, object]]) -> bytes:
+    """The parquet file of a shard with a row for each sample."""
+    table = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], COLUMNS), table)
+    return table.getvalue()
+
+
+def stats_of(
+    shard: int,
+    rejected: int,
+    size: int,
+    sha256: str,
+    table: bytes,
+    rows: Sequence[Mapping[str, object]],
+    psnrs: Sequence[float],
+) -> ShardStats:
+    """The stats of a shard: `size` and `sha256` of the tar, its parquet file `table`, the `rows` in it, and the PSNR of
+    each sample in dB.
+    """
+    finite = [psnr for psnr in psnrs if math.isfinite(psnr)]
+    return ShardStats(
+        shard=shard,
+        samples=len(rows),
+        rejected=rejected,
+        bytes=size,
+        sha256=sha256,
+        parquet_bytes=len(table),
+        parquet_sha256=hashlib.sha256(table).hexdigest(),
+        linf_max=max((cast(int, row["linf"]) for row in rows), default=0),
+        psnr_mean=round(sum(finite) / len(finite), 4) if finite else 0.0,
+    )
 
 
 def mark_done(directory: Path, stats: ShardStats) -> None:

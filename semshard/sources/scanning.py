@@ -73,15 +73,18 @@ def scan(
     keep: int = CACHE_BYTES,
     advance: Callable[[int, int], None] = lambda done, rejected: None,
     elsewhere: Run | None = None,
+    need_one: bool = True,
 ) -> Collection:
     """Decode every input once, or those with the given `numbers`. `advance(inputs done, rejects)` follows each block.
+
+    Of many `numbers` see `scan_inputs`, which does the same for any inputs, whether they are usable or not.
 
     Images with a side above `longest` are rejected, those with the pixels of an earlier one where `duplicates` is
     "reject". Up to `keep` bytes of pixels stay in memory. `elsewhere` runs the scan in other processes, with the same
     result.
 
     Raises `SourceError` where all inputs belong to one class, or a class has a single one, before any is read; and
-    where none is usable.
+    where none is usable, if `need_one`.
     """
     collection = replace(unscanned(source, decoding or Decoding(), resolution), cache=Cache(keep))
     digests = np.zeros((len(source), 2), np.uint64)
@@ -102,7 +105,7 @@ def scan(
         found.update(ordered)
     _find_duplicates(collection, digests, duplicates)
     usable = collection.usable if numbers is None else np.setdiff1d(chosen, list(collection.rejects))
-    if not len(usable):
+    if need_one and not len(usable):
         reason = next(iter(collection.rejects.values()), "there are none")
         raise SourceError(f"{source.spec} holds no usable image; the first is rejected because: {reason}")
     return collection

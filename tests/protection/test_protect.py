@@ -16,15 +16,12 @@ from PIL import Image, PngImagePlugin
 
 import semshard
 from semshard.engine import Runtime
-from semshard.progress import silent
-from semshard.protection.protect import run_protect
-from semshard.protection.request import Request
 from semshard.protection.training_images import OnDevice, tensors, training_images
 from semshard.settings import protect_config
 from semshard.sources import open_source, scan
 from semshard.sources.collection import Cache
 from semshard.sources.shapes import draw_shape
-from tests.support.protection import protect
+from tests.support.protection import protect, protect_from_disk
 from tests.support.runs import TINY, public_bytes
 
 
@@ -86,15 +83,6 @@ def test_too_many_rejects_stop_the_run_before_the_work_and_say_where_to_look(tmp
     assert "disc/broken.png" in (tmp_path / "shards.ledger/rejects.jsonl").read_text()
     (images / "disc" / "broken.png").unlink()
     assert protect(tmp_path).samples == 40
-
-
-def protect_from_disk(images, out, progress=silent, **settings):
-    """A run that reads every image from its file again, as one does whose images do not fit into the cache."""
-    given = TINY | settings
-    request = Request(images, given.pop("preset"), max_rejects=0.1, progress=progress, settings=given)
-    collection = scan(open_source(images))
-    collection.cache = Cache(0)
-    return run_protect(request, out, collection)
 
 
 def test_an_input_that_vanishes_during_the_run_is_a_late_reject(tmp_path, images):

@@ -1,0 +1,33 @@
+"""Whether the history in a manifest fits its shards, and is the one that the ledger has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..errors import LedgerError
+from ..shards import ADDITIONS, Ledger, Shards, ledger_path
+from .failure import Failure
+
+
+def broken_history(shards: Shards) -> Iterator[Failure]:
+    """What is wrong with the history of finished shards."""
+    history, names = shards.manifest.get("history", []), [tar.name for tar in shards.tars]
+    added = [name for entry in history if entry["action"] in ADDITIONS for name in entry["shards"]]
+    if added != names[len(names) - len(added) :]:
+        yield Failure("manifest.json", "", "its history adds other shards than the last ones")
+    removed = 0
+    for entry in (entry for entry in history if entry["action"] == "remove"):
+        stated = {shard["name"]: shard["samples"] for shard in entry["shards"]}
+        removed += entry["samples"]
+        if sum(stated.values()) != entry["samples"] or not stated.keys() <= set(names):
+            yield Failure("manifest.json", "", f"its history removes {entry['samples']} samples, from {stated}")
+    if removed > shards.manifest["counts"]["rejected"]:
+        yield Failure("manifest.json", "", f"its history removes {removed} samples, its counts do not")
+    ledger = Ledger(ledger_path(shards.directory))
+    if not ledger.path.exists():
+        return
+    try:
+        if ledger.state().get("history", []) != history:
+            yield Failure("manifest.json", "", "has another history than the ledger: was a change interrupted?")
+    except LedgerError as error:
+        yield Failure("ledger", "", str(error))

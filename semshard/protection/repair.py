@@ -1,0 +1,291 @@
+"""The story of repair: every byte compared with the ledger → what is damaged made again → compared → published.
+
+A shard is made again by the function that made it, in a folder inside the ledger, and is published only where it has
+the bytes that the ledger, or else the manifest, says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..atomic import atomic_write, json_bytes, remove_leftovers
+from ..engine import deterministic, make_runtime
+from ..engine.runtime import choose_precision
+from ..errors import LedgerError, RejectedImage, ShardError
+from ..progress import Event, Progress, remarks, silent
+from ..shards import Ledger, LedgerRow, ShardStats, done_stats, mark_done, read_manifest, shard_name
+from ..shards.rewrite import sha256_of, table_of_tar
+from ..sources import SourceOptions, open_source
+from ..sources.in_order import InOrder
+from .known_plan import KnownPlan, known_collection
+from .known_shards import made_on
+from .noise import Crafting
+from .protect import surrogate_of
+from .publish import Finished
+from .request import Request
+from .resume import Run
+from .settle import broken_files, follow, settle, stats_in
+from .shard_pool import make_missing
+
+SCRATCH = "repair"  # folder inside the ledger
+
+
+@dataclass(frozen=True)
+class RepairResult:
+    """What was found, and made whole again."""
+
+    repaired: tuple[str, ...]  # files that were damaged or missing
+    remade: int  # shards that had to be crafted again
+    shards: int  # that were checked
+    out: str
+
+
+def repair(
+    shards: str | Path, *, source: str | Path | None = None, device: str = "auto", progress: Progress = silent
+) -> RepairResult:
+    """Make damaged or missing files of the finished folder `shards` again, with the bytes that they had.
+
+    `source` says where the clean images are, if they are no longer where the ledger says. Where nothing is damaged,
+    nothing is done.
+
+    Raises `ShardError` where a shard cannot be made again, because its files have changed or because this machine gives
+    other bytes; what could be repaired is repaired. `LedgerError` where the ledger is missing, or is of an earlier
+    version that did not keep enough.
+    """
+    finished = Finished.of(Path(shards))
+    with finished.ledger.locked():
+        finished = Finished.of(Path(shards))  # as it is now that nobody else writes here
+        work = _Repair(finished, source, device, progress)
+        finished.out.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(finished.out)
+        shutil.rmtree(work.scratch, ignore_errors=True)
+        work.shards()
+        shutil.rmtree(work.scratch, ignore_errors=True)
+        settle(finished.out, finished.ledger)  # a removal that was killed
+        work.manifest()
+    if work.hopeless:
+        done = f"; repaired all the same: {', '.join(work.repaired[:5])}" if work.repaired else ""
+        raise ShardError("; ".join(work.hopeless[:3]) + done)
+    return RepairResult(tuple(work.repaired), work.remade, finished.shards, str(finished.out))
+
+
+class _Repair:
+    """A repair: what is done so far."""
+
+    def __init__(self, finished: Finished, source: str | Path | None, device: str, progress: Progress) -> None:
+        self._finished, self._source, self._device, self._progress = finished, source, device, progress
+        self._out, self._ledger = finished.out, finished.ledger
+        self.scratch = finished.ledger.path / SCRATCH
+        self.repaired: list[str] = []
+        self.hopeless: list[str] = []  # why shards cannot be made again
+        self.remade = 0
+
+    def shards(self) -> None:
+        """Check every shard, and make whole what is not."""
+        count, lost = self._finished.shards, list[tuple[int, list[str]]]()
+        for shard in range(count):
+            broken = self._broken(shard)
+            if broken and not self._mend(shard, broken):
+                lost.append((shard, broken))
+            self._progress(Event("check", shard + 1, count, "shards", {"damaged": len(lost)}))
+        possible = {shard: broken for shard, broken in lost if self._is_possible(shard)}
+        first = next(iter(possible), None)
+        if first is None:
+            return
+        if not self._is_same_machine():  # one shard shows whether all can be made here
+            before = len(self.hopeless)
+            self._remake({first: possible.pop(first)})
+            if len(self.hopeless) > before:
+                self.hopeless += [f"shards that were not tried: {len(possible)}"] if possible else []
+                return
+        if possible:
+            self._remake(possible)
+
+    def _is_same_machine(self) -> bool:
+        """Whether this machine is of the kind that made the shards; a remark where it is not."""
+        then, now = self._finished.made_on, made_on(self._run)
+        if then != now:
+            machines = [f"{machine['device']} with torch {machine['torch']}" for machine in (then, now)]
+            sentence = "made on {}, this is {}: bytes may differ, and are published only if they do not"
+            self._progress(Event("craft", message=sentence.format(*machines)))
+        return then == now
+
+    def manifest(self) -> None:
+        """Write the manifest where it is not what the ledger describes."""
+        try:
+            stats = [stats_in(self._ledger, shard) for shard in range(self._finished.shards)]
+        except LedgerError:
+            return  # among the hopeless
+        finished, path = Finished.of(self._out), self._out / "manifest.json"
+        if not path.is_file() or path.read_bytes() != json_bytes(finished.manifest(stats)):
+            finished.publish(stats)
+            self.repaired.append(path.name)
+
+    def _broken(self, shard: int) -> list[str]:
+        """The files of a shard that are not what they should be; its file in the ledger is the first."""
+        expected = self._expected(shard)
+        own = self._ledger.path / f"{shard_name(shard)}.parquet"
+        try:
+            self._ledger.shard(shard)
+            lost = [] if "stats" in self._ledger.record(shard) else [f"{self._ledger.path.name}/{own.name}"]
+        except LedgerError:
+            lost = [f"{self._ledger.path.name}/{own.name}"]
+        return [*lost, *(broken_files(self._out, expected) if expected else [f"{shard_name(shard)}.tar"])]
+
+    def _expected(self, shard: int) -> ShardStats | None:
+        """The stats that a shard should have, by the ledger, or else by the manifest."""
+        try:
+            return stats_in(self._ledger, shard)
+        except LedgerError:
+            pass
+        try:
+            entry = dict(read_manifest(self._out)["shards"][shard])
+            stats = done_stats(self._out, shard)
+        except (ShardError, IndexError):
+            return None
+        del entry["name"]
+        return ShardStats(shard=shard, rejected=stats.rejected if stats else 0, **entry)
+
+    # --- without the source ----------------------------------------------------------------------------------------
+
+    def _mend(self, shard: int, broken: list[str]) -> bool:
+        """Make a shard whole from what is left of it, where that is possible."""
+        expected = self._expected(shard)
+        if expected is None or broken[0].startswith(self._ledger.path.name):
+            return False
+        if broken == [f"{shard_name(shard)}.parquet"] and (table := self._table_of_tar(expected)):
+            with atomic_write(self._out / broken[0]) as file:
+                file.write(table)
+        elif broken == [f"{shard_name(shard)}_stats.json"]:
+            mark_done(self._out, expected)
+        else:
+            follow(self._out, self._ledger.shard(shard), expected)  # a removal that was killed
+        if broken_files(self._out, expected) == [f"{shard_name(shard)}_stats.json"]:
+            mark_done(self._out, expected)
+        if broken_files(self._out, expected):
+            return False
+        self.repaired += broken
+        return True
+
+    def _table_of_tar(self, expected: ShardStats) -> bytes | None:
+        """The parquet file of a shard, by what its tar says of the samples; None where it is another one."""
+        try:
+            table = table_of_tar(self._out / f"{shard_name(expected.shard)}.tar", self._finished.fields)
+        except ShardError:
+            return None
+        return table if hashlib.sha256(table).hexdigest() == expected.parquet_sha256 else None
+
+    # --- from the source -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _run(self) -> Run:
+        """The run with its source opened."""
+        finished = self._finished
+        known, config = finished.known, finished.config
+        if config.has_surrogate and not self._ledger.surrogate.exists():
+            raise LedgerError(f"{self._ledger.surrogate} is missing; without it no shard can be made again")
+        request = Request(
+            self._source or known["source"], max_rejects=1, options=SourceOptions(**known["source_options"]),
+            progress=self._progress,
+        )  # fmt: skip
+        source = InOrder(open_source(request.source, request.options), self._ledger.names())
+        return Run(
+            request, make_runtime(self._device, config.precision, remarks(self._progress)),
+            known_collection(source, self._ledger, config, known), config, self._out, self._ledger,
+            known["fingerprint"], KnownPlan.of(self._ledger),
+        )  # fmt: skip
+
+    def _is_possible(self, shard: int) -> bool:
+        """Whether the files of the shard's samples are what they were."""
+        name, run = f"{shard_name(shard)}.tar", self._run
+        if self._expected(shard) is None:
+            self.hopeless.append(f"{name} cannot be checked: neither the ledger nor the manifest says what it was")
+            return False
+        numbers = [row.number for row in _rows(self._ledger, shard)] or run.plan()[shard].tolist()
+        changed = [number for number in numbers if number not in run.collection.rejects and not _is_same(run, number)]
+        if changed:
+            entry = run.collection.source.entry(changed[0])
+            self.hopeless.append(
+                f"{name} cannot be made again: {len(changed)} of its files in {run.collection.source.spec} changed or "
+                f"vanished since, such as {entry.name}; bring them back"
+            )
+        return not changed
+
+    def _remake(self, lost: dict[int, list[str]]) -> None:
+        """Make those shards again, and publish those that have the bytes that they had."""
+        run, folders = self._run, (self.scratch / "shards", self.scratch / "ledger")
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        crafting = Crafting.of(run, surrogate_of(run))
+        with deterministic():
+            make_missing(run, crafting, run.plan(), list(lost), into=folders)
+        for shard, broken in lost.items():
+            expected, made = self._expected(shard), done_stats(folders[0], shard)
+            assert expected is not None
+            assert made is not None
+            if (made.sha256, made.parquet_sha256) != (expected.sha256, expected.parquet_sha256):
+                self.hopeless.append(self._comparison(shard, folders[0]))
+                continue
+            for suffix in (".tar", ".parquet"):
+                _copy(folders[0] / f"{shard_name(shard)}{suffix}", self._out / f"{shard_name(shard)}{suffix}")
+            if broken[0].startswith(self._ledger.path.name):
+                scratch = Ledger(folders[1])
+                self._ledger.write_shard(shard, scratch.shard(shard), scratch.record(shard))
+            mark_done(self._out, stats_in(self._ledger, shard))
+            self.repaired += broken
+            self.remade += 1
+
+    def _comparison(self, shard: int, made: Path) -> str:
+        """What is different about this machine, where a shard has come out with other bytes."""
+        run, name = self._run, shard_name(shard)
+        there, here = dict(self._finished.made_on), made_on(run)
+        usual, precision = choose_precision(run.runtime.device)[0], run.config.precision
+        old, new = (_pixels(folder / f"{name}.parquet") for folder in (self._out, made))
+        equal = sum(new.get(key) == value for key, value in old.items())
+        then, now = (f"{machine['device']} with torch {machine['torch']}" for machine in (there, here))
+        parts = [
+            "device and torch are the same" if then == now else f"it was made on {then}, this is {now}",
+            f"its networks computed in {precision}, by itself this device takes {usual}" if precision != usual else "",
+            f"{equal} of {len(old)} samples have the same pixels" if old else "",
+        ]
+        return f"{name}.tar comes out with other bytes here, and was not replaced: {', '.join(filter(None, parts))}"
+
+
+def _rows(ledger: Ledger, shard: int) -> list[LedgerRow]:
+    """The published inputs of a shard."""
+    try:
+        return [row for row in ledger.shard(shard) if row.key]
+    except LedgerError:
+        return []
+
+
+def _is_same(run: Run, number: int) -> bool:
+    try:
+        content = run.collection.source.read(number)
+    except RejectedImage:
+        return False
+    data = content if isinstance(content, bytes) else content.tobytes()
+    return bool(hashlib.sha256(data).digest() == run.collection.sha256[number].tobytes())
+
+
+def _pixels(table: Path) -> dict[str, Any]:
+    """The SHA-256 of the pixels of every sample in a shard's parquet file; nothing where it is damaged."""
+    try:
+        return {row["key"]: row["sha256"] for row in pq.read_table(table).to_pylist()}
+    except (pa.ArrowException, OSError, KeyError):
+        return {}
+
+
+def _copy(source: Path, target: Path) -> None:
+    if sha256_of(source) == sha256_of(target):
+        return
+    with open(source, "rb") as data, atomic_write(target) as file:
+        shutil.copyfileobj(data, file)

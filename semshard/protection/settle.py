@@ -1,0 +1,121 @@
+"""The public folder follows the ledger: what its inputs say was removed or moved since is taken out of the shards.
+
+A change is made in two parts. First the ledger's list of inputs is replaced, in one step; from then on the change
+counts. Then the shards follow, one by one: the ledger's file of the shard first, with the hashes that the shard is
+going to have, then its public files. Whatever is killed in between, the same is done again from where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..errors import LedgerError, ShardError
+from ..shards import Ledger, LedgerRow, ShardStats, done_stats, read_manifest, shard_name
+from ..shards.rewrite import publish_thinned, sha256_of, thinned
+
+EARLIER = "was written by an earlier version of semshard, which did not keep what this needs"
+
+
+def is_pending(out: Path, state: dict[str, Any]) -> bool:
+    """Whether the ledger's history has something that the manifest does not have yet."""
+    try:
+        return bool(read_manifest(out).get("history", []) != state.get("history", []))
+    except ShardError:
+        return bool(state.get("history"))
+
+
+def settle(out: Path, ledger: Ledger) -> None:
+    """Take out of shards and of the ledger's files of them what is accounted for elsewhere. Raises `ShardError` where a
+    shard that has to be rewritten is damaged. A shard whose files are not those that the ledger describes stays so.
+    """
+    columns, shards = ledger.scanned(), ledger.state().get("shards", 0)
+    for shard in range(shards):
+        try:
+            rows, record = ledger.shard(shard), ledger.record(shard)
+        except LedgerError:
+            continue  # not made yet, or damaged: `repair` says so
+        drop = [row for row in rows if columns["reason"][row.number] or columns["shard"][row.number] != shard]
+        if drop:
+            rows, record = _dropped(out, ledger, shard, rows, drop, columns)
+        if "stats" in record and not matches(out, ShardStats(**record["stats"])):
+            follow(out, rows, ShardStats(**record["stats"]))
+
+
+def matches(out: Path, stats: ShardStats) -> bool:
+    """Whether a shard's files have the sizes in these stats, and its stats file says the same."""
+    try:
+        return done_stats(out, stats.shard) == stats
+    except ShardError:
+        return False
+
+
+def broken_files(out: Path, stats: ShardStats) -> list[str]:
+    """The names of the files of a shard that are missing, or not those with these stats: every byte is read."""
+    stem = shard_name(stats.shard)
+    files = {f"{stem}.tar": stats.sha256, f"{stem}.parquet": stats.parquet_sha256}
+    broken = [name for name, sha256 in files.items() if sha256_of(out / name) != sha256]
+    return broken if broken or matches(out, stats) else [f"{stem}_stats.json"]
+
+
+def record_in(ledger: Ledger, shard: int) -> dict[str, Any]:
+    """`Ledger.record`; empty where its file is missing or damaged, too."""
+    try:
+        return ledger.record(shard)
+    except LedgerError:
+        return {}
+
+
+def stats_in(ledger: Ledger, shard: int) -> ShardStats:
+    """What the ledger says of the files of a shard. Raises `LedgerError`."""
+    record = ledger.record(shard)
+    if "stats" not in record:
+        raise LedgerError(f"{ledger.path} {EARLIER}")
+    return ShardStats(**record["stats"])
+
+
+def _dropped(
+    out: Path,
+    ledger: Ledger,
+    shard: int,
+    rows: list[LedgerRow],
+    drop: list[LedgerRow],
+    columns: dict[str, NDArray[Any]],
+) -> tuple[list[LedgerRow], dict[str, Any]]:
+    """The ledger's rows of a shard without some, and its record, once they are written."""
+    record, stats, left = ledger.record(shard), stats_in(ledger, shard), [row for row in rows if row not in drop]
+    late = [row.number for row in drop if row.key is None]
+    if late:
+        record["absent"] = [*record.get("absent", []), *_places(shard, late, record.get("absent", []), columns)]
+    if any(row.key for row in drop):
+        if broken := broken_files(out, stats):
+            raise ShardError(f"{out / broken[0]} is damaged; semshard repair {out} comes first")
+        psnr = {row.key: row.psnr for row in left if row.key and row.psnr is not None}
+        record["stats"] = vars(thinned(out, shard, psnr, stats.rejected))
+    ledger.write_shard(shard, left, record)
+    return left, record
+
+
+def _places(
+    shard: int, numbers: list[int], absent: Sequence[Sequence[int]], columns: dict[str, NDArray[Any]]
+) -> list[list[int]]:
+    """[place, number] in a shard of inputs that could not be read when it was made: where the list of inputs says, or,
+    of those that are planned for another shard by now, the places that nothing else has, in order.
+    """
+    here = columns["shard"] == shard
+    known = {int(columns["place"][number]): number for number in numbers if here[number]}
+    elsewhere = [number for number in numbers if not here[number]]
+    taken = set(columns["place"][here].tolist()) | {place for place, _ in absent}
+    free = (place for place in range(len(taken) + len(elsewhere)) if place not in taken)
+    return [[place, number] for place, number in [*known.items(), *zip(free, elsewhere, strict=False)]]
+
+
+def follow(out: Path, rows: list[LedgerRow], stats: ShardStats) -> None:
+    """Publish a shard as the ledger describes it, where it can be made of the shard that is there."""
+    try:
+        publish_thinned(out, stats.shard, {row.key for row in rows if row.key}, stats)
+    except ShardError:
+        return  # it has to be made again

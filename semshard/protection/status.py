@@ -1,0 +1,141 @@
+"""How far a run is, from what is on disk: nothing is written, and a run that is under way is not disturbed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from ..errors import LedgerError, ShardError
+from ..settings.names import NO_NETWORK
+from ..shards import REMOVED, Ledger, ShardStats, done_stats, ledger_path, read_manifest
+from .settle import is_pending
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run is. Counts are None where nothing on disk says them yet."""
+
+    out: str
+    phase: str  # scan | surrogate | craft | finish | done | damaged
+    running: bool  # whether a process holds the ledger's lock
+    has_ledger: bool
+    inputs: int | None = None
+    rejected: int | None = None  # by the scan, and by the shards that are done
+    removed: int | None = None  # on request
+    step: int | None = None  # of the surrogate's training
+    steps: int | None = None  # 0 where the method has no surrogate
+    shards_done: int | None = None
+    shards: int | None = None
+    change: str = ""  # the change of a finished folder that is not complete: extend, retry-rejects or remove
+    next: str = ""  # what to do, in one line
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def status(shards: str | Path) -> Status:
+    """How far the run is whose output is the folder `shards`, and what to do next.
+
+    Raises `ShardError` where there is neither a ledger nor anything that `protect` wrote.
+    """
+    out, ledger = Path(shards), Ledger(ledger_path(Path(shards)))
+    running, known = ledger.is_locked, ledger.known()
+    if known is not None:
+        return _of_run(out, ledger, known, running)
+    if ledger.path.is_dir() and not (out / "manifest.json").exists():
+        again = "the same protect command starts again with the scan"
+        again += (
+            f"; rejected files are in {ledger.path}/rejects.jsonl" if (ledger.path / "rejects.jsonl").exists() else ""
+        )
+        return Status(str(out), "scan", running, True, next="wait: it is scanning" if running else again)
+    return _without_ledger(out)
+
+
+def _without_ledger(out: Path) -> Status:
+    manifest = read_manifest(out)
+    counts = manifest["counts"]
+    done = sum((out / shard["name"]).exists() for shard in manifest["shards"])
+    whole = done == counts["shards"]
+    return Status(
+        str(out), "done" if whole else "damaged", False, False, counts["inputs"], counts["rejected"], shards_done=done,
+        shards=counts["shards"],
+        next=f"semshard audit {out} checks it; without its ledger it can be neither repaired nor changed",
+    )  # fmt: skip
+
+
+def _of_run(out: Path, ledger: Ledger, known: Mapping[str, Any], running: bool) -> Status:
+    settings, reasons = known["settings"], ledger.scanned()["reason"].tolist()
+    steps = 0 if settings["method"] in NO_NETWORK else int(settings["steps"])
+    step = steps if ledger.surrogate.exists() else _step(ledger.checkpoint)
+    shards = known.get("shards")
+    done = [stats for shard in range(shards or _present(out)) if (stats := _done(out, shard))]
+    removed = sum(reason.startswith(REMOVED) for reason in reasons)
+    late = sum(stats.rejected for stats in done)
+    finished, readable = (out / "manifest.json").exists(), _is_readable(out)
+    pending = is_pending(out, dict(known)) and readable
+    change = known["history"][-1]["action"] if finished and pending else ""
+    whole = len(done) == (shards if shards is not None else len(done))
+    phase = (
+        "done" if readable and whole and not pending
+        else "damaged" if finished and not pending
+        else "surrogate" if step < steps
+        else "finish" if whole and shards is not None
+        else "craft"
+    )  # fmt: skip
+    rejected = sum(map(bool, reasons)) - removed + late
+    return Status(
+        str(out), phase, running, True, len(reasons), rejected, removed, step, steps, len(done), shards, change,
+        _next(out, phase, running, change, rejected),
+    )  # fmt: skip
+
+
+def _next(out: Path, phase: str, running: bool, change: str, rejected: int) -> str:
+    if running:
+        return "wait: it is running"
+    if change == "remove":
+        return f"semshard repair {out} completes the removal, and so does the same remove command"
+    if change:
+        return f"the same protect command completes {change}, with or without --{change}"
+    match phase:
+        case "damaged":
+            return f"semshard repair {out} remakes what is missing or damaged"
+        case "done":
+            more = "; when rejected files were fixed, protect --retry-rejects adds them" if rejected else ""
+            return f"semshard audit {out} and semshard verify {out} check it{more}"
+    return "the same protect command continues it"
+
+
+def _done(out: Path, shard: int) -> ShardStats | None:
+    try:
+        return done_stats(out, shard)
+    except ShardError:
+        return None
+
+
+def _is_readable(out: Path) -> bool:
+    try:
+        read_manifest(out)
+    except ShardError:
+        return False
+    return True
+
+
+def _present(out: Path) -> int:
+    """A number that no shard there exceeds, where the ledger does not say how many there should be."""
+    return max((int(path.stem) + 1 for path in out.glob("[0-9]*.tar")), default=0)
+
+
+def _step(checkpoint: Path) -> int:
+    """The step that a training had reached when it was last saved; 0 where it was not."""
+    try:
+        with safe_open(checkpoint, framework="np") as file:
+            return int(json.loads((file.metadata() or {})["semshard"])["step"])
+    except FileNotFoundError:
+        return 0
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise LedgerError(f"{checkpoint} is damaged ({error})") from None
