@@ -6,6 +6,7 @@ import typer
 
 from .audit import audit
 from .bench import bench
+from .card import card
 from .countermeasures import countermeasures
 from .demo import demo
 from .methods import methods
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 _PANELS = {
     "Commands": (protect, verify, audit, preview, train, demo),
+    "A finished folder": (card,),
     "What there is to choose from": (sources, methods, views, countermeasures),
     "Studies and measurements": (sweep, robustness, reproduce, bench),
 }

@@ -11,7 +11,7 @@ import typer
 from semshard.settings import ProtectConfig
 
 from .command import errors_in_one_line, settings_of, source_options
-from .options import CheckpointSeconds, Device, Json, MaxRejects, Preset, Source
+from .options import CheckpointSeconds, Device, Json, Licence, MaxRejects, Preset, Source, Title
 from .values import share
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def protect(
     max_rejects: MaxRejects = "1%",
     device: Device = "auto",
     checkpoint_seconds: CheckpointSeconds = 20,
+    title: Title = None,
+    licence: Licence = None,
     json: Json = False,
 ) -> None:
     """Write protected WebDataset shards of an image collection."""
@@ -55,6 +57,7 @@ def protect(
             result = semshard.plan(source, out, surrogate=surrogate, progress=watch, **settings)
         else:
             settings |= {"overwrite": overwrite, "checkpoint_seconds": checkpoint_seconds}
+            settings |= {"title": title, "licence": licence}
             result = semshard.protect(source, out, surrogate=surrogate, progress=watch, **settings)
     if json:
         show.as_json(asdict(result))

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .protection.dry_run import Plan, plan
     from .protection.protect import ProtectResult, protect
     from .protection.surrogate import train
+    from .publishing.card import CardResult, card
     from .reproduction.reproduce import PlannedPart, plan_reproduction, reproduce
     from .reproduction.result import ReproduceResult
     from .reproduction.tables import TableCell
@@ -72,6 +73,7 @@ _HOME = {
     "inspection.audit": ("AuditResult", "Failure", "audit"),
     "inspection.preview": ("preview",),
     "progress": ("Event", "Progress"),
+    "publishing.card": ("CardResult", "card"),
     "protection.dry_run": ("Plan", "plan"),
     "protection.protect": ("ProtectResult", "protect"),
     "protection.surrogate": ("train",),
@@ -92,6 +94,7 @@ __all__ = [
     "AttackerResult",
     "AuditResult",
     "BenchResult",
+    "CardResult",
     "CountermeasureInfo",
     "Event",
     "Failure",
@@ -131,6 +134,7 @@ __all__ = [
     "__version__",
     "audit",
     "bench",
+    "card",
     "check_source",
     "countermeasures",
     "methods",

@@ -18,7 +18,7 @@ PUBLIC = {
     "__version__", "audit", "bench", "countermeasures", "methods", "open_shards", "plan", "plan_reproduction",
     "plan_verification",
     "preview", "protect", "reproduce", "robustness", "source_kinds", "sweep", "train", "verify", "views",
-    "check_source",
+    "check_source", "CardResult", "card",
 }  # fmt: skip
 
 

@@ -19,10 +19,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import LedgerError, ShardError
-from ..progress import Event, Progress, silent
+from ..progress import Event, Progress, remarks, silent
+from ..publishing import FILES as DESCRIPTION
 from ..shards import Fields, Ledger, Shards, decode_picture, ledger_path, open_shards, read_tar
 from ..shards.attestation import problems
 from ..shards.writer import COLUMNS
+from .described import described
 from .originals import Originals, find_originals
 
 _PUBLIC = re.compile(r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest\.json")
@@ -73,13 +75,14 @@ def audit(
     """Recompute every promise about the folder `shards` from its bytes.
 
     Hashes, sizes and counts against the manifest; every image; keys, labels and fields against parquet and manifest;
-    nothing private in the public folder; with the ledger, or with the source `clean`, the L∞ distance of every image
-    from its original; with the ledger, that every input is accounted for; with the folder of a `report`, that it is
-    complete and belongs to these shards. Raises `ShardError` where there is no manifest to audit against.
+    the data card; nothing private in the public folder; with the ledger, or with the source `clean`, the L∞ distance of
+    every image from its original; with the ledger, that every input is accounted for; with the folder of a `report`,
+    that it is complete and belongs to these shards. Raises `ShardError` where there is no manifest to audit against.
     """
     opened = open_shards(shards)
     result = AuditResult()
     result.failures += _public_folder(opened)
+    result.failures += [Failure(file, "", problem) for file, problem in described(opened, remarks(progress))]
     if report is not None:
         manifest_sha256 = _sha256(opened.directory / "manifest.json")
         result.failures += [Failure(file, "", problem) for file, problem in problems(Path(report), manifest_sha256)]
@@ -107,7 +110,7 @@ def _public_folder(shards: Shards) -> Iterator[Failure]:
     for tar in shards.tars:
         expected |= {tar.name, f"{tar.stem}.parquet", f"{tar.stem}_stats.json"}
     present = {path.name for path in shards.directory.iterdir()}
-    for name in sorted(present - expected):
+    for name in sorted(present - expected - {*DESCRIPTION}):
         known = _PUBLIC.fullmatch(name)
         yield Failure(name, "", f"does not belong in {'these shards' if known else 'a public folder'}")
     for name in sorted(expected - present):

@@ -1,4 +1,4 @@
-"""The story of protect: source → surrogate → craft → quantise → encode → shard → manifest."""
+"""The story of protect: source → surrogate → craft → quantise → encode → shard → manifest → data card."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .._version import __version__
 from ..engine import deterministic, load_tensors, save_tensors
 from ..measuring.machine import describe
 from ..progress import Progress, silent
+from ..publishing import needs_description, write_description
 from ..shards import Ledger, ManifestContent, done_stats, ledger_path, read_manifest, write_manifest
 from ..sources import Collection, SourceOptions
 from .noise import Crafting
@@ -53,19 +54,22 @@ def protect(
     checkpoint_seconds: float = 20,
     options: SourceOptions | None = None,
     progress: Progress = silent,
+    title: str | None = None,
+    licence: str | None = None,
     **settings: Any,
 ) -> ProtectResult:
     """Write protected WebDataset shards of the images at `source` into the folder `out`, its ledger beside it.
 
     `settings` are fields of `ProtectConfig`; radii may be written "8/255"; `options` tell more of the source. A run
     that was interrupted continues from where it stopped and ends in the same bytes; a finished one is left alone.
+    The folder gets a data card, too, in which `title` and `licence` are what the owner states: see `card`.
 
     Raises `SourceError`, `SettingError`, `OutputError` (made with other settings, and no `overwrite`),
     `TooManyRejects` (more than the share `max_rejects` of the inputs; the ledger says which).
     """
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),
-        progress, settings,
+        progress, settings, {"title": title, "licence": licence},
     )  # fmt: skip
     return run_protect(request, Path(out))
 
@@ -114,7 +118,7 @@ def surrogate_of(run: Run) -> nn.Module | None:
 
 
 def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult:
-    """Write the rejects and the manifest, once every shard is done."""
+    """Write the rejects, the manifest and the data card, once every shard is done."""
     stats = [done for shard in range(shards) if (done := done_stats(run.out, shard))]
     rejected = len(run.collection.rejects) + sum(shard.rejected for shard in stats)
     if made or not (run.out / "manifest.json").exists():
@@ -125,6 +129,8 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         made_on = {name: machine[name] for name in ("device", "torch")}
         content = ManifestContent(run.config, run.classes, size, run.fields, stats, rejected, duplicates, made_on)
         write_manifest(run.out, content, __version__)
+    if needs_description(run.out, run.request.stated):
+        write_description(run.out, run.request.stated)
     manifest = read_manifest(run.out)
     return ProtectResult(
         samples=manifest["counts"]["samples"],

@@ -2,12 +2,13 @@
 
 from .fields import Fields
 from .ledger import InputRow, Ledger, LedgerRow, ledger_path
-from .manifest import ManifestContent, check_manifest, read_manifest, write_manifest
+from .manifest import CARD_REVISION, ManifestContent, check_manifest, read_manifest, write_manifest
 from .pixels import decode_picture, encode_pictures, picture_problem
 from .reader import Sample, Shards, open_shards, read_tar
 from .writer import Encoded, Extra, SampleBatch, ShardStats, ShardWriter, done_stats, encode, mark_done, shard_name
 
 __all__ = [
+    "CARD_REVISION",
     "Ledger",
     "LedgerRow",
     "ManifestContent",

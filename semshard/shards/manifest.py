@@ -18,6 +18,7 @@ from .writer import ShardStats, shard_name
 
 FILE = "manifest.json"
 SCHEMA_VERSION = 2
+CARD_REVISION = 1  # of README.md and croissant.json: raised whenever the same manifest would give others
 _PRIVATE = ("seed",)
 
 
@@ -43,6 +44,7 @@ def write_manifest(directory: Path, content: ManifestContent, tool_version: str)
     labels = {"from": "groups", "groups": config.groups, "experimental": True} if config.groups else {"from": "source"}
     manifest = {
         "schema_version": SCHEMA_VERSION,
+        "card": CARD_REVISION,
         "tool": {"name": "semshard", "version": tool_version},
         "made_on": dict(content.made_on),
         "settings": {name: value for name, value in effective(config).items() if name not in _PRIVATE},
