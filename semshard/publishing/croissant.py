@@ -6,6 +6,7 @@ are relative to the file itself. A record joins a picture in a tar with its row 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,7 +59,7 @@ def croissant(
     """The description, as JSON values."""
     usage = usage_info(manifest)
     return {
-        "@context": _CONTEXT,
+        "@context": copy.deepcopy(_CONTEXT),
         "@type": "sc:Dataset",
         "conformsTo": list(CONFORMS_TO),
         "name": words.title(manifest, statement),

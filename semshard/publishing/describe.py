@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from ..atomic import atomic_write, json_bytes, remove_leftovers
-from ..errors import OutputError, ShardError
+from ..errors import OutputError, SettingError, ShardError
 from ..shards import read_manifest
 from ..shards.manifest import FILE as MANIFEST
 from . import croissant as metadata
@@ -96,10 +96,8 @@ def _made(
             metadata.FILE: json_bytes(metadata.croissant(manifest, digest, statement, verified)),
             card.FILE: card.readme(manifest, digest, statement, verified).encode(),
         }
-    except (KeyError, TypeError, AttributeError, ValueError, TemplateError) as error:
-        if verified is None:
-            raise
-        raise ShardError(f"{verification.FILE} is not what semshard writes ({error!r})") from None
+    except (KeyError, TypeError, AttributeError, ValueError, TemplateError, SettingError) as error:
+        raise ShardError(f"{MANIFEST} or {verification.FILE} is not what semshard writes ({error!r})") from error
 
 
 def _earlier(directory: Path, digest: str) -> dict[str, Any] | None:

@@ -118,4 +118,4 @@ def _folder(url: str) -> str:
 def _tars(names: list[str]) -> str:
     """The names of all tars as webdataset takes them."""
     stems = [name.removesuffix(".tar") for name in names]
-    return names[0] if len(names) == 1 else f"{{{stems[0]}..{stems[-1]}}}.tar"
+    return f"{{{stems[0]}..{stems[-1]}}}.tar" if len(stems) > 1 else "".join(names)
