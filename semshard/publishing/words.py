@@ -28,6 +28,8 @@ _METHODS = {
 _METADATA = {
     "none": "No metadata of the original files is published: no EXIF, XMP, GPS position, colour profile or file name.",
     "icc": "Of the metadata of the original files only colour profiles are published.",
+    "rights": "Of the metadata of the original files is published what it says about rights: creator, copyright, "
+    "licence, credit, data mining.",
     "all": "EXIF and XMP of the original files are published, too; they may name people, places and devices.",
 }
 _FORMATS = {"png": "PNG, lossless", "webp": "WebP, lossless"}

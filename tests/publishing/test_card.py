@@ -14,8 +14,8 @@ from semshard.publishing.croissant import croissant
 from semshard.publishing.hub import quoted, size_category
 from semshard.publishing.readme import as_text, readme
 from semshard.publishing.reservation import RESERVATIONS, hosting
-from tests.publishing.conftest import QUICK, SETS
 from tests.support.command import semshard as program
+from tests.support.formats import QUICK, SETS
 from tests.support.photo_runs import protect
 from tests.support.runs import public_bytes
 from tests.support.verification import PLAIN
@@ -309,7 +309,7 @@ def test_the_revision_is_raised_when_cards_change(folder):
     assert manifest["settings"]["method"] == "sc", "the same on every machine"
     texts = readme(manifest, DIGEST, Statement(), None), json.dumps(croissant(manifest, DIGEST, Statement(), None))
     digest = hashlib.sha256("".join(texts).encode()).hexdigest()
-    assert (CARD_REVISION, digest[:16]) == (1, "")
+    assert (CARD_REVISION, digest[:16]) == (1, "2d08542418600920")
 
 
 def test_what_is_stated_goes_into_a_finished_folder_without_making_it_again(folder, formats):

@@ -1,10 +1,12 @@
 """Folders as protect writes them are opened by datasets and by mlcroissant, which know nothing of semshard."""
 
+import re
+
 import numpy as np
 import pytest
 
 import semshard
-from tests.publishing.conftest import SETS
+from tests.support.formats import SETS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of other people's libraries
 
@@ -16,12 +18,18 @@ def opened_by_datasets(folder, cache, **options):
 
 
 def records(folder, cache, monkeypatch, which="samples"):
-    """What mlcroissant reads; it unpacks tars into one folder for all, by their names, so each test gets its own."""
+    """What mlcroissant reads."""
     import mlcroissant
+
+    _unpacking_into(cache, monkeypatch)
+    return list(mlcroissant.Dataset(str(folder / "croissant.json")).records(which))
+
+
+def _unpacking_into(cache, monkeypatch):
+    """mlcroissant unpacks tars into one folder for all, by the names that they have: each test gets its own."""
     from etils import epath
 
     monkeypatch.setattr("mlcroissant._src.operation_graph.operations.extract.EXTRACT_PATH", epath.Path(cache))
-    return list(mlcroissant.Dataset(str(folder / "croissant.json")).records(which))
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -33,6 +41,29 @@ def test_a_folder_is_a_dataset_of_its_samples(folder, tmp_path, name):
     for row, sample in zip(rows, shards, strict=True):
         assert (row["__key__"], row["cls"], row[shards.fields.about]) == (sample.key, sample.label, sample.about)
         np.testing.assert_array_equal(np.asarray(row[shards.fields.image]), sample.image)
+
+
+@pytest.mark.parametrize("name", ["one size", *SETS])
+def test_what_the_card_says_of_loading_works(folder, finished, tmp_path, monkeypatch, name):
+    out = finished / "shards" if name == "one size" else folder(name)
+    monkeypatch.chdir(out)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    _unpacking_into(tmp_path / "unpacked", monkeypatch)
+    text = (out / "README.md").read_text().replace("PATH/OF/THIS/FOLDER", str(out))
+    by_datasets, by_webdataset, by_croissant = (
+        _run(code) for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    )
+    shards = semshard.open_shards(out)
+    assert by_datasets["dataset"].num_rows == len(list(by_croissant["records"])) == len(shards)
+    image, label = next(iter(by_webdataset["loader"]))
+    assert image.shape[-3] == 3
+    assert np.all(np.asarray(label) < len(shards.classes))
+
+
+def _run(code):
+    names = {}
+    exec(code, names)
+    return names
 
 
 def test_images_of_one_size_are_a_dataset_and_can_be_streamed(finished, tmp_path):
