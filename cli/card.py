@@ -29,9 +29,10 @@ def card(
     date: Annotated[Optional[str], typer.Option(metavar="YYYY-MM-DD", help="When it is published.")] = None,
     json: Json = False,
 ) -> None:
-    """Write the data card of finished shards, and print what a host should add.
+    """Write the data card of finished shards.
 
-    What is not given stays as it was stated before; an empty text takes it back.
+    What is not given stays as it was stated before; an empty text takes it back. Where rights are reserved, it prints
+    what the server that publishes the folder should add.
     """
     import semshard
 

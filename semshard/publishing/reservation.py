@@ -90,7 +90,7 @@ def remarks(manifest: Mapping[str, Any], statement: Statement) -> list[str]:
     reserved = manifest["settings"].get("reserve", NONE)
     if reserved == NONE:
         return ["Nothing is reserved. protect --reserve ai-training, generative-ai or all makes a reservation."]
-    notes = [_NOTE]
+    notes = [_NOTE, "Only who runs a server can add these; on the Hugging Face Hub card and images must do."]
     if not statement.url:
         notes.append("/shards/ stands for the folder's place on the server; card --url sets it.")
     if reserved != "all":
