@@ -8,6 +8,7 @@ import typer
 
 from .audit import audit
 from .bench import bench
+from .card import card
 from .countermeasures import countermeasures
 from .demo import demo
 from .exits import end_on_sigterm
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 _PANELS = {
     "Commands": (protect, verify, audit, preview, train, demo),
-    "A finished folder": (status, repair, remove),
+    "A finished folder": (card, status, repair, remove),
     "What there is to choose from": (sources, methods, views, countermeasures),
     "Studies and measurements": (sweep, robustness, reproduce, bench),
 }

@@ -40,6 +40,18 @@ Source = Annotated[
         metavar="SOURCE", help="A folder whose subfolders are classes, or another kind: `semshard sources` lists them."
     ),
 ]
+Title = Annotated[
+    Optional[str],
+    typer.Option(metavar="TEXT", help="Title of the collection, for its data card.", rich_help_panel="Output"),
+]
+Licence = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="SPDX-ID",
+        help="Licence of the collection, for its data card, like CC-BY-4.0; or the address of the terms.",
+        rich_help_panel="Output",
+    ),
+]
 MaxRejects = Annotated[
     str,
     typer.Option(

@@ -12,7 +12,7 @@ from semshard.settings import ProtectConfig
 
 from .command import errors_in_one_line, settings_of, source_options
 from .event_log import logged, record_result
-from .options import CheckpointSeconds, Device, Json, MaxRejects, Preset, Source
+from .options import CheckpointSeconds, Device, Json, Licence, MaxRejects, Preset, Source, Title
 from .values import share
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def protect(
     max_rejects: MaxRejects = "1%",
     device: Device = "auto",
     checkpoint_seconds: CheckpointSeconds = 20,
+    title: Title = None,
+    licence: Licence = None,
     json: Json = False,
 ) -> None:
     """Write protected WebDataset shards of an image collection."""
@@ -76,6 +78,7 @@ def protect(
         else:
             settings |= {"overwrite": overwrite, "checkpoint_seconds": checkpoint_seconds}
             settings |= {"extend": extend, "retry_rejects": retry_rejects}
+            settings |= {"title": title, "licence": licence}
             result = semshard.protect(source, out, surrogate=surrogate, progress=watch, **settings)
     record_result(lambda: asdict(result))
     if json:

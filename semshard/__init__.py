@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .protection.repair import RepairResult, repair
     from .protection.status import Status, status
     from .protection.surrogate import train
+    from .publishing.card import CardResult, card
     from .reproduction.reproduce import PlannedPart, plan_reproduction, reproduce
     from .reproduction.result import ReproduceResult
     from .reproduction.tables import TableCell
@@ -77,6 +78,7 @@ _HOME = {
     "inspection.failure": ("Failure",),
     "inspection.preview": ("preview",),
     "progress": ("Event", "Progress"),
+    "publishing.card": ("CardResult", "card"),
     "protection.dry_run": ("Plan", "plan"),
     "protection.protect": ("ProtectResult", "protect"),
     "protection.remove": ("RemoveResult", "remove"),
@@ -100,6 +102,7 @@ __all__ = [
     "AttackerResult",
     "AuditResult",
     "BenchResult",
+    "CardResult",
     "CountermeasureInfo",
     "Event",
     "Failure",
@@ -142,6 +145,7 @@ __all__ = [
     "__version__",
     "audit",
     "bench",
+    "card",
     "check_source",
     "countermeasures",
     "methods",

@@ -49,18 +49,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(directory)
 
 
+def json_bytes(value: Any) -> bytes:
+    """`value` as indented JSON; the same value gives the same bytes."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
 def write_json(path: Path, value: Any) -> None:
-    """`value` as indented JSON, atomically; the same value gives the same bytes."""
+    """`value` as indented JSON, atomically."""
     with atomic_write(path) as file:
         file.write(json_bytes(value))
 
 
-def json_bytes(value: Any) -> bytes:
-    """`value` as indented JSON. Raises `ValueError` where a text in it cannot be encoded."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def remove_leftovers(directory: Path) -> None:
-    """Delete what a killed process left half-written in `directory`."""
-    for leftover in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
+def remove_leftovers(directory: Path, name: str = "*") -> None:
+    """Delete what a killed process left half-written in `directory`, of files whose name fits a pattern."""
+    for leftover in directory.glob(f"{_PREFIX}{name}{_SUFFIX}"):
         leftover.unlink()

@@ -19,6 +19,7 @@ PUBLIC = {
     "plan_verification",
     "preview", "protect", "reproduce", "robustness", "source_kinds", "sweep", "train", "verify", "views",
     "check_source", "RemoveResult", "RepairResult", "Status", "remove", "repair", "status",
+    "CardResult", "card",
 }  # fmt: skip
 
 

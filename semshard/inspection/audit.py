@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LedgerError, ShardError
-from ..progress import Event, Progress, silent
+from ..progress import Event, Progress, remarks, silent
 from ..shards import Shards, ledger_path, open_shards
 from ..shards.attestation import problems
 from .accounts import accounts
 from .against_originals import Comparison
+from .described import described
 from .failure import Failure
 from .history import broken_history
 from .inventory import Inventory
@@ -56,9 +57,9 @@ def audit(
     """Recompute every promise about the folder `shards` from its bytes.
 
     Hashes, sizes and counts against the manifest; every image; keys, labels and fields against parquet and manifest;
-    nothing private in the public folder; with the ledger, or with the source `clean`, the L∞ distance of every image
-    from its original; with the ledger, that every input is accounted for; with the folder of a `report`, that it is
-    complete and belongs to these shards. Raises `ShardError` where there is no manifest to audit against.
+    the data card; nothing private in the public folder; with the ledger, or with the source `clean`, the L∞ distance of
+    every image from its original; with the ledger, that every input is accounted for; with the folder of a `report`,
+    that it is complete and belongs to these shards. Raises `ShardError` where there is no manifest to audit against.
     """
     try:
         opened = open_shards(shards)
@@ -68,6 +69,7 @@ def audit(
         return AuditResult(failures=[Failure("manifest.json", "", str(error))])
     result = AuditResult()
     result.failures += public_folder(opened)
+    result.failures += described(opened, remarks(progress))
     if report is not None:
         result.failures += _report(opened, Path(report))
     comparison, inventory = _comparison(opened, clean, result), Inventory()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..publishing import FILES as DESCRIPTION
 from ..shards import Shards
 from .failure import Failure
 
@@ -30,12 +31,12 @@ def public_folder(shards: Shards) -> Iterator[Failure]:
     """Files that are missing or too many, or are none, and paths in the manifest."""
     expected = expected_files(shards)
     present = {path.name: path for path in shards.directory.iterdir()}
-    for name in sorted(present.keys() - expected):
+    for name in sorted(present.keys() - expected - {*DESCRIPTION}):
         known = _PUBLIC.fullmatch(name)
         yield Failure(name, "", f"does not belong in {'these shards' if known else 'a public folder'}")
     for name in sorted(expected - present.keys()):
         yield Failure(name, "", "is missing")
-    for name in sorted(expected & present.keys()):
+    for name in sorted((expected | {*DESCRIPTION}) & present.keys()):
         if not is_plain(present[name]):
             yield Failure(name, "", "is not a plain file")
     for text in _strings(shards.manifest):

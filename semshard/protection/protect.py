@@ -1,4 +1,4 @@
-"""The story of protect: source → surrogate → craft → quantise → encode → shard → manifest."""
+"""The story of protect: source → surrogate → craft → quantise → encode → shard → manifest → data card."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .._version import __version__
 from ..engine import deterministic, load_tensors, save_tensors
 from ..errors import LedgerError, OutputError, SettingError
 from ..progress import Progress, silent
+from ..publishing import needs_description, write_description
 from ..shards import Ledger, done_stats, ledger_path, manifest_sha256, read_manifest
 from ..sources import Collection, SourceOptions
 from .grow import grow
@@ -58,12 +59,15 @@ def protect(
     extend: bool = False,
     retry_rejects: bool = False,
     progress: Progress = silent,
+    title: str | None = None,
+    licence: str | None = None,
     **settings: Any,
 ) -> ProtectResult:
     """Write protected WebDataset shards of the images at `source` into the folder `out`, its ledger beside it.
 
     `settings` are fields of `ProtectConfig`; radii may be written "8/255"; `options` tell more of the source. A run
     that was interrupted continues from where it stopped and ends in the same bytes; a finished one is left alone.
+    The folder gets a data card, too, in which `title` and `licence` are what the owner states: see `card`.
 
     With `extend`, new images of the same classes at `source`, and with `retry_rejects`, rejected inputs that can be
     read now, are added to a finished output in shards of their own, made with the same surrogate.
@@ -73,7 +77,7 @@ def protect(
     """
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),
-        progress, settings, extend, retry_rejects,
+        progress, settings, extend, retry_rejects, {"title": title, "licence": licence},
     )  # fmt: skip
     if request.grows and overwrite:
         raise SettingError("--overwrite makes everything anew; leave it out to add images to what is there")
@@ -144,6 +148,8 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         machine = record.get("made_on") or _stated_machine(run, made) or made_on(run)
         version = record.get("version", __version__)
         Finished(run.out, run.ledger, known, run.config, run.fields, machine, version).publish(stats)
+    if needs_description(run.out, run.request.stated):
+        write_description(run.out, run.request.stated)
     manifest = read_manifest(run.out)
     return ProtectResult(
         samples=manifest["counts"]["samples"],

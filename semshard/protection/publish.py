@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LedgerError, SettingError
+from ..publishing import write_description
 from ..settings import ProtectConfig, from_json
 from ..shards import (
     Fields,
@@ -72,6 +73,7 @@ class Finished:
         """
         self.ledger.write_rejects(_rejects(self.ledger, len(stats)))
         manifest = write_manifest(self.out, self._content(stats), self.version)
+        write_description(self.out, {})
         self.ledger.write_published(manifest_sha256(self.out) or "")
         return manifest
 

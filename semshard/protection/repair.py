@@ -21,6 +21,7 @@ from ..engine import deterministic, make_runtime
 from ..engine.runtime import choose_precision
 from ..errors import LedgerError, RejectedImage, ShardError
 from ..progress import Event, Progress, remarks, silent
+from ..publishing import needs_description, write_description
 from ..shards import Ledger, LedgerRow, ShardStats, done_stats, mark_done, read_manifest, shard_name
 from ..shards.rewrite import sha256_of, table_of_tar
 from ..sources import SourceOptions, open_source
@@ -128,6 +129,9 @@ class _Repair:
         if not path.is_file() or path.read_bytes() != json_bytes(finished.manifest(stats)):
             finished.publish(stats)
             self.repaired.append(path.name)
+        if needs_description(self._out, {}):
+            write_description(self._out, {})
+            self.repaired.append("README.md")
 
     def _broken(self, shard: int) -> list[str]:
         """The files of a shard that are not what they should be; its file in the ledger is the first."""

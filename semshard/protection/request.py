@@ -11,6 +11,7 @@ from ..engine import Runtime, choose_preset, load_tensors, make_runtime
 from ..errors import LedgerError, SettingError
 from ..noise.views import make_view
 from ..progress import Progress, remarks, silent
+from ..publishing import Statement
 from ..settings import CELL_SETTINGS, PICTURES, TRAINED_WITH, ProtectConfig, Size, coerce, protect_config, to_json
 from ..sources import AUTO, Source, SourceOptions, open_source
 from ..sources.decode import decoding_of
@@ -34,6 +35,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     extend: bool = False
     retry_rejects: bool = False
+    stated: Mapping[str, str | None] = field(default_factory=dict)  # by the owner, for the data card
 
     @property
     def grows(self) -> bool:
@@ -55,8 +57,9 @@ class Request:
 
     def check(self, source: Source, runtime: Runtime) -> None:
         """Raise `SettingError`, before the long scan, for settings that are impossible whatever the size of the images,
-        and for a surrogate that was trained for other classes.
+        for a statement that cannot be published, and for a surrogate that was trained for other classes.
         """
+        Statement().updated(self.stated)
         self._check_settings(runtime)
         if self.surrogate and source.classes:
             known, classes = load_tensors(Path(self.surrogate))[1].get("classes"), list(source.classes)

@@ -22,6 +22,7 @@ from ..atomic import remove_leftovers
 from ..engine import Runtime, permutation
 from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
+from ..publishing import is_description
 from ..settings import ProtectConfig, Size, fingerprint, method_plugin, to_json
 from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats, metadata_blocks
 from ..sources import Collection, Source
@@ -267,7 +268,7 @@ _OURS = re.compile(
 
 def _refuse_foreign(out: Path, ledger: Ledger, overwrite: bool) -> None:
     """Files that semshard did not write are never deleted; its own only where `overwrite` says so."""
-    foreign = [path for path in out.iterdir() if not _OURS.fullmatch(path.name)]
+    foreign = [path for path in out.iterdir() if not _is_ours(path)]
     if foreign:
         raise OutputError(f"{out} holds {foreign[0].name}, which semshard did not write; choose an empty --out")
     if any(out.iterdir()) and not overwrite:
@@ -275,11 +276,16 @@ def _refuse_foreign(out: Path, ledger: Ledger, overwrite: bool) -> None:
         raise OutputError(f"{gone}; give --overwrite or another --out")
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether semshard wrote the file."""
+    return _OURS.fullmatch(path.name) is not None or is_description(path)
+
+
 def _clear(out: Path, ledger: Ledger) -> None:
     """Delete every file of ours, except what this run has written and holds."""
     kept = {"lock", "rejects.jsonl"}
     for path in [*out.iterdir(), *ledger.path.iterdir()]:
-        if path.name not in kept and _OURS.fullmatch(path.name):
+        if path.name not in kept and _is_ours(path):
             path.unlink()
 
 

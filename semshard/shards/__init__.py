@@ -6,6 +6,7 @@ from .fields import Fields, metadata_blocks
 from .ledger import REMOVED, InputRow, Ledger, LedgerRow, ledger_path
 from .manifest import (
     ADDITIONS,
+    CARD_REVISION,
     ManifestContent,
     check_manifest,
     manifest_bytes,
@@ -32,6 +33,7 @@ from .writer import (
 
 __all__ = [
     "ADDITIONS",
+    "CARD_REVISION",
     "Ledger",
     "LedgerRow",
     "ManifestContent",

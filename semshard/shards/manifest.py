@@ -21,6 +21,7 @@ from .writer import ShardStats, shard_name
 FILE = "manifest.json"
 SCHEMA_VERSION = 2
 ADDITIONS = ("retry-rejects", "extend")  # actions of the history that add shards
+CARD_REVISION = 1  # of README.md and croissant.json: raised whenever the same manifest would give others
 _PRIVATE = ("seed",)
 
 
@@ -66,6 +67,7 @@ def manifest_of(content: ManifestContent, tool_version: str) -> dict[str, Any]:
     labels = {"from": "groups", "groups": config.groups, "experimental": True} if config.groups else {"from": "source"}
     manifest = {
         "schema_version": SCHEMA_VERSION,
+        "card": CARD_REVISION,
         "tool": {"name": "semshard", "version": tool_version},
         "made_on": dict(content.made_on),
         "settings": {name: value for name, value in effective(config).items() if name not in _PRIVATE},

@@ -26,6 +26,7 @@ STAGES = [
     "shards.ledger/surrogate.safetensors",
     "shards/00003.tar",
     "shards.ledger/00005.parquet",
+    "shards/manifest.json",
 ]
 
 
@@ -124,6 +125,8 @@ def check_what_is_visible(home):
             pq.read_table(path)
         elif path.suffix == ".json":
             json.loads(path.read_bytes())
+        elif path.name == "README.md":
+            assert path.read_text().endswith(" -->\n")
         else:
             assert path.name.endswith(".semshard-tmp")
 

@@ -214,7 +214,7 @@ def test_the_public_folder_tells_nothing_private(tmp_path):
     for name, data in public_bytes(tmp_path / "shards").items():
         for word in forbidden:
             assert word.encode() not in data, f"{word} in {name}"
-        assert re.fullmatch(r"\d{5}(\.tar|\.parquet|_stats\.json)|manifest\.json", name)
+        assert re.fullmatch(r"\d{5}(\.tar|\.parquet|_stats\.json)|(manifest|croissant)\.json|README\.md", name)
     for key, pixels in clean.items():
         assert not any(np.array_equal(pixels, other) for other in found.values()), key
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import semshard
+from semshard.publishing import write_description
 from tests.support.corpus import picture
 from tests.support.runs import TINY
 
@@ -158,7 +159,7 @@ def changed(change, extension="jpg"):
 
 
 def settle(out):
-    """Make tar, stats and manifest agree again."""
+    """Make tar, stats, manifest and card agree again."""
     about = manifest(out)
     for entry in about["shards"]:
         tar = out / entry["name"]
@@ -170,3 +171,4 @@ def settle(out):
         stated = {name: value for name, value in entry.items() if name != "name"}
         stats.write_text(json.dumps(json.loads(stats.read_text()) | stated))
     (out / "manifest.json").write_text(json.dumps(about))
+    write_description(out, {})
