@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_write, json_bytes
-from ..errors import ShardError
-from ..settings import ProtectConfig, Size, effective
+from ..errors import SettingError, ShardError
+from ..settings import ProtectConfig, Size, coerce, effective, names_where
 from .damage import damage
 from .fields import Fields
 from .writer import ShardStats, shard_name
@@ -21,6 +21,7 @@ from .writer import ShardStats, shard_name
 FILE = "manifest.json"
 SCHEMA_VERSION = 2
 _PRIVATE = ("seed",)
+_RADII = names_where(ProtectConfig, radius=True)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         problems = check_manifest(manifest)
         if problems:
             raise ShardError(f"{path}: {problems[0]}")
+        try:
+            coerce(ProtectConfig, {name: manifest["settings"][name] for name in _RADII if name in manifest["settings"]})
+        except SettingError as error:
+            raise ShardError(f"{path}: {error}") from None
         return dict(manifest)
 
 
