@@ -1,9 +1,9 @@
 """Noise that repeats: of a whole class, or of two samples. Whoever has such noise once can subtract it everywhere.
 
-Every method but one promises noise of its own for each sample. Shortcut noise (sc) draws from a set of patterns of each
-class, so there it may repeat. The noise of a sample is compared with that of the first of its class where neither is
-clipped at black or white; and with that of all others part by part, by a hash of each. JPEG changes the noise of every
-sample anew: nothing is known of it.
+Every method but two promises noise of its own for each sample. Shortcut noise (sc) draws from a set of patterns of each
+class; ntga takes the signs of one gradient for a block, and after few steps those of two samples coincide in part. The
+noise of a sample is compared with that of the first of its class where neither is clipped at black or white; and with
+that of all others part by part, by a hash of each. JPEG changes the noise of every sample anew: nothing is known of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..shards import Shards
 from .failure import Failure
 from .inventory import tar_of
 
-REPEATS = ("sc",)  # methods whose noise may repeat
+REPEATS = ("sc", "ntga")  # methods whose noise may repeat
 PART = 64  # pixels of a part, at least
 _SIDE = 3  # parts a side, at most
 _PARTS = 3  # that are equal: fewer could be by chance

@@ -78,8 +78,8 @@ def revision_of(text: bytes) -> int | None:
 def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
 
-    plain = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(autoescape=False, **plain)  # noqa: S701 - Markdown, whose own marks `text` escapes
+    # Markdown, whose own marks the filter `text` escapes.
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701
     environment.filters |= {"text": as_text, "percent": _percent, "share": _share}
     return environment.from_string(resources.files(__package__).joinpath("card.md.j2").read_text())
 

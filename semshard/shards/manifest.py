@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_write, json_bytes
-from ..errors import ShardError
-from ..settings import ProtectConfig, Size, effective, method_plugin
+from ..errors import SettingError, ShardError
+from ..settings import ProtectConfig, Size, coerce, effective, method_plugin, names_where
 from .damage import damage
 from .fields import Fields
 from .writer import ShardStats, shard_name
@@ -23,6 +23,7 @@ SCHEMA_VERSION = 2
 ADDITIONS = ("retry-rejects", "extend")  # actions of the history that add shards
 CARD_REVISION = 1  # of README.md and croissant.json: raised whenever the same manifest would give others
 _PRIVATE = ("seed",)
+_RADII = names_where(ProtectConfig, radius=True)
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         problems = check_manifest(manifest)
         if problems:
             raise ShardError(f"{path}: {problems[0]}")
+        try:
+            coerce(ProtectConfig, {name: manifest["settings"][name] for name in _RADII if name in manifest["settings"]})
+        except SettingError as error:
+            raise ShardError(f"{path}: {error}") from None
         return dict(manifest)
 
 

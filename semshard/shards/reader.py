@@ -18,7 +18,7 @@ from ..errors import ShardError
 from ..settings import Size, levels, parse_radius
 from .damage import damage
 from .fields import Fields
-from .manifest import FILE, read_manifest
+from .manifest import read_manifest
 from .pixels import decode_picture
 
 
@@ -63,8 +63,7 @@ class Shards:
     @property
     def budget(self) -> int:
         """The largest change that any channel of any pixel may show, in grey levels."""
-        with damage(self.directory / FILE):
-            return levels(parse_radius(self.manifest["settings"]["rho_u"]))
+        return levels(parse_radius(self.manifest["settings"]["rho_u"]))
 
     @property
     def fields(self) -> Fields:

@@ -54,7 +54,7 @@ def test_noise_of_a_class_is_allowed_where_the_method_has_patterns(finished):
     shards = semshard.open_shards(finished / "shards")
     rng = np.random.default_rng(0)
     noise = rng.integers(-8, 9, (32, 32, 3))
-    for method, expected in (("sc", 0), ("sem", 1)):
+    for method, expected in (("sc", 0), ("ntga", 0), ("sem", 1)):
         shards.manifest["settings"]["method"] = method
         found = RepeatedNoise(shards)
         for number in range(4):
