@@ -36,7 +36,7 @@ class Gradients(Source):
     def read(self, number: int):
         ramp = np.broadcast_to(np.linspace(0, 100, SIDE), (SIDE, SIDE))
         turned = (ramp, ramp[:, ::-1], ramp.T, ramp.T[::-1])[number % 4]
-        tiles = np.random.default_rng(number).integers(0, 150, (4, 4, 3)).repeat(SIDE // 4, 0).repeat(SIDE // 4, 1)
+        tiles = np.random.default_rng(number).integers(0, 150, (16, 16, 3)).repeat(SIDE // 16, 0).repeat(SIDE // 16, 1)
         return (turned[..., None] + tiles).astype(np.uint8)
 
 
