@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from semshard import AuditResult
 
 _SHOWN = 50
+_SIGNATURES = {
+    "none": "none",
+    "not checked": "signed, not checked: give --key with the public key of whom you trust",
+    "valid": "valid",
+    "invalid": "not valid",
+}
 
 
 @errors_in_one_line
@@ -23,6 +29,9 @@ def audit(
     clean: Clean = None,
     report: Annotated[
         Optional[Path], typer.Option(help="A folder that verify wrote: check that it is whole and of these shards.")
+    ] = None,
+    key: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="A public key: check that the shards are signed with it.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -36,7 +45,7 @@ def audit(
     from .watch import Watch
 
     with Watch() as watch:
-        result = semshard.audit(shards, clean=clean, report=report, progress=watch)
+        result = semshard.audit(shards, clean=clean, report=report, key=key, progress=watch)
     if json:
         show.as_json(result.to_json())
     else:
@@ -60,5 +69,6 @@ def _show(result: AuditResult) -> None:
         [
             ("checked", f"{result.checked:,} samples in {result.shards:,} shards, {against}"),
             ("largest noise found", noise),
+            ("signature", _SIGNATURES[result.signature]),
         ],
     )

@@ -8,12 +8,14 @@ from .audit import audit
 from .bench import bench
 from .countermeasures import countermeasures
 from .demo import demo
+from .keygen import keygen
 from .methods import methods
 from .panels import PanelCommand, PanelGroup
 from .preview import preview
 from .protect import protect
 from .reproduce import reproduce
 from .robustness import robustness
+from .sign import sign
 from .sources import sources
 from .sweep import sweep
 from .train import train
@@ -31,6 +33,7 @@ app = typer.Typer(
 )
 _PANELS = {
     "Commands": (protect, verify, audit, preview, train, demo),
+    "A finished folder": (sign, keygen),
     "What there is to choose from": (sources, methods, views, countermeasures),
     "Studies and measurements": (sweep, robustness, reproduce, bench),
 }

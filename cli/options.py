@@ -39,6 +39,15 @@ Source = Annotated[
         metavar="SOURCE", help="A folder whose subfolders are classes, or another kind: `semshard sources` lists them."
     ),
 ]
+PassphraseFile = Annotated[
+    Optional[Path],
+    typer.Option(
+        metavar="FILE",
+        help="The passphrase of the private key is the first line of this file. Without it: the environment variable "
+        "SEMSHARD_PASSPHRASE, or a prompt.",
+        rich_help_panel="Output",
+    ),
+]
 MaxRejects = Annotated[
     str,
     typer.Option(

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
         TooManyRejects,
         UsageError,
     )
-    from .inspection.audit import AuditResult, Failure, audit
+    from .inspection.audit import AuditResult, audit
+    from .inspection.failure import Failure
     from .inspection.preview import preview
     from .progress import Event, Progress
     from .protection.dry_run import Plan, plan
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from .reproduction.tables import TableCell
     from .settings import FamilyInfo, ProtectConfig, VerifyConfig
     from .shards import Sample, Shards, open_shards
+    from .signing import KeyPair, SignResult, keygen, sign
     from .sources import SourceCheck, SourceKind, SourceOptions, check_source, source_kinds
     from .studies.robustness import RobustnessPoint, RobustnessResult, robustness
     from .studies.sweep import SweepResult, sweep
@@ -69,7 +71,8 @@ _HOME = {
         "LedgerError", "OutputError", "RunError", "SemshardError", "SettingError", "ShardError", "SourceError",
         "TimeIsUp", "TooManyRejects", "UsageError",
     ),
-    "inspection.audit": ("AuditResult", "Failure", "audit"),
+    "inspection.audit": ("AuditResult", "audit"),
+    "inspection.failure": ("Failure",),
     "inspection.preview": ("preview",),
     "progress": ("Event", "Progress"),
     "protection.dry_run": ("Plan", "plan"),
@@ -80,6 +83,7 @@ _HOME = {
     "reproduction.tables": ("TableCell",),
     "settings": ("FamilyInfo", "ProtectConfig", "VerifyConfig"),
     "shards": ("Sample", "Shards", "open_shards"),
+    "signing": ("KeyPair", "SignResult", "keygen", "sign"),
     "sources": ("SourceCheck", "SourceKind", "SourceOptions", "check_source", "source_kinds"),
     "studies.robustness": ("RobustnessPoint", "RobustnessResult", "robustness"),
     "studies.sweep": ("SweepResult", "sweep"),
@@ -96,6 +100,7 @@ __all__ = [
     "Event",
     "Failure",
     "FamilyInfo",
+    "KeyPair",
     "AccuracySummary",
     "LedgerError",
     "MethodInfo",
@@ -115,6 +120,7 @@ __all__ = [
     "SettingError",
     "ShardError",
     "Shards",
+    "SignResult",
     "SourceCheck",
     "SourceError",
     "SourceKind",
@@ -133,6 +139,7 @@ __all__ = [
     "bench",
     "check_source",
     "countermeasures",
+    "keygen",
     "methods",
     "open_shards",
     "plan",
@@ -142,6 +149,7 @@ __all__ = [
     "protect",
     "reproduce",
     "robustness",
+    "sign",
     "source_kinds",
     "sweep",
     "train",

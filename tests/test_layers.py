@@ -21,11 +21,14 @@ ALLOWED = {
     "sources": SETTINGS,
     "shards": {*SETTINGS, "sources"},  # the metadata of a picture, which both read and write
     "noise": {*SETTINGS, "engine", "models"},
-    "inspection": {*SETTINGS, "sources", "shards"},
+    "signing": {*SETTINGS, "shards"},
+    "inspection": {*SETTINGS, "sources", "shards", "signing"},
     "measuring": {*SETTINGS, "engine", "models", "noise"},
     "grouping": {*SETTINGS, "engine", "models", "noise"},
     "victims": {*SETTINGS, "engine", "models", "noise"},
-    "protection": {*SETTINGS, "engine", "models", "noise", "sources", "shards", "measuring", "grouping", "workers"},
+    "protection": {
+        *SETTINGS, "engine", "models", "noise", "sources", "shards", "measuring", "grouping", "workers", "signing",
+    },
     "verification": {
         *SETTINGS, "engine", "models", "noise", "sources", "shards", "inspection", "victims", "measuring", "workers",
     },

@@ -23,9 +23,13 @@ from ..progress import Event, Progress, silent
 from ..shards import Fields, Ledger, Shards, decode_picture, ledger_path, open_shards, read_tar
 from ..shards.attestation import problems
 from ..shards.writer import COLUMNS
+from ..signing import FILE as SIGNATURE
+from ..signing import load_verifier
+from .failure import Failure
 from .originals import Originals, find_originals
+from .signature import signature_failures, signature_state
 
-_PUBLIC = re.compile(r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest\.json")
+_PUBLIC = re.compile(r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest(\.dsse)?\.json")
 _ABOUT = {"class", "width", "height", "linf", "sha256"}
 _KEY = re.compile(r"[0-9]{10}")
 _PATH = re.compile(r"(^|[\s\"'=])(/[^/\s]+/|[A-Za-z]:\\)")
@@ -36,15 +40,6 @@ _HEADER = {"uid": 0, "gid": 0, "uname": "", "gname": "", "mtime": 0, "mode": 0o6
 _Fail = Callable[..., None]  # where, problem, key: see `_audit_shard`; the first and the last may be bound already
 
 
-@dataclass(frozen=True)
-class Failure:
-    """One broken promise."""
-
-    where: str  # a file of the public folder, or the ledger
-    key: str  # the sample, or "" for the whole file
-    problem: str
-
-
 @dataclass
 class AuditResult:
     """What an audit checked, and what is broken."""
@@ -53,6 +48,7 @@ class AuditResult:
     compared: int = 0  # of these, how many were compared with their clean originals
     shards: int = 0
     linf_max: int | None = None  # grey levels, over the compared
+    signature: str = "none"  # or: not checked, for no key was given; valid; invalid
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -68,6 +64,7 @@ def audit(
     *,
     clean: str | Path | None = None,
     report: str | Path | None = None,
+    key: str | Path | None = None,
     progress: Progress = silent,
 ) -> AuditResult:
     """Recompute every promise about the folder `shards` from its bytes.
@@ -75,10 +72,13 @@ def audit(
     Hashes, sizes and counts against the manifest; every image; keys, labels and fields against parquet and manifest;
     nothing private in the public folder; with the ledger, or with the source `clean`, the L∞ distance of every image
     from its original; with the ledger, that every input is accounted for; with the folder of a `report`, that it is
-    complete and belongs to these shards. Raises `ShardError` where there is no manifest to audit against.
+    complete and belongs to these shards; with the file of a public `key`, that the folder is signed with it. Raises
+    `ShardError` where there is no manifest to audit against, `SettingError` where the key cannot be read.
     """
+    verifier = load_verifier(key) if key is not None else None
     opened = open_shards(shards)
-    result = AuditResult()
+    result = AuditResult(signature=signature_state(opened, verifier))
+    result.failures += signature_failures(opened, verifier)
     result.failures += _public_folder(opened)
     if report is not None:
         manifest_sha256 = _sha256(opened.directory / "manifest.json")
@@ -107,7 +107,7 @@ def _public_folder(shards: Shards) -> Iterator[Failure]:
     for tar in shards.tars:
         expected |= {tar.name, f"{tar.stem}.parquet", f"{tar.stem}_stats.json"}
     present = {path.name for path in shards.directory.iterdir()}
-    for name in sorted(present - expected):
+    for name in sorted(present - expected - {SIGNATURE}):
         known = _PUBLIC.fullmatch(name)
         yield Failure(name, "", f"does not belong in {'these shards' if known else 'a public folder'}")
     for name in sorted(expected - present):

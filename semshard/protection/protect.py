@@ -14,6 +14,7 @@ from ..engine import deterministic, load_tensors, save_tensors
 from ..measuring.machine import describe
 from ..progress import Progress, silent
 from ..shards import Ledger, ManifestContent, done_stats, ledger_path, read_manifest, write_manifest
+from ..signing import load_signer, refresh_signature
 from ..sources import Collection, SourceOptions
 from .noise import Crafting
 from .request import Request
@@ -39,6 +40,7 @@ class ProtectResult:
     ledger: str
     fingerprint: str
     made: int  # shards written by this call; 0 where all were there already
+    signed: bool  # whether manifest.dsse.json is there
 
 
 def protect(
@@ -52,20 +54,24 @@ def protect(
     device: str = "auto",
     checkpoint_seconds: float = 20,
     options: SourceOptions | None = None,
+    sign_key: str | Path | None = None,
+    passphrase: str = "",
     progress: Progress = silent,
     **settings: Any,
 ) -> ProtectResult:
     """Write protected WebDataset shards of the images at `source` into the folder `out`, its ledger beside it.
 
     `settings` are fields of `ProtectConfig`; radii may be written "8/255"; `options` tell more of the source. A run
-    that was interrupted continues from where it stopped and ends in the same bytes; a finished one is left alone.
+    that was interrupted continues from where it stopped and ends in the same bytes; a finished one is left alone. With
+    `sign_key`, a file that `keygen` wrote, and its `passphrase` the finished folder is signed, as `sign` does it.
 
     Raises `SourceError`, `SettingError`, `OutputError` (made with other settings, and no `overwrite`),
     `TooManyRejects` (more than the share `max_rejects` of the inputs; the ledger says which).
     """
+    signer = load_signer(sign_key, passphrase) if sign_key else None
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),
-        progress, settings,
+        progress, settings, signer,
     )  # fmt: skip
     return run_protect(request, Path(out))
 
@@ -125,6 +131,7 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         made_on = {name: machine[name] for name in ("device", "torch")}
         content = ManifestContent(run.config, run.classes, size, run.fields, stats, rejected, duplicates, made_on)
         write_manifest(run.out, content, __version__)
+    signed = refresh_signature(run.out, run.request.signer, run.request.progress)
     manifest = read_manifest(run.out)
     return ProtectResult(
         samples=manifest["counts"]["samples"],
@@ -139,4 +146,5 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         ledger=str(run.ledger.path),
         fingerprint=run.fingerprint,
         made=made,
+        signed=signed,
     )

@@ -12,6 +12,7 @@ from ..errors import LedgerError, SettingError
 from ..noise.views import make_view
 from ..progress import Progress, remarks, silent
 from ..settings import CELL_SETTINGS, PICTURES, TRAINED_WITH, ProtectConfig, Size, coerce, protect_config, to_json
+from ..signing import Signer
 from ..sources import AUTO, Source, SourceOptions, open_source
 from ..sources.decode import decoding_of
 
@@ -32,6 +33,7 @@ class Request:
     options: SourceOptions = field(default_factory=SourceOptions)
     progress: Progress = silent
     settings: Mapping[str, Any] = field(default_factory=dict)
+    signer: Signer | None = None  # of the finished folder
 
     def open(self) -> Source:
         """The source, its files listed. Raises `SourceError`."""
