@@ -17,14 +17,14 @@ likely the original: he can see how far he is. Without the seed he takes the mea
 other draws.
 
 Victims (standard training, VICTIM_STEPS) learn from each result and are tested on clean images. What is finished is
-kept in OUT, so the same call continues where it stopped. Prints a table, and writes OUT/leaks.json. What was measured
-on CIFAR-10 is in examples/results/leaks.json.
+kept in OUT, so the same call continues where it stopped. Writes OUT/leaks.json, the figures of
+examples/results/leaks.json, which were measured on CIFAR-10.
 """
 
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,6 +46,20 @@ from semshard.verification.trainer import VictimTrainer
 from semshard.victims import Attacker, LabelledImages, VictimData
 from semshard.victims.denoiser import denoise, train_denoiser
 
+_SHARES = [
+    {"title": "exact, %", "form": "{:.1f}"},
+    {"title": "one level off, %", "form": "{:.1f}"},
+    {"title": "sign, %", "form": "{:.1f}"},
+    {"title": "noise left, levels", "form": "{:.2f}"},
+    {"title": "whole images, %", "form": "{:.1f}"},
+]
+COLUMNS = [
+    {"title": "what the attacker has, besides the shards"},
+    *_SHARES,
+    {"title": "victim, best", "form": "{:.1f}", "empty": "–"},
+    {"title": "victim, final", "form": "{:.1f}", "empty": "–"},
+]
+LONGER = [{"title": "rounds", "form": "{:.0f}"}, {"title": "he sees, %", "form": "{:.1f}"}, *_SHARES]
 SETS = ("collection", "own", "test")
 OWN_SEED = 90_210  # of the attacker
 DRAWS = 0x5EED  # which images are taken
@@ -65,6 +79,12 @@ class Published:
     def noise(self) -> Tensor:
         return self.images.short() - self.originals.short()
 
+    def first(self, count: int) -> "Published":
+        here = slice(count)
+        return Published(
+            self.images[here], self.originals[here], self.labels[here], self.keys[here], self.config
+        )  # fmt: skip
+
 
 def main(
     images: str, out: str, count: str = "2000", protect_steps: str = "200", victim_steps: str = "320",
@@ -79,12 +99,15 @@ def main(
     own, test = (labelled(folders[name]) for name in SETS[1:])
     attack = Attack(runtime, published, public_settings(semshard.open_shards(shards), runtime), own, shards, home)
     restored = attack.all(int(rounds), int(victim_steps))
-    rows = []
+    rows = [["chance: the noise of another image", *known_share(published, chance(published)).values(), None, None]]
     for name, images_of_it in {"originals": published.originals, "published": published.images, **restored}.items():
         victim = reached(runtime, home, LabelledImages(images_of_it, published.labels), test, int(victim_steps))
-        rows.append({"attacker": name, **known_share(published, images_of_it), **victim})
-        (home / "leaks.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print(table(rows))
+        rows.append([name, *known_share(published, images_of_it).values(), *victim])
+    longer = attack.longer(10 * int(rounds))
+    figures = {"leaks": {"columns": COLUMNS, "rows": rows}, "longer": {"columns": LONGER, "rows": longer}}
+    (home / "leaks.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    for row in (*rows, *longer):
+        print(*row, sep=" | ")
 
 
 # --- images ---------------------------------------------------------------------------------------------------------
@@ -157,6 +180,19 @@ class Attack:
         }
         return {name: self.once(name.replace(", ", "-").replace(" ", "-"), make) for name, make in attacks.items()}
 
+    def longer(self, rounds: int) -> list[list[float]]:
+        """How far the attacker with surrogate and seed comes in many rounds, with the images of one batch: of the
+        rounds 1, 2, 5, 10, 20, 50 … what he sees, and how much he knows.
+        """
+        path, shown = self.home / "longer.json", [number * 10**power for power in range(4) for number in (1, 2, 5)]
+        if not path.exists():
+            few = replace(self, published=self.published.first(self.public.craft_batch))
+            config = replace(self.public, seed=self.published.config.seed)
+            found = few.courses(Ledger(ledger_path(self.shards)).surrogate, config, rounds, True)
+            rows = [[number, sees, *known_share(few.published, left).values()] for number, sees, left in found]
+            path.write_text(json.dumps([row for row in rows if row[0] in shown]))
+        return json.loads(path.read_text())
+
     def once(self, name: str, make: Callable[[], Tensor]) -> Tensor:
         """What `make` gives, kept in a file."""
         path = self.home / f"{name}.safetensors"
@@ -176,6 +212,12 @@ class Attack:
 
     def subtracted(self, surrogate: Path, config: ProtectConfig, rounds: int, same_draws: bool) -> Tensor:
         """The published images less the noise that this surrogate makes for what is left of them."""
+        return list(self.courses(surrogate, config, rounds, same_draws))[-1][2]
+
+    def courses(
+        self, surrogate: Path, config: ProtectConfig, rounds: int, same_draws: bool
+    ) -> Iterator[tuple[int, float, Tensor]]:
+        """Of every round its number, the share of values in % that the attacker sees explained, and what is left."""
         model = self._model(config)
         model.load_state_dict(load_tensors(surrogate)[0])
         y, left = self.published.images, self.published.images
@@ -184,13 +226,9 @@ class Attack:
             noise = self.noise(model.eval(), config if same_draws else replace(config, seed=config.seed + number), left)
             total = total + noise
             estimate = noise if same_draws else (total / (number + 1)).round()
-            explains = ((left.short() + noise).clamp(0, 255) == y.short()).float().mean()
+            explains = _percent((left.short() + noise).clamp(0, 255) == y.short())
             left = (y.short() - estimate.short()).clamp(0, 255).to(torch.uint8)
-            with (self.home / "rounds.jsonl").open("a") as file:  # he knows `explains`, and not what follows it
-                about = {"surrogate": surrogate.name, "same_draws": same_draws, "round": number + 1}
-                about |= {"explains": round(100 * float(explains), 1)}
-                file.write(json.dumps(about | known_share(self.published, left)) + "\n")
-        return left
+            yield number + 1, explains, left
 
     def noise(self, model: torch.nn.Module, config: ProtectConfig, images: Tensor) -> Tensor:
         """int8 noise for images in the places of the published ones, batch by batch as `protect` makes it."""
@@ -271,13 +309,18 @@ def known_share(published: Published, restored: Tensor) -> dict[str, float]:
     }
 
 
+def chance(published: Published) -> Tensor:
+    """The published images, each less the noise of the next one: what is known without looking."""
+    return (published.images.short() - published.noise.roll(1, 0)).clamp(0, 255).to(torch.uint8)
+
+
 def _percent(true: Tensor) -> float:
     return round(100 * float(true.float().mean()), 1)
 
 
 def reached(
     runtime: Runtime, home: Path, train: LabelledImages, test: LabelledImages, steps: int
-) -> dict[str, list[float]]:
+) -> tuple[float, float]:
     """The best and the final accuracy, in %, of a victim with standard training."""
     size = train.images.shape[2], train.images.shape[3]
     given = {"steps": steps, "lr_every": max(1, steps // 2), "evaluations": 10, "rho_a": "0"}
@@ -285,14 +328,7 @@ def reached(
     cache = ResultCache(home / "victims.json")
     trainer = VictimTrainer(runtime, config, int(test.labels.max()) + 1, lambda event: None, folder=home, cache=cache)
     outcome = trainer.outcome("victim", VictimData(train, test), Attacker("small", 0.0), 0)
-    return {"best": round(100 * outcome.best, 1), "final": round(100 * outcome.final, 1)}
-
-
-def table(rows: list[dict[str, object]]) -> str:
-    """The rows as Markdown."""
-    names = list(rows[0])
-    lines = [names, ["---"] * len(names), *([str(row[name]) for name in names] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return round(100 * outcome.best, 1), round(100 * outcome.final, 1)
 
 
 if __name__ == "__main__":

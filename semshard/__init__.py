@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from .reproduction.tables import TableCell
     from .settings import FamilyInfo, ProtectConfig, VerifyConfig
     from .shards import Sample, Shards, open_shards
-    from .signing import KeyPair, SignResult, keygen, sign
+    from .shards.signature import SignResult, sign
+    from .signing import KeyPair, keygen
     from .sources import SourceCheck, SourceKind, SourceOptions, check_source, source_kinds
     from .studies.robustness import RobustnessPoint, RobustnessResult, robustness
     from .studies.sweep import SweepResult, sweep
@@ -83,7 +84,8 @@ _HOME = {
     "reproduction.tables": ("TableCell",),
     "settings": ("FamilyInfo", "ProtectConfig", "VerifyConfig"),
     "shards": ("Sample", "Shards", "open_shards"),
-    "signing": ("KeyPair", "SignResult", "keygen", "sign"),
+    "shards.signature": ("SignResult", "sign"),
+    "signing": ("KeyPair", "keygen"),
     "sources": ("SourceCheck", "SourceKind", "SourceOptions", "check_source", "source_kinds"),
     "studies.robustness": ("RobustnessPoint", "RobustnessResult", "robustness"),
     "studies.sweep": ("SweepResult", "sweep"),

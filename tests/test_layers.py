@@ -19,9 +19,9 @@ ALLOWED = {
     "models": SETTINGS,
     "engine": SETTINGS,
     "sources": SETTINGS,
-    "shards": {*SETTINGS, "sources"},  # the metadata of a picture, which both read and write
+    "signing": GROUND,
+    "shards": {*SETTINGS, "sources", "signing"},  # the metadata of a picture, which both read and write
     "noise": {*SETTINGS, "engine", "models"},
-    "signing": {*SETTINGS, "shards"},
     "inspection": {*SETTINGS, "sources", "shards", "signing"},
     "measuring": {*SETTINGS, "engine", "models", "noise"},
     "grouping": {*SETTINGS, "engine", "models", "noise"},

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from ..errors import ShardError
+from ..errors import LedgerError, ShardError
 from ..shards import Ledger, Shards, ledger_path
+from ..shards.signature import data_files, known_source, stated_digests
 from ..signing import FILE, Verifier, read_envelope, statement_problems
-from ..signing.statement import data_files
 from .failure import Failure
 
 # Of a folder: not signed; signed, but no key was given to check it; signed with the key that was given; or not.
@@ -46,16 +46,21 @@ def signature_failures(shards: Shards, verifier: Verifier | None) -> Iterator[Fa
         if envelope.keyid == verifier.keyid:
             reason = "was changed after it was signed: its signature is wrong"
         yield Failure(FILE, "", reason)
-    for problem in statement_problems(envelope.payload, shards, _files(shards), Ledger(ledger_path(shards.directory))):
+    for problem in statement_problems(envelope.payload, shards.manifest, _files(shards), _known_source(shards)):
         yield Failure(FILE, "", problem)
+
+
+def _known_source(shards: Shards) -> str | None:
+    """The digest of the source; None without a ledger, or where it is damaged, which audit reports elsewhere."""
+    try:
+        return known_source(Ledger(ledger_path(shards.directory)))
+    except LedgerError:
+        return None
 
 
 def _files(shards: Shards) -> dict[str, str]:
     """SHA-256, in hex, of the published data files: of tars and parquet files as the manifest says."""
-    stated = dict[str, str]()
-    for entry in shards.manifest["shards"]:
-        stated[entry["name"]] = entry["sha256"]
-        stated[entry["name"].replace(".tar", ".parquet")] = entry["parquet_sha256"]
+    stated = stated_digests(shards)
     return {
         path.name: stated.get(path.name) or hashlib.sha256(path.read_bytes()).hexdigest()
         for path in data_files(shards)

@@ -14,7 +14,8 @@ from ..engine import deterministic, load_tensors, save_tensors
 from ..measuring.machine import describe
 from ..progress import Progress, silent
 from ..shards import Ledger, ManifestContent, done_stats, ledger_path, read_manifest, write_manifest
-from ..signing import load_signer, refresh_signature
+from ..shards.signature import refresh_signature
+from ..signing import load_signer
 from ..sources import Collection, SourceOptions
 from .noise import Crafting
 from .request import Request

@@ -2,15 +2,14 @@
 
 from .envelope import FILE, PAYLOAD_TYPE, Envelope, read_envelope
 from .keys import KeyPair, Signer, Verifier, keygen, load_signer, load_verifier
-from .sign import SignResult, refresh_signature, sign, sign_folder
-from .statement import payload_of, statement_problems
+from .statement import Origin, payload_of, source_digest, statement, statement_problems
 
 __all__ = [
     "FILE",
     "PAYLOAD_TYPE",
     "Envelope",
     "KeyPair",
-    "SignResult",
+    "Origin",
     "Signer",
     "Verifier",
     "keygen",
@@ -18,8 +17,7 @@ __all__ = [
     "load_verifier",
     "payload_of",
     "read_envelope",
-    "refresh_signature",
-    "sign",
-    "sign_folder",
+    "source_digest",
+    "statement",
     "statement_problems",
 ]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError, SettingError
-from ..shards.manifest import FILE as MANIFEST
 from .library import library
+from .statement import MANIFEST
 
 _PUBLIC = ".pub"  # the public key of FILE is FILE.pub
 

@@ -13,16 +13,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from ..errors import LedgerError
-from ..shards import Ledger, Shards
-from ..shards.manifest import FILE as MANIFEST
-
+MANIFEST = "manifest.json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
 _BUILD, _BUILDER = "urn:semshard:protect:1", "urn:semshard:protect"
@@ -39,24 +33,10 @@ class Origin:
     started: str | None = None  # when the run took possession of the folder, RFC 3339
     finished: str | None = None  # when the manifest was written
 
-    @classmethod
-    def of(cls, ledger: Ledger, directory: Path) -> Origin:
-        """As the ledger of a folder knows it."""
-        sources = ledger.path / "sources.parquet"  # written when a run begins
-        if not sources.exists():
-            return cls()
-        started, finished = _modified(sources), _modified(directory / MANIFEST)
-        return cls(known_source(ledger), started if started <= finished else None, finished)
-
 
 def source_digest(digests: Iterable[bytes | None]) -> str:
     """One SHA-256 over those of the source's files, in hex. It names no file, and does not depend on their order."""
     return hashlib.sha256(b"".join(sorted(filter(None, digests)))).hexdigest()
-
-
-def known_source(ledger: Ledger) -> str:
-    """The digest of the source that a ledger knows. Raises `LedgerError`."""
-    return source_digest(row.sha256 for row in ledger.inputs())
 
 
 def statement(manifest: Mapping[str, Any], files: Mapping[str, str], origin: Origin) -> dict[str, Any]:
@@ -88,15 +68,12 @@ def payload_of(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def data_files(shards: Shards) -> Iterator[Path]:
-    """The files of the subject: the manifest, and three of each shard."""
-    yield shards.directory / MANIFEST
-    for tar in shards.tars:
-        yield from (tar, tar.with_suffix(".parquet"), tar.with_name(f"{tar.stem}_stats.json"))
-
-
-def statement_problems(payload: bytes, shards: Shards, files: Mapping[str, str], ledger: Ledger) -> Iterator[str]:
-    """Where a signed payload is not the statement about published `files`, SHA-256 in hex by name; none if it is."""
+def statement_problems(
+    payload: bytes, manifest: Mapping[str, Any], files: Mapping[str, str], source: str | None
+) -> Iterator[str]:
+    """Where a signed payload is not the statement about published `files`, SHA-256 in hex by name; none if it is. The
+    digest of the `source` is compared where it is known.
+    """
     try:
         given = json.loads(payload)
         origin = _stated_origin(given)
@@ -111,10 +88,9 @@ def statement_problems(payload: bytes, shards: Shards, files: Mapping[str, str],
             yield f"speaks of {name}, which is not of these shards"
         elif files[name] != subject[name]:
             yield f"was made for another {name}"
-    with suppress(LedgerError):  # audit reports what is wrong with a ledger
-        if origin.source and ledger.path.exists() and origin.source != known_source(ledger):
-            yield "was made for another source than the ledger knows"
-    expected = statement(shards.manifest, files, origin)
+    if source and origin.source and origin.source != source:
+        yield "was made for another source than the ledger knows"
+    expected = statement(manifest, files, origin)
     if files == subject and payload_of(expected) != payload:
         yield "its statement is not the one that follows from the manifest"
 
@@ -129,7 +105,3 @@ def _stated_origin(given: Any) -> Origin:
         if value is not None and not form.fullmatch(value):
             raise ValueError(value)
     return Origin(source, *times)
-
-
-def _modified(path: Path) -> str:
-    return datetime.fromtimestamp(int(path.stat().st_mtime), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -34,7 +34,8 @@ def run(tmp_path_factory):
         exif[0x013B] = AUTHOR
         target = home / "images" / path.parent.name / f"{NAME}-{number}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.open(path).save(target, exif=exif)
+        with Image.open(path) as picture:
+            picture.save(target, exif=exif)
     key = semshard.keygen(home / "owner.key", PASSPHRASE)
     settings = TINY | {"seed": SEED, "sign_key": key.private, "passphrase": PASSPHRASE}
     semshard.protect(home / "images", home / "shards", **settings)
@@ -56,8 +57,8 @@ def planted(run):
     yield from ((f"the SHA-256 of input {row.number}", row.sha256) for row in ledger.inputs())
     yield from ((f"the SHA-256 of input {row.number}, hex", row.sha256.hex().encode()) for row in ledger.inputs())
     for path in (run / "images").glob("*/*.png"):
-        pixels = np.asarray(Image.open(path))
-        yield f"pixels of {path.name}", pixels[12:20].tobytes()
+        with Image.open(path) as picture:
+            yield f"pixels of {path.name}", np.asarray(picture)[12:20].tobytes()
     for name, values in load_file(ledger.surrogate).items():
         if values.size >= 8:
             yield f"values of {name}", values.tobytes()[:32]
@@ -108,7 +109,8 @@ def test_what_is_planted_is_found_in_every_place(run, tmp_path):
         entry = tarfile.TarInfo("0000000000.png")
         picture = io.BytesIO()
         original = next((run / "images").glob("*/*.png"))
-        Image.open(original).save(picture, "PNG", exif=Image.open(original).getexif())
+        with Image.open(original) as opened:
+            opened.save(picture, "PNG", exif=opened.getexif())
         entry.size, entry.uname = picture.tell(), NAME[:20]
         tar.addfile(entry, io.BytesIO(picture.getvalue()))
     pq.write_table(pa.table({"sha256": [digest.hex()], "key": [f"{SEED}"]}), tmp_path / "00000.parquet")

@@ -223,14 +223,15 @@ def test_a_signature_of_an_earlier_manifest_does_not_stay(signed, keys):
 KILLED = """
 import os, sys
 from pathlib import Path
-import semshard.signing.sign as story, semshard.atomic as atomic
+import semshard.atomic as atomic
+from semshard.shards.signature import sign
 steps, fsync = iter(range(1000)), os.fsync
 def killing(handle):
     fsync(handle)
     if next(steps) == int(sys.argv[4]):
         os.kill(os.getpid(), 9)
 atomic.os.fsync = killing
-story.sign(sys.argv[1], sys.argv[2], sys.argv[3])
+sign(sys.argv[1], sys.argv[2], sys.argv[3])
 """
 
 

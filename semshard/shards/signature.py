@@ -7,16 +7,27 @@ import json
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ..atomic import write_json
 from ..errors import ShardError
 from ..progress import Event, Progress, silent
-from ..shards import Ledger, Shards, ledger_path, open_shards
-from ..shards.manifest import FILE as MANIFEST
-from .envelope import FILE, PAYLOAD_TYPE, Envelope, read_envelope
-from .keys import Signer, load_signer
-from .statement import Origin, data_files, payload_of, statement
+from ..signing import (
+    FILE,
+    PAYLOAD_TYPE,
+    Envelope,
+    Origin,
+    Signer,
+    load_signer,
+    payload_of,
+    read_envelope,
+    source_digest,
+    statement,
+)
+from .ledger import Ledger, ledger_path
+from .manifest import FILE as MANIFEST
+from .reader import Shards, open_shards
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ def sign_folder(directory: Path, signer: Signer, progress: Progress = silent) ->
     """`sign` by a key that is open, where no other process writes."""
     shards = open_shards(directory)
     files = dict(_hashed(shards, progress))
-    origin = Origin.of(Ledger(ledger_path(directory)), directory)
+    origin = _origin(directory)
     content = signer.sign(payload_of(statement(shards.manifest, files, origin)), PAYLOAD_TYPE)
     write_json(directory / FILE, content)
     return SignResult(str(directory / FILE), len(files), signer.verifier.keyid, origin.source)
@@ -76,12 +87,47 @@ def _current(directory: Path) -> Envelope | None:
     return None
 
 
+def known_source(ledger: Ledger) -> str:
+    """The digest of the source that a ledger knows. Raises `LedgerError`."""
+    return source_digest(row.sha256 for row in ledger.inputs())
+
+
+def data_files(shards: Shards) -> Iterator[Path]:
+    """The files that are signed: the manifest, and three of each shard."""
+    yield shards.directory / MANIFEST
+    for tar in shards.tars:
+        yield from (tar, tar.with_suffix(".parquet"), tar.with_name(f"{tar.stem}_stats.json"))
+
+
+def stated_digests(shards: Shards) -> dict[str, str]:
+    """The files whose SHA-256 the manifest has, by name."""
+    found = dict[str, str]()
+    for shard in shards.manifest["shards"]:
+        found[shard["name"]] = shard["sha256"]
+        found[shard["name"].replace(".tar", ".parquet")] = shard["parquet_sha256"]
+    return found
+
+
+def _origin(directory: Path) -> Origin:
+    """What the ledger of a folder knows of its making."""
+    ledger = Ledger(ledger_path(directory))
+    sources = ledger.path / "sources.parquet"  # written when a run begins
+    if not sources.exists():
+        return Origin()
+    started, finished = _modified(sources), _modified(directory / MANIFEST)
+    return Origin(known_source(ledger), started if started <= finished else None, finished)
+
+
+def _modified(path: Path) -> str:
+    """When a file was written, RFC 3339."""
+    return datetime.fromtimestamp(int(path.stat().st_mtime), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _hashed(shards: Shards, progress: Progress) -> Iterator[tuple[str, str]]:
     """The name and the SHA-256, in hex, of every file of the subject. Raises `ShardError` where one is missing, or is
     not the one that the manifest names.
     """
-    stated = {name: sha256 for shard in shards.manifest["shards"] for name, sha256 in _stated(shard)}
-    paths = list(data_files(shards))
+    stated, paths = stated_digests(shards), list(data_files(shards))
     for number, path in enumerate(paths, 1):
         try:
             with path.open("rb") as file:
@@ -92,9 +138,3 @@ def _hashed(shards: Shards, progress: Progress) -> Iterator[tuple[str, str]]:
             raise ShardError(f"{path} is not the file that the manifest names; audit says more")
         progress(Event("sign", number, len(paths), "files"))
         yield path.name, digest
-
-
-def _stated(shard: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """The files of a shard whose SHA-256 the manifest has."""
-    yield shard["name"], shard["sha256"]
-    yield shard["name"].replace(".tar", ".parquet"), shard["parquet_sha256"]
