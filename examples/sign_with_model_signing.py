@@ -4,7 +4,7 @@ python examples/sign_with_model_signing.py SHARDS OUT
 
 Makes a key pair in OUT (ECDSA on P-256, which model-signing asks for; encrypted with the passphrase in the environment
 variable SIGNING_PASSPHRASE), signs every file of the folder, README.md and a signature of semshard included, and
-verifies the signature. Needs no network. pip install model-signing
+verifies the signature. Needs no network. pip install model-signing pyopenssl (which it imports and does not ask for)
 """
 
 import os
