@@ -20,6 +20,7 @@ def secret(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_folder_is_signed_and_checked_by_three_commands(finished, tmp_path, secret):
     key, shards = tmp_path / "owner.key", finished / "shards"
     made = json.loads(semshard("keygen", key, "--passphrase-file", secret, "--json").stdout)
@@ -32,6 +33,7 @@ def test_a_folder_is_signed_and_checked_by_three_commands(finished, tmp_path, se
     assert checked["signature"] == "valid"
 
 
+@pytest.mark.slow
 def test_a_passphrase_comes_from_a_variable_and_nobody_waits_for_one(finished, tmp_path, monkeypatch):
     key = tmp_path / "owner.key"
     assert "SEMSHARD_PASSPHRASE" in semshard("keygen", key, expect=2).stderr
