@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from semshard import AuditResult
 
 _SHOWN = 50
+_SIGNATURES = {
+    "none": "none",
+    "not checked": "signed, not checked: give --key with the public key of whom you trust",
+    "valid": "valid",
+    "invalid": "not valid",
+}
 
 
 @errors_in_one_line
@@ -25,6 +31,9 @@ def audit(
     clean: Clean = None,
     report: Annotated[
         Optional[Path], typer.Option(help="A folder that verify wrote: check that it is whole and of these shards.")
+    ] = None,
+    key: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="A public key: check that the shards are signed with it.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -38,7 +47,7 @@ def audit(
     from .watch import Watch
 
     with Watch() as watch:
-        result = semshard.audit(shards, clean=clean, report=report, progress=watch)
+        result = semshard.audit(shards, clean=clean, report=report, key=key, progress=watch)
     record_result(result.to_json)
     if json:
         show.as_json(result.to_json())
@@ -65,6 +74,7 @@ def _show(result: AuditResult) -> None:
         [
             ("checked", f"{result.checked:,} samples in {result.shards:,} shards, {against}"),
             ("largest noise found", noise),
+            ("signature", _SIGNATURES[result.signature]),
             *([("what filters leave", sentence(result.remainder))] if result.remainder else []),
         ],
     )

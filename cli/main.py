@@ -12,6 +12,7 @@ from .card import card
 from .countermeasures import countermeasures
 from .demo import demo
 from .exits import end_on_sigterm
+from .keygen import keygen
 from .methods import methods
 from .panels import PanelCommand, PanelGroup
 from .preview import preview
@@ -20,6 +21,7 @@ from .remove import remove
 from .repair import repair
 from .reproduce import reproduce
 from .robustness import robustness
+from .sign import sign
 from .sources import sources
 from .status import status
 from .sweep import sweep
@@ -37,7 +39,7 @@ app = typer.Typer(
 )
 _PANELS = {
     "Commands": (protect, verify, audit, preview, train, demo),
-    "A finished folder": (card, status, repair, remove),
+    "A finished folder": (card, sign, keygen, status, repair, remove),
     "What there is to choose from": (sources, methods, views, countermeasures),
     "Studies and measurements": (sweep, robustness, reproduce, bench),
 }

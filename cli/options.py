@@ -52,6 +52,15 @@ Licence = Annotated[
         rich_help_panel="Output",
     ),
 ]
+PassphraseFile = Annotated[
+    Optional[Path],
+    typer.Option(
+        metavar="FILE",
+        help="The passphrase of the private key is the first line of this file. Without it: the environment variable "
+        "SEMSHARD_PASSPHRASE, or a prompt.",
+        rich_help_panel="Output",
+    ),
+]
 MaxRejects = Annotated[
     str,
     typer.Option(

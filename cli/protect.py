@@ -12,7 +12,8 @@ from semshard.settings import ProtectConfig
 
 from .command import errors_in_one_line, settings_of, source_options
 from .event_log import logged, record_result
-from .options import CheckpointSeconds, Device, Json, Licence, MaxRejects, Preset, Source, Title
+from .options import CheckpointSeconds, Device, Json, Licence, MaxRejects, PassphraseFile, Preset, Source, Title
+from .passphrase import ask_passphrase
 from .values import share
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ def protect(
         typer.Option(help="Use this trained surrogate instead of training one.", rich_help_panel="Surrogate"),
     ] = None,
     max_rejects: MaxRejects = "1%",
+    sign_key: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="Sign the finished shards with this private key.", rich_help_panel="Output"),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
     device: Device = "auto",
     checkpoint_seconds: CheckpointSeconds = 20,
     title: Title = None,
@@ -71,11 +77,14 @@ def protect(
     if dry_run and (extend or retry_rejects):
         raise semshard.UsageError("--dry-run is of a whole run; leave out --extend and --retry-rejects")
     settings |= {"preset": preset, "device": device, "max_rejects": share(max_rejects), "options": options}
+    passphrase = ask_passphrase(passphrase_file) if sign_key and not dry_run else ""
     result: Plan | ProtectResult
     with Watch() as watch:
         if dry_run:
             result = semshard.plan(source, out, surrogate=surrogate, progress=watch, **settings)
         else:
+            if sign_key:
+                settings |= {"sign_key": sign_key, "passphrase": passphrase}
             settings |= {"overwrite": overwrite, "checkpoint_seconds": checkpoint_seconds}
             settings |= {"extend": extend, "retry_rejects": retry_rejects}
             settings |= {"title": title, "licence": licence}
@@ -125,6 +134,7 @@ def _show(result: ProtectResult) -> None:
             *([("duplicates", f"{result.duplicates:,}")] if result.duplicates else []),
             ("largest noise", f"{result.linf_max}/255"),
             ("mean PSNR", f"{result.psnr_mean:.2f} dB"),
+            *([("signed", "manifest.dsse.json")] if result.signed else []),
             ("time", ", ".join(f"{phase} {show.duration(seconds)}" for phase, seconds in result.seconds.items())),
             ("shards, to publish", result.out),
             ("ledger, to keep private", result.ledger),

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from .reproduction.tables import TableCell
     from .settings import FamilyInfo, ProtectConfig, VerifyConfig
     from .shards import Sample, Shards, open_shards
+    from .shards.signature import SignResult, sign
+    from .signing import KeyPair, keygen
     from .sources import SourceCheck, SourceKind, SourceOptions, check_source, source_kinds
     from .studies.robustness import RobustnessPoint, RobustnessResult, robustness
     from .studies.sweep import SweepResult, sweep
@@ -90,6 +92,8 @@ _HOME = {
     "reproduction.tables": ("TableCell",),
     "settings": ("FamilyInfo", "ProtectConfig", "VerifyConfig"),
     "shards": ("Sample", "Shards", "open_shards"),
+    "shards.signature": ("SignResult", "sign"),
+    "signing": ("KeyPair", "keygen"),
     "sources": ("SourceCheck", "SourceKind", "SourceOptions", "check_source", "source_kinds"),
     "studies.robustness": ("RobustnessPoint", "RobustnessResult", "robustness"),
     "studies.sweep": ("SweepResult", "sweep"),
@@ -107,6 +111,7 @@ __all__ = [
     "Event",
     "Failure",
     "FamilyInfo",
+    "KeyPair",
     "AccuracySummary",
     "LedgerError",
     "MethodInfo",
@@ -128,6 +133,7 @@ __all__ = [
     "SettingError",
     "ShardError",
     "Shards",
+    "SignResult",
     "SourceCheck",
     "SourceError",
     "SourceKind",
@@ -148,6 +154,7 @@ __all__ = [
     "card",
     "check_source",
     "countermeasures",
+    "keygen",
     "methods",
     "open_shards",
     "plan",
@@ -159,6 +166,7 @@ __all__ = [
     "repair",
     "reproduce",
     "robustness",
+    "sign",
     "source_kinds",
     "status",
     "sweep",

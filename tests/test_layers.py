@@ -19,16 +19,18 @@ ALLOWED = {
     "models": SETTINGS,
     "engine": SETTINGS,
     "sources": SETTINGS,
-    "shards": {*SETTINGS, "sources"},  # the metadata of a picture, which both read and write
+    "signing": GROUND,
+    "shards": {*SETTINGS, "sources", "signing"},  # the metadata of a picture, which both read and write
     "noise": {*SETTINGS, "engine", "models"},
     "publishing": {*SETTINGS, "shards"},
     "filters": GROUND,
-    "inspection": {*SETTINGS, "sources", "shards", "publishing", "filters"},
+    "inspection": {*SETTINGS, "sources", "shards", "publishing", "filters", "signing"},
     "measuring": {*SETTINGS, "engine", "models", "noise"},
     "grouping": {*SETTINGS, "engine", "models", "noise"},
     "victims": {*SETTINGS, "engine", "models", "noise", "filters"},
     "protection": {
         *SETTINGS, "engine", "models", "noise", "sources", "shards", "publishing", "measuring", "grouping", "workers",
+        "signing",
     },
     "verification": {
         *SETTINGS, "engine", "models", "noise", "sources", "shards", "inspection", "victims", "measuring", "workers",

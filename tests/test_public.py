@@ -14,7 +14,7 @@ PUBLIC = {
     "ReproduceResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
     "SettingError", "ShardError", "Shards", "SourceCheck", "SourceError", "SourceKind", "SourceOptions", "SweepResult",
     "TableCell", "TimeIsUp", "TooManyRejects", "UsageError", "VerifyConfig", "VerifyPlan", "VerifyResult",
-    "VictimResult",
+    "VictimResult", "KeyPair", "SignResult", "keygen", "sign",
     "__version__", "audit", "bench", "countermeasures", "methods", "open_shards", "plan", "plan_reproduction",
     "plan_verification",
     "preview", "protect", "reproduce", "robustness", "source_kinds", "sweep", "train", "verify", "views",

@@ -14,6 +14,7 @@ from ..errors import LedgerError, ShardError
 from ..progress import Event, Progress, remarks, silent
 from ..shards import Shards, ledger_path, open_shards
 from ..shards.attestation import problems
+from ..signing import load_verifier
 from .accounts import accounts
 from .against_originals import Comparison
 from .described import described
@@ -26,6 +27,7 @@ from .originals import find_originals
 from .public_folder import public_folder, sha256_of
 from .remainder import Remainder
 from .rights import broken_rights
+from .signature import signature_failures, signature_state
 
 
 @dataclass
@@ -36,6 +38,7 @@ class AuditResult:
     compared: int = 0  # of these, how many were compared with their clean originals
     shards: int = 0
     linf_max: int | None = None  # grey levels, over the compared
+    signature: str = "none"  # or: not checked, for no key was given; valid; invalid
     remainder: dict[str, Any] | None = None  # what simple filters leave of the noise: see `Remainder.to_json`
     failures: list[Failure] = field(default_factory=list)
 
@@ -52,6 +55,7 @@ def audit(
     *,
     clean: str | Path | None = None,
     report: str | Path | None = None,
+    key: str | Path | None = None,
     progress: Progress = silent,
 ) -> AuditResult:
     """Recompute every promise about the folder `shards` from its bytes.
@@ -59,15 +63,18 @@ def audit(
     Hashes, sizes and counts against the manifest; every image; keys, labels and fields against parquet and manifest;
     the data card; nothing private in the public folder; with the ledger, or with the source `clean`, the L∞ distance of
     every image from its original; with the ledger, that every input is accounted for; with the folder of a `report`,
-    that it is complete and belongs to these shards. Raises `ShardError` where there is no manifest to audit against.
+    that it is complete and belongs to these shards; with the file of a public `key`, that the folder is signed with it.
+    Raises `ShardError` where there is no manifest to audit against, `SettingError` where the key cannot be read.
     """
+    verifier = load_verifier(key) if key is not None else None
     try:
         opened = open_shards(shards)
     except ShardError as error:
         if not (Path(shards) / "manifest.json").exists():
             raise
         return AuditResult(failures=[Failure("manifest.json", "", str(error))])
-    result = AuditResult()
+    result = AuditResult(signature=signature_state(opened, verifier))
+    result.failures += signature_failures(opened, verifier)
     result.failures += public_folder(opened)
     result.failures += described(opened, remarks(progress))
     if report is not None:

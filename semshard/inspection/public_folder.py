@@ -10,9 +10,11 @@ from typing import Any
 
 from ..publishing import FILES as DESCRIPTION
 from ..shards import Shards
+from ..signing import FILE as SIGNATURE
 from .failure import Failure
 
-_PUBLIC = re.compile(r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest\.json")
+_PUBLIC = re.compile(r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest(\.dsse)?\.json")
+_OPTIONAL = {*DESCRIPTION, SIGNATURE}
 _PATH = re.compile(r"(^|[\s\"'=])(/[^/\s]+/|[A-Za-z]:\\)")
 
 
@@ -31,12 +33,12 @@ def public_folder(shards: Shards) -> Iterator[Failure]:
     """Files that are missing or too many, or are none, and paths in the manifest."""
     expected = expected_files(shards)
     present = {path.name: path for path in shards.directory.iterdir()}
-    for name in sorted(present.keys() - expected - {*DESCRIPTION}):
+    for name in sorted(present.keys() - expected - _OPTIONAL):
         known = _PUBLIC.fullmatch(name)
         yield Failure(name, "", f"does not belong in {'these shards' if known else 'a public folder'}")
     for name in sorted(expected - present.keys()):
         yield Failure(name, "", "is missing")
-    for name in sorted((expected | {*DESCRIPTION}) & present.keys()):
+    for name in sorted((expected | _OPTIONAL) & present.keys()):
         if not is_plain(present[name]):
             yield Failure(name, "", "is not a plain file")
     for text in _strings(shards.manifest):

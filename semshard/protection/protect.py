@@ -14,6 +14,8 @@ from ..errors import LedgerError, OutputError, SettingError
 from ..progress import Progress, silent
 from ..publishing import needs_description, write_description
 from ..shards import Ledger, done_stats, ledger_path, manifest_sha256, read_manifest
+from ..shards.signature import refresh_signature
+from ..signing import load_signer
 from ..sources import Collection, SourceOptions
 from .grow import grow
 from .known_shards import made_on
@@ -43,6 +45,7 @@ class ProtectResult:
     ledger: str
     fingerprint: str
     made: int  # shards written by this call; 0 where all were there already
+    signed: bool  # whether manifest.dsse.json is there
 
 
 def protect(
@@ -58,6 +61,8 @@ def protect(
     options: SourceOptions | None = None,
     extend: bool = False,
     retry_rejects: bool = False,
+    sign_key: str | Path | None = None,
+    passphrase: str = "",
     progress: Progress = silent,
     title: str | None = None,
     licence: str | None = None,
@@ -72,12 +77,15 @@ def protect(
     With `extend`, new images of the same classes at `source`, and with `retry_rejects`, rejected inputs that can be
     read now, are added to a finished output in shards of their own, made with the same surrogate.
 
+    With `sign_key`, a file that `keygen` wrote, and its `passphrase` the finished folder is signed, as `sign` does it.
+
     Raises `SourceError`, `SettingError`, `OutputError` (made with other settings, and no `overwrite`),
     `TooManyRejects` (more than the share `max_rejects` of the inputs; the ledger says which).
     """
+    signer = load_signer(sign_key, passphrase) if sign_key else None
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),
-        progress, settings, extend, retry_rejects, {"title": title, "licence": licence},
+        progress, settings, extend, retry_rejects, {"title": title, "licence": licence}, signer,
     )  # fmt: skip
     if request.grows and overwrite:
         raise SettingError("--overwrite makes everything anew; leave it out to add images to what is there")
@@ -150,6 +158,7 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         Finished(run.out, run.ledger, known, run.config, run.fields, machine, version).publish(stats)
     if needs_description(run.out, run.request.stated):
         write_description(run.out, run.request.stated)
+    signed = refresh_signature(run.out, run.request.signer, run.request.progress)
     manifest = read_manifest(run.out)
     return ProtectResult(
         samples=manifest["counts"]["samples"],
@@ -164,6 +173,7 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         ledger=str(run.ledger.path),
         fingerprint=run.fingerprint,
         made=made,
+        signed=signed,
     )
 
 

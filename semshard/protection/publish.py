@@ -24,6 +24,7 @@ from ..shards import (
     manifest_sha256,
     write_manifest,
 )
+from ..shards.signature import refresh_signature
 from .settle import EARLIER, record_in
 
 
@@ -74,6 +75,7 @@ class Finished:
         self.ledger.write_rejects(_rejects(self.ledger, len(stats)))
         manifest = write_manifest(self.out, self._content(stats), self.version)
         write_description(self.out, {})
+        refresh_signature(self.out, None)
         self.ledger.write_published(manifest_sha256(self.out) or "")
         return manifest
 

@@ -13,6 +13,7 @@ from ..noise.views import make_view
 from ..progress import Progress, remarks, silent
 from ..publishing import Statement
 from ..settings import CELL_SETTINGS, PICTURES, TRAINED_WITH, ProtectConfig, Size, coerce, protect_config, to_json
+from ..signing import Signer
 from ..sources import AUTO, Source, SourceOptions, open_source
 from ..sources.decode import decoding_of
 
@@ -36,6 +37,7 @@ class Request:
     extend: bool = False
     retry_rejects: bool = False
     stated: Mapping[str, str | None] = field(default_factory=dict)  # by the owner, for the data card
+    signer: Signer | None = None  # of the finished folder
 
     @property
     def grows(self) -> bool:
