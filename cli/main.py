@@ -8,6 +8,7 @@ from .audit import audit
 from .bench import bench
 from .countermeasures import countermeasures
 from .demo import demo
+from .export import export
 from .methods import methods
 from .panels import PanelCommand, PanelGroup
 from .preview import preview
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 _PANELS = {
     "Commands": (protect, verify, audit, preview, train, demo),
+    "A finished folder": (export,),
     "What there is to choose from": (sources, methods, views, countermeasures),
     "Studies and measurements": (sweep, robustness, reproduce, bench),
 }

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .protection.dry_run import Plan, plan
     from .protection.protect import ProtectResult, protect
     from .protection.surrogate import train
+    from .publishing.export import ExportResult, export
     from .reproduction.reproduce import PlannedPart, plan_reproduction, reproduce
     from .reproduction.result import ReproduceResult
     from .reproduction.tables import TableCell
@@ -75,6 +76,7 @@ _HOME = {
     "protection.dry_run": ("Plan", "plan"),
     "protection.protect": ("ProtectResult", "protect"),
     "protection.surrogate": ("train",),
+    "publishing.export": ("ExportResult", "export"),
     "reproduction.reproduce": ("PlannedPart", "plan_reproduction", "reproduce"),
     "reproduction.result": ("ReproduceResult",),
     "reproduction.tables": ("TableCell",),
@@ -94,6 +96,7 @@ __all__ = [
     "BenchResult",
     "CountermeasureInfo",
     "Event",
+    "ExportResult",
     "Failure",
     "FamilyInfo",
     "AccuracySummary",
@@ -133,6 +136,7 @@ __all__ = [
     "bench",
     "check_source",
     "countermeasures",
+    "export",
     "methods",
     "open_shards",
     "plan",

@@ -22,6 +22,7 @@ ALLOWED = {
     "shards": {*SETTINGS, "sources"},  # the metadata of a picture, which both read and write
     "noise": {*SETTINGS, "engine", "models"},
     "inspection": {*SETTINGS, "sources", "shards"},
+    "publishing": {*SETTINGS, "shards"},
     "measuring": {*SETTINGS, "engine", "models", "noise"},
     "grouping": {*SETTINGS, "engine", "models", "noise"},
     "victims": {*SETTINGS, "engine", "models", "noise"},
