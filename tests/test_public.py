@@ -9,7 +9,8 @@ import semshard
 
 PUBLIC = {
     "AttackerResult", "AuditResult", "BenchResult", "CountermeasureInfo", "Event", "ExportResult", "Failure",
-    "FamilyInfo", "AccuracySummary", "LedgerError", "MethodInfo", "OutputError", "Plan", "PlannedAttacker", "PlannedPart",
+    "FamilyInfo", "AccuracySummary", "LedgerError", "MethodInfo", "OutputError", "Plan", "PlannedAttacker",
+    "PlannedPart",
     "Progress", "ProtectConfig", "ProtectResult",
     "ReproduceResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
     "SettingError", "ShardError", "Shards", "SourceCheck", "SourceError", "SourceKind", "SourceOptions", "SweepResult",
