@@ -14,6 +14,7 @@ from typing import Any
 
 from ..atomic import write_json
 from ..shards import Shards
+from .staging import flush
 from .stored import StoredImage, StoredShard
 
 _NOT_IN_NAMES = re.compile(r'[/\\<>:"|?*]')  # on one system or another
@@ -37,6 +38,7 @@ class ClassFolders:
         for each in images:
             path = self._folder / self._names[each.label] / f"{each.key}.{shard.extension}"
             files, size = files + 1, size + path.write_bytes(each.image)
+        flush()
         return {"files": files, "bytes": size}
 
     def finish(self, parts: list[dict[str, Any]]) -> None:

@@ -46,8 +46,7 @@ class Staging:
 
     def publish(self) -> None:
         """Rename the folder to its name, as the last thing."""
-        if hasattr(os, "sync"):
-            os.sync()  # once for all files: a million fsyncs would take longer than the copy
+        flush()
         if self._out.is_dir():
             self._out.rmdir()
         (self._home / _JOURNAL).unlink()
@@ -58,6 +57,12 @@ class Staging:
         """The journal anew: the last line of an interrupted call may be a part of one."""
         with open(self._home / _JOURNAL, "wb") as file:
             file.writelines(map(_line, lines))
+
+
+def flush() -> None:
+    """Wait until all that was written is on the disk; one call instead of an fsync for each of many small files."""
+    if hasattr(os, "sync"):  # not on Windows
+        os.sync()
 
 
 def _line(value: dict[str, Any]) -> bytes:
