@@ -5,7 +5,10 @@ import io
 import itertools
 import json
 import re
+import signal
 import struct
+import subprocess
+import sys
 import tarfile
 import unicodedata
 from pathlib import Path
@@ -148,6 +151,26 @@ def test_an_interrupted_export_continues_and_ends_in_the_same_bytes(shards, tmp_
     events = []
     semshard.export(shards, tmp_path / "out", to=to, progress=events.append)
     assert events[0].done in (done, min(40, done + 16))  # whole shards are not written again
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "whole"}
+
+
+KILLED = """
+import os, signal, sys, semshard
+def kill(event):
+    if event.done == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+semshard.export(sys.argv[1], sys.argv[2], to="mds", progress=kill)
+"""
+
+
+def test_a_killed_export_leaves_nothing_behind_in_the_next_one(shards, tmp_path):
+    semshard.export(shards, tmp_path / "whole", to="mds")
+    done = subprocess.run([sys.executable, "-c", KILLED, shards, tmp_path / "out"], timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert {path.name for path in tmp_path.rglob("*.semshard-tmp")} == {".00000-00.mds.semshard-tmp"}
+    assert not (tmp_path / "out").exists()
+    semshard.export(shards, tmp_path / "out", to="mds")
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
     assert {path.name for path in tmp_path.iterdir()} == {"out", "whole"}
 
