@@ -1,4 +1,4 @@
-"""Export shards to Parquet, and stream them with LitData: shuffled, several workers.
+"""Export shards to Parquet, and stream them with LitData, shuffled.
 
 python examples/load_litdata.py shards
 """
