@@ -12,6 +12,7 @@ from .card import card
 from .countermeasures import countermeasures
 from .demo import demo
 from .exits import end_on_sigterm
+from .export import export
 from .keygen import keygen
 from .methods import methods
 from .panels import PanelCommand, PanelGroup
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 _PANELS = {
     "Commands": (protect, verify, audit, preview, train, demo),
-    "A finished folder": (card, sign, keygen, status, repair, remove),
+    "A finished folder": (card, sign, keygen, export, status, repair, remove),
     "What there is to choose from": (sources, methods, views, countermeasures),
     "Studies and measurements": (sweep, robustness, reproduce, bench),
 }

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .protection.status import Status, status
     from .protection.surrogate import train
     from .publishing.card import CardResult, card
+    from .publishing.export import ExportResult, export
     from .reproduction.reproduce import PlannedPart, plan_reproduction, reproduce
     from .reproduction.result import ReproduceResult
     from .reproduction.tables import TableCell
@@ -87,6 +88,7 @@ _HOME = {
     "protection.repair": ("RepairResult", "repair"),
     "protection.status": ("Status", "status"),
     "protection.surrogate": ("train",),
+    "publishing.export": ("ExportResult", "export"),
     "reproduction.reproduce": ("PlannedPart", "plan_reproduction", "reproduce"),
     "reproduction.result": ("ReproduceResult",),
     "reproduction.tables": ("TableCell",),
@@ -109,6 +111,7 @@ __all__ = [
     "CardResult",
     "CountermeasureInfo",
     "Event",
+    "ExportResult",
     "Failure",
     "FamilyInfo",
     "KeyPair",
@@ -155,6 +158,7 @@ __all__ = [
     "check_source",
     "countermeasures",
     "keygen",
+    "export",
     "methods",
     "open_shards",
     "plan",

@@ -8,14 +8,15 @@ import pytest
 import semshard
 
 PUBLIC = {
-    "AttackerResult", "AuditResult", "BenchResult", "CountermeasureInfo", "Event", "Failure", "FamilyInfo",
-    "AccuracySummary", "LedgerError", "MethodInfo", "OutputError", "Plan", "PlannedAttacker", "PlannedPart",
+    "AttackerResult", "AuditResult", "BenchResult", "CountermeasureInfo", "Event", "ExportResult", "Failure",
+    "FamilyInfo", "AccuracySummary", "LedgerError", "MethodInfo", "OutputError", "Plan", "PlannedAttacker",
+    "PlannedPart",
     "Progress", "ProtectConfig", "ProtectResult",
     "ReproduceResult", "RobustnessPoint", "RobustnessResult", "RunError", "Sample", "SemshardError",
     "SettingError", "ShardError", "Shards", "SourceCheck", "SourceError", "SourceKind", "SourceOptions", "SweepResult",
     "TableCell", "TimeIsUp", "TooManyRejects", "UsageError", "VerifyConfig", "VerifyPlan", "VerifyResult",
     "VictimResult", "KeyPair", "SignResult", "keygen", "sign",
-    "__version__", "audit", "bench", "countermeasures", "methods", "open_shards", "plan", "plan_reproduction",
+    "__version__", "audit", "bench", "countermeasures", "export", "methods", "open_shards", "plan", "plan_reproduction",
     "plan_verification",
     "preview", "protect", "reproduce", "robustness", "source_kinds", "sweep", "train", "verify", "views",
     "check_source", "RemoveResult", "RepairResult", "Status", "remove", "repair", "status",

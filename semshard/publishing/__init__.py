@@ -1,4 +1,6 @@
-"""What makes a finished folder something to publish: its data card, its Croissant description, what a host adds."""
+"""What makes a finished folder something to publish: its data card, its Croissant description, what a host adds; and
+copies in the formats of other loaders.
+"""
 
 from .card import CardResult, card
 from .describe import FILES, GIVEN, MADE, description, is_description, needs_description, write_description

@@ -16,7 +16,7 @@ from .manifest import (
     write_manifest,
 )
 from .pixels import decode_picture, encode_pictures, picture_problem
-from .reader import Sample, Shards, open_shards, read_tar
+from .reader import Sample, Shards, TarIndex, open_shards, read_tar, tar_index
 from .writer import (
     Encoded,
     Extra,
@@ -65,6 +65,8 @@ __all__ = [
     "read_manifest",
     "REMOVED",
     "read_tar",
+    "TarIndex",
+    "tar_index",
     "shard_name",
     "stats_bytes",
     "write_manifest",

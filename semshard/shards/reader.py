@@ -21,6 +21,8 @@ from .fields import Fields
 from .manifest import read_manifest
 from .pixels import decode_picture
 
+TarIndex = list[tuple[str, dict[str, tuple[int, int]]]]  # (key, extension → (offset, bytes)) of each sample, in order
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -50,7 +52,7 @@ class Shards:
 
     directory: Path
     manifest: dict[str, Any]
-    _offsets: dict[int, list[tuple[str, dict[str, tuple[int, int]]]]] = field(default_factory=dict, repr=False)
+    _offsets: dict[int, TarIndex] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self._starts = [0, *itertools.accumulate(shard["samples"] for shard in self.manifest["shards"])][:-1]
@@ -112,9 +114,9 @@ class Shards:
         """The key of every sample, in order; no image is decoded."""
         return [key for shard in range(len(self.tars)) for key, _ in self._index(shard)]
 
-    def _index(self, shard: int) -> list[tuple[str, dict[str, tuple[int, int]]]]:
+    def _index(self, shard: int) -> TarIndex:
         if shard not in self._offsets:
-            self._offsets[shard] = _offsets(self.tars[shard])
+            self._offsets[shard] = tar_index(self.tars[shard])
         return self._offsets[shard]
 
 
@@ -123,7 +125,8 @@ def open_shards(directory: str | Path) -> Shards:
     return Shards(Path(directory), read_manifest(Path(directory)))
 
 
-def _offsets(path: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
+def tar_index(path: Path) -> TarIndex:
+    """Where the fields of every sample of a tar are; only headers are read. Raises `ShardError` where it is broken."""
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     with damage(path), tarfile.open(path, "r:") as tar:
         for entry in tar:

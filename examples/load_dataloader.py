@@ -1,17 +1,20 @@
 """Feed shards to a training with a plain torch DataLoader: any sample by number, shuffled, several workers.
 
-python examples/read_with_dataloader.py shards
+python examples/load_dataloader.py shards
 """
 
 import sys
 
 import torch
+from first_batch import show
 from torch.utils.data import DataLoader, Dataset
 
 import semshard
 
 
 class Protected(Dataset):
+    """The samples of finished shards: float (3, H, W) in [0, 1], and the label."""
+
     def __init__(self, shards: str) -> None:
         self.shards = semshard.open_shards(shards)
 
@@ -23,13 +26,9 @@ class Protected(Dataset):
         return torch.from_numpy(sample.image).permute(2, 0, 1) / 255, sample.label
 
 
-def main(shards: str, workers: int = 2, batch: int = 16) -> None:
-    count = 0
-    for images, labels in DataLoader(Protected(shards), batch, shuffle=True, num_workers=workers):
-        if count == 0:
-            print(tuple(images.shape), images.dtype, labels[:8].tolist())
-        count += len(labels)
-    print(f"{count} images")
+def main(shards: str) -> None:
+    dataset = Protected(shards)
+    show(DataLoader(dataset, 16, shuffle=True, num_workers=2), len(dataset.shards.classes))
 
 
 if __name__ == "__main__":
