@@ -57,7 +57,7 @@ class Folder:
         (self.ledger.path / "published.json").write_bytes(self._published)
 
     def is_untouched(self):
-        now = {each.name: None if each.is_symlink() or each.is_dir() else each for each in self.path.iterdir()}
+        now = {each.name: each if each.is_file() and not each.is_symlink() else None for each in self.path.iterdir()}
         return now.keys() == self.files.keys() and all(
             path is not None and path.read_bytes() == self.files[name] for name, path in now.items()
         )
