@@ -37,8 +37,7 @@ def manifest(shards: Shards, samples: int, rejected: int) -> Iterator[Failure]:
         yield Failure(FILE, "", f"settings: {error}")
         return
     computed = manifest_of(_content(shards, config), stated["tool"]["version"])
-    if "card" not in stated:
-        del computed["card"]  # it is older than data cards
+    computed["card"] = stated.get("card")  # of another version, or None: it is older than data cards
     if stated["tool"]["version"] != __version__:  # a setting that another version did not know has its default
         known = defaults(ProtectConfig)
         computed["settings"] = {

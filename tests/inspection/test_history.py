@@ -5,6 +5,7 @@ import json
 import pytest
 
 import semshard
+from semshard.atomic import json_bytes
 from semshard.shards import check_manifest
 
 ENTRY = {"action": "remove", "samples": 1, "shards": [{"name": "00001.tar", "samples": 1}]}
@@ -16,7 +17,7 @@ def changed(home, change):
     manifest = json.loads(path.read_text())
     change(manifest)
     assert check_manifest(manifest) == []
-    path.write_text(json.dumps(manifest))
+    path.write_bytes(json_bytes(manifest))
     return [failure.problem for failure in semshard.audit(home / "shards").failures]
 
 

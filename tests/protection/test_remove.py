@@ -114,7 +114,7 @@ def test_a_reject_whose_consent_is_withdrawn_is_not_tried_again(tmp_path, images
     Image.fromarray(np.full((32, 32, 3), 9, np.uint8)).save(images / "disc" / "a.png")
     assert protect(tmp_path, retry_rejects=True, max_rejects=0.1).samples == 40
     after = public_bytes(tmp_path / "shards")
-    assert {name for name in after if after[name] != before[name]} == {"manifest.json"}
+    assert {name for name in after if after[name] != before[name]} == {"manifest.json", "README.md", "croissant.json"}
     assert semshard.audit(tmp_path / "shards").ok
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import semshard
+from semshard.atomic import json_bytes
 from semshard.publishing import write_description
 from tests.support.corpus import picture
 from tests.support.runs import TINY
@@ -169,6 +170,6 @@ def settle(out):
             entry |= {f"{prefix}bytes": len(data), f"{prefix}sha256": hashlib.sha256(data).hexdigest()}
         stats = tar.with_name(f"{tar.stem}_stats.json")
         stated = {name: value for name, value in entry.items() if name != "name"}
-        stats.write_text(json.dumps(json.loads(stats.read_text()) | stated))
-    (out / "manifest.json").write_text(json.dumps(about))
+        stats.write_bytes(json_bytes(json.loads(stats.read_text()) | stated))
+    (out / "manifest.json").write_bytes(json_bytes(about))
     write_description(out, {})

@@ -29,6 +29,11 @@ def real(name: str) -> Path:
     return folder
 
 
+def of_shards(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Of the files of a public folder those of its shards: neither the manifest nor what is made of it."""
+    return {name: data for name, data in files.items() if name[:5].isdigit()}
+
+
 def public_bytes(folder: Path) -> dict[str, bytes]:
     """The bytes of every file of a public folder, by name."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
