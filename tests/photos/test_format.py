@@ -80,7 +80,7 @@ def test_other_budgets_hold_on_photographs(natural, outputs, rho_u):
     passes(out, 9)
 
 
-@pytest.mark.parametrize("method", ["sc", "tap", "em", "em-aligned"])
+@pytest.mark.parametrize("method", ["sc", "tap", "push", "em", "em-aligned"])
 def test_other_methods_protect_photographs(natural, outputs, method):
     out = outputs(method=method)
     assert 0 < max(differences(out, natural[1]).values()) <= 8
