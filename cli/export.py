@@ -26,7 +26,7 @@ def export(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write; it must be new or empty.")],
     json: Json = False,
 ) -> None:
-    """Copy the images, byte for byte, into the format of another loader."""
+    """Copy the images into the format of another loader."""
     import semshard
 
     from . import show

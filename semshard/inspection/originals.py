@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import LedgerError, RejectedImage, ShardError, SourceError
 from ..shards import Ledger, Sample, Shards, damage, ledger_path
-from ..sources import AUTO, Collection, SourceOptions, open_source, scan, unscanned
+from ..sources import AUTO, Collection, Source, SourceOptions, open_source, scan, unscanned
 from ..sources.decode import decoding_of
 from ..threads import ordered_map
 
@@ -103,8 +103,11 @@ def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
                 sample = shards[number]
                 nearest = np.argsort(((sketches - _sketch(sample.image)) ** 2).sum(1))[:_CANDIDATES]
                 candidates = usable[nearest].tolist()
-                matches = (number for number in candidates if _could_be_original(collection.pixels(number), sample))
-                match = next(matches, None)
+                matches = [number for number in candidates if _could_be_original(collection.pixels(number), sample)]
+                # The same picture may be in two classes.
+                match = min(
+                    matches, key=lambda number: _class_of(source, number) != sample.about["class"], default=None
+                )
         except ShardError:
             continue  # audit names it, and verify refuses it
         if match is not None:
@@ -112,6 +115,11 @@ def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
     if not numbers:
         raise SourceError(f"{source.spec} holds no original of these shards")
     return Originals(collection, numbers)
+
+
+def _class_of(source: Source, number: int) -> str | None:
+    label = source.entry(number).label
+    return None if label is None else source.classes[label]
 
 
 def _could_be_original(clean: NDArray[np.uint8], sample: Sample) -> bool:

@@ -33,7 +33,8 @@ class NoiseCrafter:
         grey: Tensor | None = None,
         start: Tensor | None = None,
     ) -> Tensor:
-        """δᵘ for float images (N, 3, H, W) in [0, 1] and int64 labels (N,): float, the same shape, |δᵘ| ≤ rho_u.
+        """δᵘ for float images (N, 3, H, W) in [0, 1] and int64 labels (N,), or shares of the classes, float
+        (N, classes): float, the shape of the images, |δᵘ| ≤ rho_u.
 
         It begins at `start`, of the images' shape, or at a random perturbation. Where bool `grey` (N, 1, 1, 1) is true,
         it is the same in all channels.
@@ -66,7 +67,7 @@ class NoiseCrafter:
                 views.append(view.draw(given, generator))
                 seen.append(view.apply(given, views[-1]))
                 starts.append(perturbation.start(seen[-1], generator))
-            together, repeated = torch.cat(seen), labels.repeat(count)
+            together, repeated = torch.cat(seen), torch.cat([labels] * count)
             perturbed = together + perturbation.ascend(network, together, repeated, torch.cat(starts))
             gradient = network.gradient(perturbed.clamp(0, 1), repeated)
             gradient *= (perturbed >= 0) & (perturbed <= 1)  # clipped pixels have none

@@ -137,7 +137,7 @@ class PhotoGroup:
 
     numbers: list[int]  # in their batch
     images: Tensor  # uint8 (n, h, 3, w)
-    labels: Tensor  # int64 (n,)
+    labels: Tensor  # int64 (n,), or shares of the classes, float (n, classes)
     grey: Tensor | None  # bool (n, 1, 1, 1): whose noise has to be the same in all channels; None where no one's
     crops: Crops
     steps: WholeSteps

@@ -36,7 +36,7 @@ def moved(
     by, scratch = ViewMatrices(rows, columns, rows_back), Scratch(pixels.device)
     images = pixels.to(rows.dtype)
     seen = resample_all(images, by, scratch)
-    restore_all(at_views(seen, labels.repeat_interleave(by.draws), generator, scratch), by, scratch, images)
+    restore_all(at_views(seen, labels.repeat_interleave(by.draws, 0), generator, scratch), by, scratch, images)
     after = pixels.clone()
     steps.descend(after, alike_in_all_channels(images, grey), low, high)
     return after

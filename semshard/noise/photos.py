@@ -112,7 +112,9 @@ class PhotoNoise:
         return ViewGradient(self.network, self.config, families_of(self.config.noise_families))
 
     def __call__(self, photos: Sequence[Photo], labels: Tensor, *where: str | int) -> list[Photo]:
-        """The protected photographs; int64 labels (N,) that the noise leads to. Random draws depend on `where`."""
+        """The protected photographs; int64 labels (N,) that the noise leads to, or shares of the classes, float
+        (N, classes). Random draws depend on `where`.
+        """
         noise: dict[int, tuple[NDArray[np.int8], int]] = {}
         for part, numbers in enumerate(self._parts(photos)):
             noise |= self._craft([photos[n] for n in numbers], labels[numbers], numbers, *where, part)
@@ -263,7 +265,7 @@ class PhotoNoise:
             fold = [groups[n].crops.matrices(step, first, together) for n in taking]
             counts = [len(groups[n].numbers) * by.draws for n, by in zip(taking, fold, strict=True)]
             targets = torch.cat(
-                [groups[n].labels.repeat_interleave(by.draws) for n, by in zip(taking, fold, strict=True)]
+                [groups[n].labels.repeat_interleave(by.draws, 0) for n, by in zip(taking, fold, strict=True)]
             )
             seen = scratch("seen", (sum(counts), crop, 3, crop), self._dtype)
             for n, by, part in zip(taking, fold, torch.split(seen, counts), strict=True):

@@ -118,7 +118,7 @@ class SurrogateTraining:
         sizes = None if sizes is None else runtime.send(sizes)
         by_parts = partial(self._by_parts, config, number)
         if self.persistent is None:
-            if config.method != "tap":  # whose network learns from clean images
+            if not config.clean_surrogate:
                 labels = shuffle_labels(labels, config.label_noise, runtime.generator(config.seed, "labels", number))
             return self.network.step(by_parts("surrogate", self._perturbed, images, labels, sizes), labels)
         rows = torch.arange(len(labels), device=runtime.device) if rows is None else runtime.send(rows)
@@ -161,7 +161,7 @@ class SurrogateTraining:
 
         Where views come first, the noise is that of a view, and not rounded before the final one: as in EM's code.
         """
-        if config.method == "tap":
+        if config.clean_surrogate:
             return self._views(network, config, images.float() / 255, self.view.on(sizes), labels, generator)
         if not config.views_first:
             noise = self._crafted(network, config, images, labels, sizes, None, generator=generator)

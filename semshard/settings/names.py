@@ -19,6 +19,7 @@ CELLS = {
     "rem-theta": ("none", "pgd", "same"),
     "em": ("none", "none", "first"),
     "em-aligned": ("none", "none", "none"),
+    "push": ("random", "pgd", "same"),  # the perturbations of SEM, around clean images
 }
 ANY_CELL = "cell"  # the method's name where --noise-step and --model-step ask for a cell without one
 CELL_SETTINGS = ("noise_step", "model_step", "noise_views")
@@ -26,6 +27,7 @@ NO_LIST = (("same",), ("none",), ("first",))  # values of noise_views that are n
 
 NO_NETWORK = ("ntga", "sc")  # methods that train no surrogate
 OUTSIDE_GRID = ("tap", *NO_NETWORK)  # methods that are no cell of Table 7
+CLEAN_SURROGATE = ("tap", "push")  # methods whose network learns from clean images, and meets the noise at the end
 METHODS = (*CELLS, ANY_CELL, *OUTSIDE_GRID)
 
 # Those that end in -paper are built as in the code of the paper's authors, where that differs.

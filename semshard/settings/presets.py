@@ -71,10 +71,17 @@ _METHOD: dict[str, dict[str, Any]] = {
     "em": {"draws": 1, "final_draws": 1},  # without views and perturbation every draw is the same
     "em-aligned": {"draws": 1, "final_draws": 1},
     "tap": {"final_steps": 250, "final_alpha": 0.064 / 255, "final_draws": 1},
+    "push": {
+        "final_steps": 12,
+        "final_alpha": 2 / 255,
+        "final_draws": 1,
+        "noise_views": ("grey=0.3", "blur=0.3"),
+    },
     "ntga": {"final_steps": 10, "final_alpha": 0.88 / 255, "craft_batch": 512},
 }
 _TAP_QUICK = {"steps": 1600, "lr_every": 640, "final_steps": 50, "final_alpha": 0.32 / 255}
 _TAP_PAPER = {"steps": 40_000, "lr_every": 16_000}  # its network is a victim of clean images
+_PUSH_QUICK = {"steps": 640, "lr_every": 320}  # so is that of a push, an adversarially trained one
 # A surrogate that reads the noise of photographs and knows nothing of the pictures: they all have each other's labels,
 # and keep them and their noise from one visit to the next, so that two noise steps of a visit are enough.
 _BLIND = {
@@ -83,6 +90,11 @@ _BLIND = {
 _METHOD_IN: dict[tuple[str, str, str], dict[str, Any]] = {
     ("quick", "large", "sem"): _BLIND,
     ("medium", "small", "tap"): {"steps": 4000, "lr_every": 1600, "final_steps": 100, "final_alpha": 0.16 / 255},
+    ("medium", "small", "push"): {"steps": 2000, "lr_every": 800},
+    ("quick", "small", "push"): _PUSH_QUICK,
+    ("quick", "large", "push"): _PUSH_QUICK,
+    ("paper", "small", "push"): _TAP_PAPER,
+    ("paper", "large", "push"): _TAP_PAPER,
     ("quick", "small", "tap"): _TAP_QUICK,
     ("quick", "large", "tap"): _TAP_QUICK,
     ("paper", "small", "tap"): _TAP_PAPER,
@@ -158,8 +170,9 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
         if one.follows in given and name not in given:
             base[name] = snap(base[name] * given[one.follows] / base[one.follows])
     given["views"] = views = _views(asked, base["views"])
-    if "noise_views" in given and given["noise_views"] not in NO_LIST:
-        given["noise_views"] = _views(given["noise_views"], views[0])
+    noise_views = given.get("noise_views", base["noise_views"])
+    if noise_views not in NO_LIST:
+        given["noise_views"] = _views(noise_views, views[0])
     return ProtectConfig(**(base | given))
 
 

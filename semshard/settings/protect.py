@@ -16,6 +16,7 @@ from .names import (
     ANY_CELL,
     CELL_SETTINGS,
     CELLS,
+    CLEAN_SURROGATE,
     FORMATS,
     KEEP,
     METHODS,
@@ -43,6 +44,8 @@ ROUND_EVERY_HELP = (
 # What settings of one kind have in common.
 _trained = partial(setting, trains_surrogate=True)
 _grid = partial(_trained, group="noise", unused_by=OUTSIDE_GRID)  # both steps of the paper's Algorithm 1
+NO_NOISE_YET = tuple(dict.fromkeys((*CLEAN_SURROGATE, *OUTSIDE_GRID)))  # methods without noise in the training
+_training_noise = partial(_trained, group="noise", unused_by=NO_NOISE_YET)
 _surrogate = partial(_trained, group="surrogate", unused_by=NO_NETWORK)
 _crafting = partial(setting, group="crafting")
 _picture = partial(setting, group="pictures", sweepable=False)
@@ -77,7 +80,7 @@ class ProtectConfig:
     label_noise: float = _surrogate(
         "Share of the surrogate's training images whose labels are exchanged among them, so that it learns noise, not "
         "pictures.",
-        default=0.0, at_least=0, at_most=1, unused_by=OUTSIDE_GRID,
+        default=0.0, at_least=0, at_most=1, unused_by=NO_NOISE_YET,
     )  # fmt: skip
     warm_up: float = _surrogate(
         "Share of the surrogate's training over which rho_a and rho_r grow to their full size; 0: full size from the "
@@ -87,15 +90,17 @@ class ProtectConfig:
     pool: int = _surrogate(
         "Train the surrogate on so many images, drawn by the seed, each of which keeps its noise from one visit to the "
         "next, and its exchanged label; 0: on all, with new noise at every visit.",
-        default=0, at_least=0, unused_by=OUTSIDE_GRID,
+        default=0, at_least=0, unused_by=NO_NOISE_YET,
     )  # fmt: skip
     round_every: int = _surrogate(ROUND_EVERY_HELP, default=0, at_least=0)
     rho_u: float = _trained(
         "Radius of the defensive noise: the budget.", group="noise", common=True, radius=True, may_differ=True
     )
-    steps_u: int = _grid("PGD steps K_u of the defensive noise.", at_least=1)
-    alpha_u: float = _grid("PGD step size of the defensive noise; follows --rho-u.", radius=True, follows="rho_u")
-    draws: int = _grid("Draws J of view and random perturbation averaged in a noise step.", at_least=1)
+    steps_u: int = _training_noise("PGD steps K_u of the defensive noise.", at_least=1)
+    alpha_u: float = _training_noise(
+        "PGD step size of the defensive noise; follows --rho-u.", radius=True, follows="rho_u"
+    )
+    draws: int = _training_noise("Draws J of view and random perturbation averaged in a noise step.", at_least=1)
     final_steps: int = _crafting(
         "PGD steps K_u of the final noise, crafted with the trained surrogate.", at_least=1, unused_by=("sc",)
     )
@@ -236,6 +241,11 @@ class ProtectConfig:
     def nesterov(self) -> bool:
         """Of the momentum, as in the paper; only victims have a choice."""
         return False
+
+    @property
+    def clean_surrogate(self) -> bool:
+        """Whether the network learns from clean images."""
+        return self.method in CLEAN_SURROGATE
 
     @property
     def has_surrogate(self) -> bool:

@@ -89,6 +89,15 @@ def test_tap_leads_to_the_next_class_and_em_to_the_own():
         assert gained > max(0.02, 5 * abs(by_chance)), method
 
 
+def test_a_push_raises_the_loss_at_the_own_class():
+    images, labels = pictures(32, 10)
+    model = build("small", 10, SIZE, seed=1).eval()
+    noise = make_noise(CPU, config_of("push", pad=0), 10, SIZE, model=model)(images, labels, np.arange(32), 0, 0)
+    with torch.no_grad():
+        clean, pushed = (F.cross_entropy(model((images + d) / 255), labels) for d in (torch.zeros(1), noise))
+    assert pushed > clean + 0.02
+
+
 # --- EM ----------------------------------------------------------------------------------------------------------
 
 
@@ -266,4 +275,6 @@ def test_costs_are_counted_in_passes():
     rem = cost(protect_config("paper", SIZE, "float32", {"method": "rem"}))
     assert rem.training == 5000 * 128 * (10 * 5 * 22 + 23)
     assert cost(config_of("tap")).training == 1600 * 64 * 3
+    push = cost(config_of("push"))
+    assert (push.training, push.crafting) == (640 * 64 * (3 + 2 * 5), 12 * 2)
     assert cost(config_of("ntga")) is None is cost(config_of("sc"))

@@ -228,6 +228,11 @@ def test_methods_bring_their_own_settings():
     assert (tap.steps, tap.lr_every) == (40_000, 16_000), "its network is a victim of clean images"
     large = protect_config("paper", (256, 256), "float32", {"method": "tap"})
     assert (large.steps, large.final_steps, to_json(large)["final_alpha"]) == (40_000, 100, "0.16/255")
+    for size, crop in (((32, 32), "crop-flip"), (None, "resized-crop")):
+        push = protect_config("quick", size, "float32", {"method": "push"})
+        assert (push.steps, push.pool, push.noise_views) == (640, 0, (crop, "grey=0.3", "blur=0.3"))
+        given = {"method": "push", "noise_views": "same"}
+        assert protect_config("quick", size, "float32", given).noise_views == ("same",)
     em = protect_config("paper", (32, 32), "float32", {"method": "em"})
     assert (em.steps_u, to_json(em)["alpha_u"], em.draws) == (10, "1.6/255", 1)
     ntga = protect_config("paper", (32, 32), "float32", {"method": "ntga", "rho_u": "16/255"})
@@ -256,6 +261,8 @@ def test_a_method_names_only_the_settings_that_it_reads():
     assert "rho_a" in names("sem")
     assert "patch" in names("sc")
     assert not {"rho_a", "network", "final_steps"} & names("sc")
+    assert {"rho_a", "steps_a", "noise_views"} <= names("push")
+    assert not {"steps_u", "draws", "label_noise", "pool", "patch"} & names("push")
     assert not {"patch"} & (names("sem") | names("ntga") | names("tap"))
     assert {"method", "rho_u", "final_steps", "craft_batch", "seed"} <= names("ntga")
 

@@ -11,6 +11,7 @@ from .added import added_methods, make_added
 from .error_minimising import FromSurrogate
 from .ntga import HELD_OUT, ONE_SIZE, HeldOut, Ntga, check_block
 from .protocol import Noise
+from .push import Push
 from .shortcut import Shortcut
 from .table import METHODS, Cost, cost
 from .tap import Tap
@@ -47,6 +48,8 @@ def make_noise(
     inner = noise_view(view, config)
     if config.method == "tap":
         return Tap(runtime, network, inner, config, classes)
+    if config.method == "push":
+        return Push(runtime, network, inner, config, classes)
     if config.views_first:
         return ViewsFirst(runtime, network, inner, config, view)
     return FromSurrogate(runtime, network, inner, config)

@@ -50,6 +50,12 @@ METHODS = (
         "standard training (23 %), nothing else: 92 % at 1/255",
     ),
     Method(
+        "push",
+        "adversarial push: away from its class, for a network trained adversarially on clean images",
+        "ours, after Fowl et al., NeurIPS 2021, and Wen et al., ICLR 2023",
+        "not in the paper",
+    ),
+    Method(
         "ntga",
         "neural tangent generalisation attack: misleads an infinitely wide network",
         "Yuan and Wu, ICML 2021",
@@ -77,6 +83,6 @@ def cost(config: ProtectConfig) -> Cost | None:
     if not config.has_surrogate:
         return None
     inside = {"none": 0, "random": 0, "pgd": 2 * config.steps_a if config.rho_a else 0}
-    noise = 0 if config.method == "tap" else config.steps_u * config.draws * (2 + inside[config.noise_step])
+    noise = 0 if config.clean_surrogate else config.steps_u * config.draws * (2 + inside[config.noise_step])
     training = config.steps * config.batch * (noise + 3 + inside[config.model_step])
     return Cost(training, config.final_steps * config.final_draws * (2 + inside[config.noise_step]))
