@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..digests import sha256_of
 from ..errors import LedgerError, ShardError
 from ..progress import Event, Progress, remarks, silent
 from ..shards import Shards, ledger_path, open_shards
@@ -24,7 +25,7 @@ from .inventory import Inventory
 from .manifest import manifest
 from .one_shard import audit_shard
 from .originals import find_originals
-from .public_folder import public_folder, sha256_of
+from .public_folder import public_folder
 from .remainder import Remainder
 from .rights import broken_rights
 from .signature import signature_failures, signature_state

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..digests import sha256_of
 from ..errors import ShardError
 from ..shards import Shards, damage, stats_bytes
 from .against_originals import Comparison
@@ -14,7 +15,7 @@ from .failure import Fail, Failure
 from .inventory import Inventory
 from .manifest import stats_of
 from .parquet import read_rows
-from .public_folder import files_of, is_plain, sha256_of
+from .public_folder import files_of, is_plain
 from .sample import read_sample
 from .tar_entries import samples
 

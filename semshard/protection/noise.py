@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..digests import sha256_of
 from ..engine import Runtime, load_tensors, permutation
 from ..errors import RunError
 from ..noise import new_surrogate
@@ -126,4 +126,4 @@ class Crafting:
 
 
 def _sha256(path: Path | None) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
+    return sha256_of(path) if path else ""

@@ -23,7 +23,7 @@ from ..errors import LedgerError, RejectedImage, ShardError
 from ..progress import Event, Progress, remarks, silent
 from ..publishing import needs_description, write_description
 from ..shards import Ledger, LedgerRow, ShardStats, done_stats, mark_done, read_manifest, shard_name
-from ..shards.rewrite import sha256_of, table_of_tar
+from ..shards.rewrite import sha256_if_there, table_of_tar
 from ..sources import SourceOptions, open_source
 from ..sources.in_order import InOrder
 from .known_plan import KnownPlan, known_collection
@@ -289,7 +289,7 @@ def _pixels(table: Path) -> dict[str, Any]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    if sha256_of(source) == sha256_of(target):
+    if sha256_if_there(source) == sha256_if_there(target):
         return
     with open(source, "rb") as data, atomic_write(target) as file:
         shutil.copyfileobj(data, file)

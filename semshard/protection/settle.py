@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import LedgerError, ShardError
 from ..shards import Ledger, LedgerRow, ShardStats, done_stats, read_manifest, shard_name
-from ..shards.rewrite import publish_thinned, sha256_of, thinned
+from ..shards.rewrite import publish_thinned, sha256_if_there, thinned
 
 EARLIER = "was written by an earlier version of semshard, which did not keep what this needs"
 
@@ -57,7 +57,7 @@ def broken_files(out: Path, stats: ShardStats) -> list[str]:
     """The names of the files of a shard that are missing, or not those with these stats: every byte is read."""
     stem = shard_name(stats.shard)
     files = {f"{stem}.tar": stats.sha256, f"{stem}.parquet": stats.parquet_sha256}
-    broken = [name for name, sha256 in files.items() if sha256_of(out / name) != sha256]
+    broken = [name for name, sha256 in files.items() if sha256_if_there(out / name) != sha256]
     return broken if broken or matches(out, stats) else [f"{stem}_stats.json"]
 
 

@@ -5,7 +5,6 @@ They are functions of manifest.json, card.json and verification.json, so that th
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from ..atomic import atomic_write, json_bytes, remove_leftovers
+from ..digests import sha256_of
 from ..errors import OutputError, SettingError, ShardError
 from ..shards import read_manifest
 from ..shards.manifest import FILE as MANIFEST
@@ -35,11 +35,7 @@ def is_description(path: Path) -> bool:
 
 def digest_of_manifest(directory: Path) -> str:
     """SHA-256 of manifest.json, in hex."""
-    return _digest(directory / MANIFEST)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256_of(directory / MANIFEST)
 
 
 def description(directory: Path) -> dict[str, bytes]:
@@ -80,7 +76,7 @@ def needs_description(directory: Path, given: Mapping[str, str | None]) -> bool:
     """
     if any(not (directory / name).exists() for name in MADE):
         return True
-    made_from = {name: _digest(directory / name) for name in (MANIFEST, *GIVEN) if (directory / name).exists()}
+    made_from = {name: sha256_of(directory / name) for name in (MANIFEST, *GIVEN) if (directory / name).exists()}
     if card.ending(made_from).encode() not in (directory / card.FILE).read_bytes():
         return True
     statement = read_statement(directory)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from .._version import __version__
+from ..digests import sha256_of
 from ..errors import OutputError, SettingError
 from ..progress import Event, Progress, Throttle, silent
 from ..shards import Shards, open_shards
@@ -70,7 +70,9 @@ def export(shards: str | Path, out: str | Path, *, to: str, progress: Progress =
     if out.resolve().is_relative_to(opened.directory.resolve()):
         raise OutputError(f"{out} lies in the folder of the shards; choose a folder outside of it")
     _say_what_is_left_out(opened, to, progress)
-    staging = Staging(out, {"to": to, "manifest": _digest(opened), "version": __version__})
+    staging = Staging(
+        out, {"to": to, "manifest": sha256_of(opened.directory / "manifest.json"), "version": __version__}
+    )
     written = FORMATS[to](opened, staging.folder)
     report = _Report(len(opened), progress, sum(part["samples"] for part in staging.done))
     for number in range(len(staging.done), len(opened.tars)):
@@ -82,10 +84,6 @@ def export(shards: str | Path, out: str | Path, *, to: str, progress: Progress =
     staging.publish()
     files, size = (sum(part[name] for part in staging.done) for name in ("files", "bytes"))
     return ExportResult(str(out), to, len(opened), len(opened.tars), files, size)
-
-
-def _digest(shards: Shards) -> str:
-    return hashlib.sha256((shards.directory / "manifest.json").read_bytes()).hexdigest()
 
 
 def _say_what_is_left_out(shards: Shards, to: str, progress: Progress) -> None:

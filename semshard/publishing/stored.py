@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ..digests import sha256_of
 from ..errors import ShardError
 from ..shards import Shards, TarIndex, tar_index
 
@@ -49,8 +49,7 @@ def open_shard(shards: Shards, number: int) -> StoredShard:
     """Shard `number`. Raises `ShardError` where its bytes are not those of the manifest, or a sample lacks a field."""
     path, about, extension = shards.tars[number], shards.manifest["shards"][number], shards.fields.image
     try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(path)
     except FileNotFoundError:
         raise ShardError(f"{path} is missing") from None
     if digest != about["sha256"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_write, json_bytes
+from ..digests import sha256_of
 from ..errors import SettingError, ShardError
 from ..settings import ProtectConfig, Size, coerce, effective, method_plugin, names_where
 from .damage import damage
@@ -57,7 +57,7 @@ def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
 def manifest_sha256(directory: Path) -> str | None:
     """SHA-256 of the manifest that lies there, in hex; None where there is none."""
     path = directory / FILE
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return sha256_of(path) if path.is_file() else None
 
 
 def manifest_of(content: ManifestContent, tool_version: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..atomic import atomic_write
+from ..digests import sha256_of
 from ..errors import ShardError
 from . import tar
 from .fields import Fields
@@ -57,12 +58,9 @@ def publish_thinned(directory: Path, shard: int, keys: Collection[str], stats: S
     mark_done(directory, stats)
 
 
-def sha256_of(path: Path) -> str:
+def sha256_if_there(path: Path) -> str:
     """SHA-256, in hex, of a file; empty where it is missing."""
-    if not path.is_file():
-        return ""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path) if path.is_file() else ""
 
 
 def _entries(directory: Path, shard: int, keys: Collection[str]) -> Iterator[bytes]:

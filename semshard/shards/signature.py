@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..atomic import write_json
+from ..digests import sha256_of
 from ..errors import ShardError
 from ..progress import Event, Progress, silent
 from ..signing import (
@@ -130,8 +131,7 @@ def _hashed(shards: Shards, progress: Progress) -> Iterator[tuple[str, str]]:
     stated, paths = stated_digests(shards), list(data_files(shards))
     for number, path in enumerate(paths, 1):
         try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(path)
         except FileNotFoundError:
             raise ShardError(f"{path} is missing") from None
         if stated.get(path.name, digest) != digest:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..digests import sha256_of
 from ..engine import Runtime
 from ..errors import OutputError, ShardError
 from ..inspection.originals import Originals
@@ -69,11 +69,11 @@ def public_settings(shards: Shards, runtime: Runtime) -> ProtectConfig:
 def _checked_manifest(shards: Shards) -> str:
     """SHA-256 of the manifest. Raises `ShardError` where a tar differs from what the manifest says."""
     for path, stated in zip(shards.tars, shards.manifest["shards"], strict=True):
-        with damage(path), path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        with damage(path):
+            sha256 = sha256_of(path)
         if sha256 != stated["sha256"]:
             raise ShardError(f"{path} is not the tar that the manifest names; audit says more")
-    return hashlib.sha256((shards.directory / "manifest.json").read_bytes()).hexdigest()
+    return sha256_of(shards.directory / "manifest.json")
 
 
 def _report_folder(report: str | Path | None, shards: Shards) -> Path:
