@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from .command import errors_in_one_line
+from .event_log import logged, record_result
 from .options import Json, ShardsFolder
 
 
 @errors_in_one_line
+@logged
 def export(
     shards: ShardsFolder,
     *,
@@ -34,6 +36,7 @@ def export(
 
     with Watch() as watch:
         result = semshard.export(shards, out, to=to, progress=watch)
+    record_result(result.to_json)
     if json:
         show.as_json(result.to_json())
         return

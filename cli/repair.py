@@ -8,10 +8,12 @@ from typing import Annotated, Optional
 import typer
 
 from .command import errors_in_one_line
+from .event_log import logged, record_result
 from .options import Device, Json, ShardsFolder
 
 
 @errors_in_one_line
+@logged
 def repair(
     shards: ShardsFolder,
     *,
@@ -34,6 +36,7 @@ def repair(
 
     with Watch() as watch:
         result = semshard.repair(shards, source=source, device=device, progress=watch)
+    record_result(lambda: asdict(result))
     if json:
         show.as_json(asdict(result))
     elif not result.repaired:
