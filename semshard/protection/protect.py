@@ -155,7 +155,9 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         assert known is not None
         machine = record.get("made_on") or _stated_machine(run, made) or made_on(run)
         version = record.get("version", __version__)
-        Finished(run.out, run.ledger, known, run.config, run.fields, machine, version).publish(stats)
+        Finished(run.out, run.ledger, known, run.config, run.fields, machine, version).publish(
+            stats, run.request.progress
+        )
     if needs_description(run.out, run.request.stated):
         write_description(run.out, run.request.stated)
     signed = refresh_signature(run.out, run.request.signer, run.request.progress)

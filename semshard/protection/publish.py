@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LedgerError, SettingError
+from ..progress import Progress, silent
 from ..publishing import write_description
 from ..settings import ProtectConfig, from_json
 from ..shards import (
@@ -68,14 +69,14 @@ class Finished:
         """What the manifest of these shards says."""
         return manifest_of(self._content(stats), self.version)
 
-    def publish(self, stats: list[ShardStats]) -> dict[str, Any]:
+    def publish(self, stats: list[ShardStats], progress: Progress = silent) -> dict[str, Any]:
         """Write the ledger's list of rejects and the manifest, which is returned. The ledger's record of
         it comes last, so that a call that finds none, or another, writes all of it again.
         """
         self.ledger.write_rejects(_rejects(self.ledger, len(stats)))
         manifest = write_manifest(self.out, self._content(stats), self.version)
         write_description(self.out, {})
-        refresh_signature(self.out, None)
+        refresh_signature(self.out, None, progress)
         self.ledger.write_published(manifest_sha256(self.out) or "")
         return manifest
 
