@@ -1,12 +1,25 @@
-"""Digests of files."""
+"""Bytes and digests of plain files: what is no file, such as a pipe that would be waited for, is refused."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
 
+def read_plain(path: Path) -> bytes:
+    """The bytes of a file. Raises `OSError`, `FileNotFoundError` among it."""
+    _check_plain(path)
+    return path.read_bytes()
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hex; it is read piece by piece. Raises `OSError`."""
+    _check_plain(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_plain(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a plain file", str(path))

@@ -20,6 +20,8 @@ def described(shards: Shards, remark: Remark) -> Iterator[Failure]:
     """
     folder, asked = shards.directory, shards.manifest.get("card")
     present = [name for name in (*MADE, *GIVEN) if (folder / name).exists()]
+    if not all((folder / name).is_file() for name in present):
+        return  # reported with the folder
     if asked is None and not present:
         remark(f"{folder} is older than data cards: semshard card {folder} writes one")
         return

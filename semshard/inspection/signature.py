@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
+from ..digests import sha256_of
 from ..errors import LedgerError, ShardError
 from ..shards import Ledger, Shards, ledger_path
 from ..shards.signature import data_files, known_source, stated_digests
@@ -62,7 +62,7 @@ def _files(shards: Shards) -> dict[str, str]:
     """SHA-256, in hex, of the published data files: of tars and parquet files as the manifest says."""
     stated = stated_digests(shards)
     return {
-        path.name: stated.get(path.name) or hashlib.sha256(path.read_bytes()).hexdigest()
+        path.name: stated.get(path.name) or sha256_of(path)
         for path in data_files(shards)
-        if path.name in stated or path.exists()
+        if path.name in stated or path.is_file()
     }

@@ -30,7 +30,7 @@ FILES = (*MADE, *GIVEN)
 def is_description(path: Path) -> bool:
     """Whether semshard wrote this file to describe a folder: a README.md may be somebody's own."""
     marks = {card.FILE: card.MARK.encode()} | dict.fromkeys((metadata.FILE, *GIVEN), b'"semshard')
-    return path.name in marks and marks[path.name] in path.read_bytes()
+    return path.name in marks and path.is_file() and marks[path.name] in path.read_bytes()
 
 
 def digest_of_manifest(directory: Path) -> str:

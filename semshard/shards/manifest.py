@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_write, json_bytes
-from ..digests import sha256_of
+from ..digests import read_plain, sha256_of
 from ..errors import SettingError, ShardError
 from ..settings import ProtectConfig, Size, coerce, effective, method_plugin, names_where
 from .damage import damage
@@ -107,7 +107,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / FILE
     with damage(path):
         try:
-            manifest = json.loads(path.read_bytes())
+            manifest = json.loads(read_plain(path))
         except FileNotFoundError:
             hint = "the folder does not exist" if not directory.is_dir() else "was protect interrupted? run it again"
             raise ShardError(f"{directory} holds no {FILE}: {hint}") from None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import json_bytes
+from ..digests import read_plain
 from ..errors import ShardError
 
 FILE = "manifest.dsse.json"
@@ -37,9 +38,11 @@ class Envelope:
 def read_envelope(directory: Path) -> Envelope | None:
     """The envelope of a public folder; None where it is not signed. Raises `ShardError` where it is damaged."""
     try:
-        data = (directory / FILE).read_bytes()
+        data = read_plain(directory / FILE)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ShardError(f"{directory / FILE} cannot be read: {error.strerror}") from None
     try:
         content = json.loads(data)
         (signature,) = content["signatures"]
