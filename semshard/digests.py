@@ -1,4 +1,4 @@
-"""Bytes and digests of plain files: what is no file, such as a pipe that would be waited for, is refused."""
+"""Bytes and digests of files. What else may have a file's name, such as a pipe, is refused and never waited for."""
 
 from __future__ import annotations
 
