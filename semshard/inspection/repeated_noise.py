@@ -1,9 +1,10 @@
 """Noise that repeats: of a whole class, or of two samples. Whoever has such noise once can subtract it everywhere.
 
-Every method but two promises noise of its own for each sample. Shortcut noise (sc) draws from a set of patterns of each
-class; ntga takes the signs of one gradient for a block, and after few steps those of two samples coincide in part. The
-noise of a sample is compared with that of the first of its class where neither is clipped at black or white; and with
-that of all others part by part, by a hash of each. JPEG changes the noise of every sample anew: nothing is known of it.
+Every built-in method but two promises noise of its own for each sample; those of plugins promise nothing. Shortcut
+noise (sc) draws from a set of patterns of each class; ntga takes the signs of one gradient for a block, and after few
+steps those of two samples coincide in part. The noise of a sample is compared with that of the first of its class
+where neither is clipped at black or white; and with that of all others part by part, by a hash of each. JPEG changes
+the noise of every sample anew: nothing is known of it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class RepeatedNoise:
     """Finds samples whose noise is that of an earlier sample."""
 
     def __init__(self, shards: Shards) -> None:
-        self._promised = shards.lossless and shards.manifest["settings"]["method"] not in REPEATS
+        promised = shards.manifest["settings"]["method"] not in REPEATS and "plugins" not in shards.manifest
+        self._promised = shards.lossless and promised
         self._classes = shards.classes
         self._first: dict[bytes, int] = {}  # a part of the noise → the sample that had it first
         self._originals: dict[int, bytes] = {}  # of these samples, a hash

@@ -22,6 +22,7 @@ _METHODS = {
     "em": "error-minimising noise (EM; Huang et al. 2021)",
     "em-aligned": "error-minimising noise, made on the image itself (EM; Huang et al. 2021)",
     "tap": "targeted adversarial poisoning (TAP; Fowl et al. 2021)",
+    "push": "noise away from the class, for a network trained adversarially on the originals",
     "ntga": "the neural tangent generalisation attack (NTGA; Yuan and Wu 2021)",
     "sc": "synthesised shortcuts (SC; Yu et al. 2022)",
 }
@@ -55,8 +56,10 @@ def summary(manifest: Manifest) -> list[str]:
 def noise(manifest: Manifest) -> str:
     """How the noise was made."""
     settings = manifest["settings"]
-    name = _METHODS.get(settings["method"])
-    if name is None:
+    name, plugins = _METHODS.get(settings["method"]), manifest.get("plugins", [])
+    if plugins:
+        name = " and ".join(f"noise of the package {each['package']} {each['version']}" for each in plugins)
+    elif name is None:
         name = f"error-minimising noise (noise step {settings['noise_step']}, model step {settings['model_step']})"
     parts = [f"Method {settings['method']}: {name}"]
     if "network" in settings:
