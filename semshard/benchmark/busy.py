@@ -19,8 +19,7 @@ BATCH, SIDE = 64, 32  # of the training: images, pixels a side
 
 def main(kind: str) -> None:
     """Serve the starter with the work of one of `KINDS`."""
-    for each in (signal.SIGINT, signal.SIGTERM):  # of the terminal or the service, for all its processes
-        signal.signal(each, signal.SIG_IGN)  # the starter decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, for all its processes: the starter decides
     work, orders, stop = KINDS[kind](), SimpleQueue[str](), threading.Event()
     work()
     threading.Thread(target=_listen, args=(orders, stop), daemon=True).start()
