@@ -5,10 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from semshard.settings import METHODS
 from semshard.shards import read_manifest
 from semshard.shards.manifest import check_manifest
 from tests.support.runs import TINY
@@ -148,3 +150,8 @@ def test_the_list_of_methods_says_which_plugins_cannot_be_used(broken):
 def test_no_plugin_is_loaded_before_it_is_used(broken):
     program = "import sys; from semshard.settings import protect_config as made; made('quick', (32, 32), 'float32', {})"
     assert python(broken, f"{program}; print(*{{'bad', 'broken', 'second'}} & sys.modules.keys())") == "\n"
+
+
+def test_the_schema_knows_which_methods_are_built_in():
+    schema = json.loads(resources.files("semshard.shards").joinpath("manifest.schema.json").read_text("utf-8"))
+    assert set(schema["if"]["properties"]["settings"]["properties"]["method"]["enum"]) == set(METHODS)
