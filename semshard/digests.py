@@ -20,6 +20,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_if_there(path: Path) -> str:
+    """SHA-256 of a file, in hex; empty where it is missing, or not a plain file."""
+    return sha256_of(path) if path.is_file() else ""
+
+
 def _check_plain(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a plain file", str(path))

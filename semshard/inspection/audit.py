@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..digests import sha256_of
 from ..errors import LedgerError, ShardError
 from ..progress import Event, Progress, remarks, silent
-from ..shards import Shards, ledger_path, open_shards
+from ..shards import Shards, ledger_path, manifest_sha256, open_shards
 from ..shards.attestation import problems
 from ..signing import load_verifier
 from .accounts import accounts
@@ -99,7 +98,7 @@ def audit(
 
 
 def _report(shards: Shards, folder: Path) -> Iterator[Failure]:
-    for file, problem in problems(folder, sha256_of(shards.directory / "manifest.json")):
+    for file, problem in problems(folder, manifest_sha256(shards.directory)):
         yield Failure(file, "", problem)
 
 

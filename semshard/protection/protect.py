@@ -149,7 +149,7 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
     that a call that finds none, or another, writes all of it again.
     """
     stats = [done for shard in range(shards) if (done := done_stats(run.out, shard))]
-    recorded = run.ledger.published() == (manifest_sha256(run.out) or "")
+    recorded = run.ledger.published() == manifest_sha256(run.out)
     if made or not recorded or is_pending(run.out, run.ledger.state()):
         known, record = run.ledger.known(), run.ledger.record(0)
         assert known is not None

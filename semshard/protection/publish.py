@@ -77,7 +77,7 @@ class Finished:
         manifest = write_manifest(self.out, self._content(stats), self.version)
         write_description(self.out, {})
         refresh_signature(self.out, None, progress)
-        self.ledger.write_published(manifest_sha256(self.out) or "")
+        self.ledger.write_published(manifest_sha256(self.out))
         return manifest
 
     def _content(self, stats: list[ShardStats]) -> ManifestContent:

@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..atomic import atomic_write, json_bytes, remove_leftovers
+from ..digests import sha256_if_there
 from ..engine import deterministic, make_runtime
 from ..engine.runtime import choose_precision
 from ..errors import LedgerError, RejectedImage, ShardError
 from ..progress import Event, Progress, remarks, silent
 from ..publishing import needs_description, write_description
 from ..shards import Ledger, LedgerRow, ShardStats, done_stats, mark_done, read_manifest, shard_name
-from ..shards.rewrite import sha256_if_there, table_of_tar
+from ..shards.rewrite import table_of_tar
 from ..sources import SourceOptions, open_source
 from ..sources.in_order import InOrder
 from .known_plan import KnownPlan, known_collection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from .._version import __version__
 from ..atomic import remove_leftovers
+from ..digests import sha256_of
 from ..engine import Runtime, permutation
 from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
@@ -186,7 +186,7 @@ class _Opening:
         """
         source, request = self.source, self.request
         own = "trained" if config.has_surrogate else "none"
-        given = hashlib.sha256(Path(request.surrogate).read_bytes()).hexdigest() if request.surrogate else own
+        given = sha256_of(Path(request.surrogate)) if request.surrogate else own
         run: dict[str, Any] = {
             "schema_version": 1,
             "source": source.spec,

@@ -13,9 +13,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..digests import sha256_if_there
 from ..errors import LedgerError, ShardError
 from ..shards import Ledger, LedgerRow, ShardStats, done_stats, read_manifest, shard_name
-from ..shards.rewrite import publish_thinned, sha256_if_there, thinned
+from ..shards.rewrite import publish_thinned, thinned
 
 EARLIER = "was written by an earlier version of semshard, which did not keep what this needs"
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..shards import read_manifest
-from .describe import FILES, digest_of_manifest, write_description
+from ..shards import manifest_sha256, read_manifest
+from .describe import FILES, write_description
 from .reservation import NONE, hosting, remarks
 from .statement import read_statement
 from .verdict import read_verdict, verdict_of
@@ -51,7 +51,7 @@ def card(
     """
     directory = Path(shards)
     manifest = read_manifest(directory)
-    digest = digest_of_manifest(directory)
+    digest = manifest_sha256(directory)
     given = {"title": title, "licence": licence, "creator": creator, "url": url, "date": date}
     write_description(directory, given, verdict_of(Path(report), digest) if report is not None else None)
     statement, verified = read_statement(directory), read_verdict(directory, digest)

@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 from ..atomic import atomic_write, json_bytes, remove_leftovers
 from ..digests import sha256_of
 from ..errors import OutputError, SettingError, ShardError
-from ..shards import read_manifest
+from ..shards import manifest_sha256, read_manifest
 from ..shards.manifest import FILE as MANIFEST
 from . import croissant as metadata
 from . import readme as card
@@ -33,16 +33,11 @@ def is_description(path: Path) -> bool:
     return path.name in marks and path.is_file() and marks[path.name] in path.read_bytes()
 
 
-def digest_of_manifest(directory: Path) -> str:
-    """SHA-256 of manifest.json, in hex."""
-    return sha256_of(directory / MANIFEST)
-
-
 def description(directory: Path) -> dict[str, bytes]:
     """README.md and croissant.json as they must be in a folder. Raises `ShardError` where what they are made from is
     damaged.
     """
-    digest = digest_of_manifest(directory)
+    digest = manifest_sha256(directory)
     verified = verification.read_verdict(directory, digest)
     return _made(read_manifest(directory), digest, read_statement(directory), verified)
 
@@ -59,7 +54,7 @@ def write_description(directory: Path, given: Mapping[str, str | None], verified
                 f"{directory / name} was not written by semshard; move it away and run the same command again"
             )
         remove_leftovers(directory, name)
-    digest = digest_of_manifest(directory)
+    digest = manifest_sha256(directory)
     statement = read_statement(directory).updated(given)
     verified = verified or _earlier(directory, digest)
     _write(directory / owner.FILE, json_bytes(statement.to_json()) if statement != Statement() else None)

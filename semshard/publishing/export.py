@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .._version import __version__
-from ..digests import sha256_of
 from ..errors import OutputError, SettingError
 from ..progress import Event, Progress, Throttle, silent
-from ..shards import Shards, open_shards
+from ..shards import Shards, manifest_sha256, open_shards
 from .dali_index import DaliIndex
 from .export_folder import ClassFolders
 from .export_mds import MosaicShards
@@ -70,9 +69,7 @@ def export(shards: str | Path, out: str | Path, *, to: str, progress: Progress =
     if out.resolve().is_relative_to(opened.directory.resolve()):
         raise OutputError(f"{out} lies in the folder of the shards; choose a folder outside of it")
     _say_what_is_left_out(opened, to, progress)
-    staging = Staging(
-        out, {"to": to, "manifest": sha256_of(opened.directory / "manifest.json"), "version": __version__}
-    )
+    staging = Staging(out, {"to": to, "manifest": manifest_sha256(opened.directory), "version": __version__})
     written = FORMATS[to](opened, staging.folder)
     report = _Report(len(opened), progress, sum(part["samples"] for part in staging.done))
     for number in range(len(staging.done), len(opened.tars)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ import torch
 
 from .._version import __version__
 from ..atomic import write_json
+from ..digests import sha256_of
 from ..engine import Runtime
 from ..errors import LedgerError
 from ..measuring.ceilings import matrix_product, memory_copy
@@ -89,7 +89,7 @@ class Journal:
 
     def add_digest(self, key: str, path: Path) -> None:
         """Keep the SHA-256 of a file that may not stay."""
-        self._content["digests"][key] = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._content["digests"][key] = sha256_of(path)
         self._write()
 
     @property

@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..digests import sha256_of
+
 _RESULT = {
     "protects": "PASSED",
     "weakens": "WARNED",
@@ -53,6 +55,6 @@ def problems(folder: Path, manifest_sha256: str) -> list[tuple[str, str]]:
     if subject != manifest_sha256:
         wrong.append((FILE, "belongs to other shards: its subject is not this manifest"))
     report = folder / "report.json"
-    if not report.is_file() or hashlib.sha256(report.read_bytes()).hexdigest() != named:
+    if not report.is_file() or sha256_of(report) != named:
         wrong.append(("report.json", f"is not the one that {FILE} names"))
     return wrong

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_write, json_bytes
-from ..digests import read_plain, sha256_of
+from ..digests import read_plain, sha256_if_there
 from ..errors import SettingError, ShardError
 from ..settings import ProtectConfig, Size, coerce, effective, method_plugin, names_where
 from .damage import damage
@@ -54,10 +54,9 @@ def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
     return json_bytes(manifest)
 
 
-def manifest_sha256(directory: Path) -> str | None:
-    """SHA-256 of the manifest that lies there, in hex; None where there is none."""
-    path = directory / FILE
-    return sha256_of(path) if path.is_file() else None
+def manifest_sha256(directory: Path) -> str:
+    """SHA-256 of the manifest that lies there, in hex; empty where there is none."""
+    return sha256_if_there(directory / FILE)
 
 
 def manifest_of(content: ManifestContent, tool_version: str) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..atomic import atomic_write
-from ..digests import sha256_of
 from ..errors import ShardError
 from . import tar
 from .fields import Fields
@@ -56,11 +55,6 @@ def publish_thinned(directory: Path, shard: int, keys: Collection[str], stats: S
     with atomic_write(Path(f"{stem}.parquet")) as file:
         file.write(table)
     mark_done(directory, stats)
-
-
-def sha256_if_there(path: Path) -> str:
-    """SHA-256, in hex, of a file; empty where it is missing."""
-    return sha256_of(path) if path.is_file() else ""
 
 
 def _entries(directory: Path, shard: int, keys: Collection[str]) -> Iterator[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -28,6 +27,7 @@ from ..signing import (
 )
 from .ledger import Ledger, ledger_path
 from .manifest import FILE as MANIFEST
+from .manifest import manifest_sha256
 from .reader import Shards, open_shards
 
 
@@ -80,7 +80,7 @@ def refresh_signature(directory: Path, signer: Signer | None, progress: Progress
 
 def _current(directory: Path) -> Envelope | None:
     """The envelope of a folder, if it is of the manifest that is there now."""
-    digest = hashlib.sha256((directory / MANIFEST).read_bytes()).hexdigest()
+    digest = manifest_sha256(directory)
     with suppress(ShardError, ValueError, LookupError, TypeError):
         envelope = read_envelope(directory)
         if envelope and json.loads(envelope.payload)["subject"][0]["digest"]["sha256"] == digest:

@@ -10,7 +10,7 @@ from ..engine import Runtime
 from ..errors import OutputError, ShardError
 from ..inspection.originals import Originals
 from ..settings import ProtectConfig, protect_config
-from ..shards import Shards, damage, open_shards
+from ..shards import Shards, damage, manifest_sha256, open_shards
 from ..victims import BY_NAME
 from .cache import ResultCache
 from .dataset import VictimDataset, load_dataset, required_originals
@@ -73,7 +73,7 @@ def _checked_manifest(shards: Shards) -> str:
             sha256 = sha256_of(path)
         if sha256 != stated["sha256"]:
             raise ShardError(f"{path} is not the tar that the manifest names; audit says more")
-    return sha256_of(shards.directory / "manifest.json")
+    return manifest_sha256(shards.directory)
 
 
 def _report_folder(report: str | Path | None, shards: Shards) -> Path:
