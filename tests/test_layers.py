@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-GROUND = {"_version", "atomic", "cores", "digests", "errors", "file_lock", "memory", "plugins", "progress", "threads"}
+GROUND = {
+    "_version",
+    "atomic",
+    "cores",
+    "digests",
+    "errors",
+    "file_lock",
+    "lazy",
+    "memory",
+    "plugins",
+    "progress",
+    "threads",
+}
 SETTINGS = {*GROUND, "settings"}
 # What each package may import besides itself. An edge that is not listed fails.
 ALLOWED = {

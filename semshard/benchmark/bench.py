@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from ..cores import allowed
 from ..engine import Runtime, choose_preset, make_runtime
 from ..errors import SettingError
@@ -130,7 +128,7 @@ class _Announcer:
 def _ceilings(runtime: Runtime, config: ProtectConfig, repeats: int, announce: _Announcer) -> tuple[float, float]:
     """FLOP/s of a matrix product, and of the convolutions of the network alone."""
     announce("ceilings")
-    dtype = torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32
+    dtype = runtime.dtype
     model = new_surrogate(config, 10, SIZE, runtime)
     return (
         matrix_product(runtime.device, dtype, repeats),

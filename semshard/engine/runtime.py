@@ -42,6 +42,11 @@ class Runtime:
     remark: Callable[[str], None] = _ignore  # receives, in sentences, what was chosen and what had to be changed
     draws_together: int = ALL_DRAWS  # of the J draws of a noise step, how many go through a network at once, at most
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of products that go with the networks: they round what they see to as many bits."""
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
     def logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Class scores, float (N, classes), of float images (N, 3, H, W) in [0, 1]; differentiable."""
         return run(model, images, self.precision)

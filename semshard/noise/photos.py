@@ -201,16 +201,11 @@ class PhotoNoise:
             torch.from_numpy(planes).to(device),
             labels.to(device),
             torch.from_numpy(grey)[:, None, None, None].to(device) if grey.any() else None,
-            Crops(by_step, (height, width), config.crop, self._dtype, scale),
+            Crops(by_step, (height, width), config.crop, self.runtime.dtype, scale),
             self._steps,
             jpeg,
             sizes,
         )
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        """Of views' matrices and products: that of the network, which rounds what it sees to as many bits."""
-        return torch.bfloat16 if self.runtime.precision == "bfloat16" else torch.float32
 
     def _boxes(self, sizes: list[tuple[int, int]], random: np.random.Generator) -> dict[int, Boxes]:
         """Of each image (K · J, 5). All that have as many draws get theirs together, whatever their sizes."""
@@ -255,7 +250,7 @@ class PhotoNoise:
         A gradient is good until the next one is taken.
         """
         crop, together = self.config.crop, self._together(groups)
-        images = [functools.partial(scratch, "images", group.images.shape, self._dtype) for group in groups]
+        images = [functools.partial(scratch, "images", group.images.shape, self.runtime.dtype) for group in groups]
         sums = [
             torch.empty_like(of()) if group.crops.draws > together else None
             for of, group in zip(images, groups, strict=True)
@@ -267,7 +262,7 @@ class PhotoNoise:
             targets = torch.cat(
                 [groups[n].labels.repeat_interleave(by.draws, 0) for n, by in zip(taking, fold, strict=True)]
             )
-            seen = scratch("seen", (sum(counts), crop, 3, crop), self._dtype)
+            seen = scratch("seen", (sum(counts), crop, 3, crop), self.runtime.dtype)
             for n, by, part in zip(taking, fold, torch.split(seen, counts), strict=True):
                 resample_all(groups[n].values(images[n](), first), by, scratch, part)
             gradient = self._at_views(seen, targets, generator, scratch)

@@ -31,17 +31,12 @@ def suits(config: ProtectConfig) -> bool:
 @dataclass(frozen=True)
 class SquashedImages:
     """Images of one size that are seen through random resized crops, with the heights and widths that they have by
-    themselves: `crop` knows both.
+    themselves: `crop` knows both. Products have the dtype of the network, which rounds what it sees to as many bits.
     """
 
     config: ProtectConfig
     crop: ResizedCrop
     runtime: Runtime
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the products: that of the network, which rounds what it sees to as many bits."""
-        return torch.bfloat16 if self.runtime.precision == "bfloat16" else torch.float32
 
     def noise(
         self,
@@ -68,14 +63,14 @@ class SquashedImages:
         pixels = torch.clamp(moved.add_(clean), low, high)
         at_views = ViewGradient(network, config, families_of(config.noise_families))
         together = self.runtime.draws_together
-        total = scratch("total", pixels.shape, self.dtype)
+        total = scratch("total", pixels.shape, self.runtime.dtype)
         for _ in range(config.steps_u):
-            values = scratch("values", pixels.shape, self.dtype).copy_(pixels)
+            values = scratch("values", pixels.shape, self.runtime.dtype).copy_(pixels)
             for first in range(0, config.draws, together):
                 count = min(together, config.draws - first)
                 by = self._matrices(images, count, steps.unit, generator)
                 seen = resample_all(values, by, scratch)
-                gradient = at_views(seen, labels.repeat_interleave(count), generator, scratch)
+                gradient = at_views(seen, labels.repeat_interleave(count, 0), generator, scratch)
                 restore_all(gradient, by, scratch, total, add=first > 0)
             steps.descend(pixels, alike_in_all_channels(total, grey), low, high)
         return steps.noise(pixels, clean, config.rho_u).transpose(1, 2)
@@ -83,7 +78,7 @@ class SquashedImages:
     def views(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """A crop of each of uint8 images (n, 3, H, W): float32 (n, 3, side, side) in [0, 1]."""
         scratch, rows = Scratch(images.device), images.transpose(1, 2)
-        values = torch.empty(rows.shape, dtype=self.dtype, device=images.device).copy_(rows).sub_(127.5)
+        values = torch.empty(rows.shape, dtype=self.runtime.dtype, device=images.device).copy_(rows).sub_(127.5)
         seen = resample_all(values, self._matrices(images, 1, 1 / 255, generator), scratch)
         return seen.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).add_(0.5)
 
@@ -93,5 +88,5 @@ class SquashedImages:
         shape = torch.empty(1, device=images.device).expand(n, 3, height, width)
         by = [self.crop.draw(shape, generator) for _ in range(draws)]
         rows, columns = (torch.stack(each, 1) for each in zip(*((one.rows, one.columns) for one in by), strict=True))
-        back = rows.flatten(1, 2).mT.to(self.dtype)
-        return ViewMatrices((rows * scale).to(self.dtype), columns.to(self.dtype), back)
+        back = rows.flatten(1, 2).mT.to(self.runtime.dtype)
+        return ViewMatrices((rows * scale).to(self.runtime.dtype), columns.to(self.runtime.dtype), back)

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from .._version import __version__
 from ..atomic import write_json
 from ..digests import sha256_of
@@ -136,6 +134,5 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
 def rates(runtime: Runtime) -> tuple[float, float]:
     """FLOP per second of a matrix product in the networks' precision, bytes per second of a copy; measured now."""
-    dtype = torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32
-    product = matrix_product(runtime.device, dtype, _REPEATS)
+    product = matrix_product(runtime.device, runtime.dtype, _REPEATS)
     return round(product), round(memory_copy(runtime.device, _REPEATS))
