@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import LedgerError
 from ..shards import Ledger, Shards, damage, ledger_path, manifest_sha256
 from .failure import Failure
-from .inventory import Inventory
+from .inventory import Inventory, tar_of
 
 _LISTED = 20  # failures of one kind, at most
 
@@ -76,9 +76,9 @@ def _check_fates(shards: Shards, ledger: Ledger, inventory: Inventory) -> Iterat
         once, more = int((fates == 1).sum()), int((fates > 1).sum())
         yield Failure("ledger", "", f"{counted} inputs, but {once} are accounted for once, {more} more than once")
     known = np.array(keys, np.int64)
-    for key in np.setxor1d(known, inventory.keys).tolist():
-        where = "only in the ledger" if key in known else "only in the shards"
-        yield Failure("ledger", f"{key:010d}", f"is {where}")
+    for where, one, other in (("ledger", known, inventory.keys), ("shards", inventory.keys, known)):
+        for key in np.setdiff1d(one, other).tolist():
+            yield Failure("ledger", f"{key:010d}", f"is only in the {where}")
     if inputs != counted:
         yield Failure("manifest.json", "", f"counts {counted} inputs, the ledger {inputs}")
     yield from _labels(shards, inventory, known, scanned["label"][numbers])
@@ -95,7 +95,7 @@ def _labels(
     found[found] = keys[order[places[found]]] == inventory.keys[found]
     wrong = np.flatnonzero(found)[labels[order[places[found]]] != inventory.labels[found]]
     for key in inventory.keys[wrong][:_LISTED].tolist():
-        yield Failure(f"{key // 100_000:05d}.tar", f"{key:010d}", "has another label than its input")
+        yield Failure(tar_of(key), f"{key:010d}", "has another label than its input")
     if len(wrong) > _LISTED:
         yield Failure("manifest.json", "", f"{len(wrong):,} samples have another label than their inputs")
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ..settings import MOST_IN_SHARD
 from ..shards import Shards
 from .failure import Failure
 
-IN_SHARD = 100_000  # a key is the shard's number and five digits
 _LISTED = 20  # failures of one kind, at most
 
 
@@ -59,7 +59,7 @@ class Inventory:
 
 def tar_of(key: int) -> str:
     """The name of the tar that a key belongs to."""
-    return f"{key // IN_SHARD:05d}.tar"
+    return f"{key // MOST_IN_SHARD:05d}.tar"
 
 
 def _later(values: NDArray[np.generic]) -> NDArray[np.bool_]:

@@ -7,7 +7,6 @@ made as in any run, so that the same command completes what was killed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import permutation
-from ..errors import LedgerError, OutputError, RejectedImage
+from ..errors import LedgerError, OutputError
 from ..progress import Event, Throttle
-from ..shards import REMOVED, InputRow, shard_name
+from ..shards import REMOVED, InputRow, shard_name, was_removed
 from ..shards.pixels import LONGEST
 from ..sources import Collection, Source, scan
+from ..sources.collection import has_bytes
 from ..sources.in_order import InOrder
 from ..threads import ordered_map
 from .known_plan import KnownPlan, known_collection
@@ -84,7 +84,7 @@ def _check_old(run: Run, source: Source, rows: dict[str, InputRow], here: dict[s
     if moved:
         raise OutputError(f"{_some(moved, 'file')} now of another class than when it was protected")
     throttle, changed = Throttle(), list[str]()
-    same = ordered_map(lambda row: _is_unchanged(source, here[row.source], row), published.values())
+    same = ordered_map(lambda row: has_bytes(source, here[row.source], row.sha256), published.values())
     for done, (name, unchanged) in enumerate(zip(published, same, strict=True), 1):
         changed += [] if unchanged else [name]
         if throttle(done == len(published)):
@@ -96,15 +96,6 @@ def _check_old(run: Run, source: Source, rows: dict[str, InputRow], here: dict[s
         )
 
 
-def _is_unchanged(source: Source, number: int, row: InputRow) -> bool:
-    try:
-        content = source.read(number)
-    except RejectedImage:
-        return False
-    data = content if isinstance(content, bytes) else content.tobytes()
-    return hashlib.sha256(data).digest() == row.sha256
-
-
 def _rejected(run: Run, rows: dict[str, InputRow]) -> Iterator[str]:
     """The names of inputs that are rejected, by the scan or later, and were not removed."""
     late = set[int]()
@@ -114,7 +105,7 @@ def _rejected(run: Run, rows: dict[str, InputRow]) -> Iterator[str]:
         except LedgerError:
             continue  # not made yet
     for name, row in rows.items():
-        if (row.reason or row.number in late) and not row.reason.startswith(REMOVED):
+        if (row.reason or row.number in late) and not was_removed(row.reason):
             yield name
 
 
@@ -154,7 +145,7 @@ def _add(run: Run, source: Source, action: str, rows: dict[str, InputRow], numbe
             rows[name].number if name in rows else len(rows), name, sha256, found.label(number), height, width,
             found.rejects.get(number, ""), found.notes.get(number, ""), *where.get(number, (-1, -1)),
         )  # fmt: skip
-    unusable = sum(bool(row.reason) and not row.reason.startswith(REMOVED) for row in rows.values())
+    unusable = sum(bool(row.reason) and not was_removed(row.reason) for row in rows.values())
     if is_new:
         limit_rejects(unusable, len(rows), run.request.max_rejects)
     entry = {
@@ -192,7 +183,7 @@ def _scan(run: Run, source: Source, rows: dict[str, InputRow], numbers: list[int
         source, run.collection.decoding, config.resolution, numbers, duplicates=config.duplicates,
         longest=LONGEST[config.format], keep=0, advance=advance, need_one=False,
     )  # fmt: skip
-    by_bytes = {row.sha256: row for row in rows.values() if row.sha256 and (not row.reason or _is_removed(row))}
+    by_bytes = {row.sha256: row for row in rows.values() if row.sha256 and (not row.reason or was_removed(row.reason))}
     size = run.collection.size
     for number in numbers:
         if number in found.rejects:
@@ -201,18 +192,14 @@ def _scan(run: Run, source: Source, rows: dict[str, InputRow], numbers: list[int
         twin = by_bytes.get(found.sha256[number].tobytes())
         if twin and twin.source == source.entry(number).name:
             twin = None
-        if twin and _is_removed(twin):
+        if twin and was_removed(twin.reason):
             found.rejects[number] = f"{REMOVED}, as {twin.source}, which has the same bytes"
         elif size and (height, width) != size:
             found.rejects[number] = f"{width} × {height} pixels, the other images {size[1]} × {size[0]}"
         elif twin and config.duplicates == "reject":
             found.rejects[number] = f"has the bytes of {twin.source}"
-        found.duplicates += bool(twin) and not (twin and _is_removed(twin))
+        found.duplicates += bool(twin) and not (twin and was_removed(twin.reason))
     return _Scanned(numbers, found)
-
-
-def _is_removed(row: InputRow) -> bool:
-    return row.reason.startswith(REMOVED)
 
 
 def _shards(run: Run, source: Source, usable: Sequence[int], first: int) -> dict[int, NDArray[np.int64]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..settings import ProtectConfig, to_json
-from ..shards import ADDITIONS, REMOVED, Ledger
+from ..shards import ADDITIONS, Ledger, was_removed
 from ..sources import Collection, Source
 from ..sources.decode import decoding_of
 
@@ -60,6 +60,6 @@ def only_removed_differ(source: Source, ledger: Ledger) -> bool:
     vanished = -2
     for row in ledger.inputs():
         expected = row.label if source.classes else -1
-        if here.pop(row.source, vanished) != expected and not row.reason.startswith(REMOVED):
+        if here.pop(row.source, vanished) != expected and not was_removed(row.reason):
             return False
     return not here

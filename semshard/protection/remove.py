@@ -14,12 +14,12 @@ from typing import Any
 
 from ..atomic import remove_leftovers
 from ..errors import OutputError, ShardError, UsageError
-from ..shards import REMOVED, InputRow, Ledger, read_manifest, shard_name
+from ..settings import MOST_IN_SHARD
+from ..shards import REMOVED, InputRow, Ledger, read_manifest, shard_name, was_removed
 from .publish import Finished
 from .settle import broken_files, is_pending, record_in, settle, stats_in
 
 Listed = str | Path | Iterable[str]
-_PER_SHARD = 100_000  # a key counts no further
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
         _check_finished(finished)
         inputs = list(finished.ledger.inputs())
         found = _by_key(inputs, _listed(keys)) if keys is not None else _by_source(finished, inputs, _listed(source))
-        new = {row.number for row in found if not row.reason.startswith(REMOVED)}
+        new = {row.number for row in found if not was_removed(row.reason)}
         counted = _published(finished.ledger, [row for row in found if row.number in new], keys is not None)
         for shard in counted:
             if broken := broken_files(out, stats_in(finished.ledger, shard)):
@@ -100,7 +100,9 @@ def _by_key(inputs: list[InputRow], keys: list[str]) -> list[InputRow]:
     """The inputs that have those places in those shards. Raises `UsageError`."""
     wanted = {int(key): key for key in keys if len(key) == 10 and key.isdecimal() and key.isascii()}
     found = {
-        wanted[code]: row for row in inputs if row.shard >= 0 and (code := row.shard * _PER_SHARD + row.place) in wanted
+        wanted[code]: row
+        for row in inputs
+        if row.shard >= 0 and (code := row.shard * MOST_IN_SHARD + row.place) in wanted
     }
     return _all_known(keys, found, "key")
 

@@ -20,12 +20,13 @@ from ..atomic import atomic_write, json_bytes, remove_leftovers
 from ..digests import sha256_if_there
 from ..engine import deterministic, make_runtime
 from ..engine.runtime import choose_precision
-from ..errors import LedgerError, RejectedImage, ShardError
+from ..errors import LedgerError, ShardError
 from ..progress import Event, Progress, remarks, silent
 from ..publishing import needs_description, write_description
 from ..shards import Ledger, LedgerRow, ShardStats, done_stats, mark_done, read_manifest, shard_name
 from ..shards.rewrite import table_of_tar
 from ..sources import SourceOptions, open_source
+from ..sources.collection import has_bytes
 from ..sources.in_order import InOrder
 from .known_plan import KnownPlan, known_collection
 from .known_shards import made_on
@@ -215,7 +216,12 @@ class _Repair:
             self.hopeless.append(f"{name} cannot be checked: neither the ledger nor the manifest says what it was")
             return False
         numbers = [row.number for row in _rows(self._ledger, shard)] or run.plan()[shard].tolist()
-        changed = [number for number in numbers if number not in run.collection.rejects and not _is_same(run, number)]
+        changed = [
+            number
+            for number in numbers
+            if number not in run.collection.rejects
+            and not has_bytes(run.collection.source, number, run.collection.sha256[number].tobytes())
+        ]
         if changed:
             entry = run.collection.source.entry(changed[0])
             self.hopeless.append(
@@ -270,15 +276,6 @@ def _rows(ledger: Ledger, shard: int) -> list[LedgerRow]:
         return [row for row in ledger.shard(shard) if row.key]
     except LedgerError:
         return []
-
-
-def _is_same(run: Run, number: int) -> bool:
-    try:
-        content = run.collection.source.read(number)
-    except RejectedImage:
-        return False
-    data = content if isinstance(content, bytes) else content.tobytes()
-    return bool(hashlib.sha256(data).digest() == run.collection.sha256[number].tobytes())
 
 
 def _pixels(table: Path) -> dict[str, Any]:

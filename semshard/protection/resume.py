@@ -23,7 +23,7 @@ from ..engine import Runtime, permutation
 from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
 from ..publishing import is_description
-from ..settings import ProtectConfig, Size, fingerprint, method_plugin, to_json
+from ..settings import MOST_IN_SHARD, ProtectConfig, Size, fingerprint, method_plugin, to_json
 from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats, metadata_blocks
 from ..sources import Collection, Source
 from ..sources.in_order import InOrder
@@ -237,7 +237,7 @@ def check_method(runtime: Runtime, collection: Collection, config: ProtectConfig
         check_block(runtime, config, len(collection.usable), 3 * math.prod(collection.size))
     if config.keep_metadata in ("icc", "all") and collection.size is not None:
         raise SettingError(f"keep_metadata {config.keep_metadata} is for photographs at their own resolution")
-    shards, most = collection.source.shards, 100_000
+    shards, most = collection.source.shards, MOST_IN_SHARD
     if shards is not None and max(map(len, shards)) > most:
         raise SettingError(
             f"a tar of {collection.source.spec} holds more than {most:,} samples, the most that a key can count"

@@ -18,7 +18,7 @@ from ..atomic import remove_leftovers
 from ..cores import allowed
 from ..noise.methods.ntga import needed
 from ..progress import Event
-from ..shards import REMOVED, done_stats
+from ..shards import done_stats, was_removed
 from ..sources.collection import PART_BYTES
 from ..workers import Here, LocalPool, Pool
 from .known_shards import known_shard, record_of
@@ -97,7 +97,7 @@ class _Count:
         self._run, self._done, self._total = run, 0, sum(len(plan[shard]) for shard in missing)
         done = sorted(set(range(len(plan))) - set(missing)) if not run.history else []  # checked when they were made
         finished = (done_stats(run.out, shard) for shard in done)
-        unusable = sum(not reason.startswith(REMOVED) for reason in run.collection.rejects.values())
+        unusable = sum(not was_removed(reason) for reason in run.collection.rejects.values())
         self._rejected = unusable + sum(stats.rejected for stats in finished if stats)
         self._check(f"; see {run.ledger.path}")
 

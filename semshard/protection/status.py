@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import LedgerError, ShardError
 from ..settings.names import NO_NETWORK
-from ..shards import REMOVED, Ledger, ShardStats, done_stats, ledger_path, read_manifest
+from ..shards import Ledger, ShardStats, done_stats, ledger_path, read_manifest, was_removed
 from .settle import is_pending
 
 
@@ -74,7 +74,7 @@ def _of_run(out: Path, ledger: Ledger, known: Mapping[str, Any], running: bool) 
     step = steps if ledger.surrogate.exists() else _step(ledger.checkpoint)
     shards = known.get("shards")
     done = [stats for shard in range(shards or _present(out)) if (stats := _done(out, shard))]
-    removed = sum(reason.startswith(REMOVED) for reason in reasons)
+    removed = sum(was_removed(reason) for reason in reasons)
     late = sum(stats.rejected for stats in done)
     finished, readable = (out / "manifest.json").exists(), _is_readable(out)
     pending = is_pending(out, dict(known)) and readable

@@ -17,7 +17,7 @@ from .names import (
     Size,
 )
 from .presets import NAMED_VIEWS, protect_config, verify_config
-from .protect import FIXED_IN_SWEEP, PICTURES, SHAPES_SURROGATE, TRAINED_WITH, ProtectConfig
+from .protect import FIXED_IN_SWEEP, MOST_IN_SHARD, PICTURES, SHAPES_SURROGATE, TRAINED_WITH, ProtectConfig
 from .radii import format_radius, levels, parse_radius
 from .serialise import coerce, effective, fingerprint, from_json, parse, to_json
 from .verify import COUNTERED, FOR_ADVERSARY, FOR_EARLY_STOP, NOT_IN_RECIPE, VerifyConfig
@@ -37,6 +37,7 @@ __all__ = [
     "LARGE",
     "LISTED",
     "METHODS",
+    "MOST_IN_SHARD",
     "NAMED_VIEWS",
     "NAMES",
     "NETWORKS",

@@ -3,7 +3,7 @@
 from .blocks import metadata_in
 from .damage import damage
 from .fields import Fields, metadata_blocks
-from .ledger import REMOVED, InputRow, Ledger, LedgerRow, ledger_path
+from .ledger import REMOVED, InputRow, Ledger, LedgerRow, ledger_path, was_removed
 from .manifest import (
     ADDITIONS,
     CARD_REVISION,
@@ -69,5 +69,6 @@ __all__ = [
     "tar_index",
     "shard_name",
     "stats_bytes",
+    "was_removed",
     "write_manifest",
 ]

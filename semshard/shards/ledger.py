@@ -78,6 +78,11 @@ class LedgerRow:
     psnr: float | None = None  # dB, of a protected input; infinite where nothing was changed
 
 
+def was_removed(reason: str) -> bool:
+    """Whether an input that has this reason was removed on request."""
+    return reason.startswith(REMOVED)
+
+
 @dataclass(frozen=True)
 class InputRow:
     """The result of the scan of one input."""

@@ -190,17 +190,29 @@ class Collection:
         return np.stack(pixels) if pixels else np.zeros((0, height, width, 3), np.uint8), kept, rejects
 
 
+def content_sha256(content: bytes | Pixels) -> bytes:
+    """Of what a source has read: a file's bytes, or pixels."""
+    return hashlib.sha256(content if isinstance(content, bytes) else content.tobytes()).digest()
+
+
+def has_bytes(source: Source, number: int, sha256: bytes | None) -> bool:
+    """Whether an input of a source can be read, and has that SHA-256."""
+    try:
+        return content_sha256(source.read(number)) == sha256
+    except RejectedImage:
+        return False
+
+
 def read(source: Source, number: int, decoding: Decoding, resolution: int, box: Box | None) -> tuple[Decoded, bytes]:
     """A picture of a source, or its `box`, and the SHA-256 of what was read. Raises `RejectedImage`."""
     content = source.read(number)
     if isinstance(content, bytes):
-        picture, sha256 = decode(content, decoding, box), hashlib.sha256(content).digest()
+        picture = decode(content, decoding, box)
     else:
-        metadata = Metadata(xmp=reservation(decoding.reserve))
-        picture, sha256 = Decoded(content, "", metadata), hashlib.sha256(content.tobytes()).digest()
+        picture = Decoded(content, "", Metadata(xmp=reservation(decoding.reserve)))
     if resolution:
         picture = replace(picture, pixels=resize(picture.pixels, resolution))
-    return picture, sha256
+    return picture, content_sha256(content)
 
 
 def stacked(pictures: Iterable[tuple[K, Pixels]]) -> list[tuple[list[K], Pixels]]:
