@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LedgerError
-from ..shards import Ledger, Shards, damage, ledger_path, manifest_sha256
+from ..shards import Ledger, Shards, damage, files_of, ledger_path, manifest_sha256
 from .failure import Failure
 from .inventory import Inventory, tar_of
 
@@ -70,8 +70,8 @@ def _check_fates(shards: Shards, ledger: Ledger, inventory: Inventory) -> Iterat
                 usable[fate.number] = False
         rejected += len(ledger.record(shard).get("absent", []))  # that are accounted for elsewhere by now
         if rejected != inventory.rejected.get(shard, 0):
-            stats = f"{shards.tars[shard].stem}_stats.json"
-            yield Failure(stats, "", f"says another number of rejected inputs than the ledger, {rejected}")
+            stats = files_of(shards.tars[shard])[2]
+            yield Failure(stats.name, "", f"says another number of rejected inputs than the ledger, {rejected}")
     if (fates != 1).any():
         once, more = int((fates == 1).sum()), int((fates > 1).sum())
         yield Failure("ledger", "", f"{counted} inputs, but {once} are accounted for once, {more} more than once")

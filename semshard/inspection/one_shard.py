@@ -9,13 +9,13 @@ from typing import Any
 
 from ..digests import sha256_of
 from ..errors import ShardError
-from ..shards import Shards, damage, stats_bytes
+from ..shards import Shards, damage, files_of, stats_bytes
 from .against_originals import Comparison
 from .failure import Fail, Failure
 from .inventory import Inventory
 from .manifest import stats_of
 from .parquet import read_rows
-from .public_folder import files_of, is_plain
+from .public_folder import is_plain
 from .sample import read_sample
 from .tar_entries import samples
 
@@ -29,7 +29,7 @@ def audit_shard(
         failures.append(Failure(where, key, problem))
 
     entry = shards.manifest["shards"][number]
-    tar, parquet, stats = (shards.directory / name for name in files_of(shards.tars[number]))
+    tar, parquet, stats = files_of(shards.tars[number])
     _check_bytes(tar, entry["bytes"], entry["sha256"], fail)
     _check_bytes(parquet, entry["parquet_bytes"], entry["parquet_sha256"], fail)
     inventory.rejected[number] = _check_stats(stats, entry, number, fail)

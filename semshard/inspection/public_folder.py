@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..publishing import FILES as DESCRIPTION
-from ..shards import Shards
+from ..shards import Shards, files_of
 from ..signing import FILE as SIGNATURE
 from .failure import Failure
 
@@ -19,13 +19,7 @@ _PATH = re.compile(r"(^|[\s\"'=])(/[^/\s]+/|[A-Za-z]:\\)")
 
 def expected_files(shards: Shards) -> set[str]:
     """The names of all files that a public folder holds."""
-    of_shards = {tar.with_name(name).name for tar in shards.tars for name in files_of(tar)}
-    return {"manifest.json"} | of_shards
-
-
-def files_of(tar: Path) -> tuple[str, str, str]:
-    """The names of a shard's files: tar, parquet, stats."""
-    return tar.name, f"{tar.stem}.parquet", f"{tar.stem}_stats.json"
+    return {"manifest.json"} | {path.name for tar in shards.tars for path in files_of(tar)}
 
 
 def public_folder(shards: Shards) -> Iterator[Failure]:

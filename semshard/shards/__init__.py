@@ -16,7 +16,7 @@ from .manifest import (
     write_manifest,
 )
 from .pixels import decode_picture, encode_pictures, picture_problem
-from .reader import Sample, Shards, TarIndex, open_shards, read_tar, tar_index
+from .reader import Sample, Shards, TarIndex, files_of, open_shards, read_tar, tar_index
 from .writer import (
     Encoded,
     Extra,
@@ -53,6 +53,7 @@ __all__ = [
     "Extra",
     "Fields",
     "InputRow",
+    "files_of",
     "ledger_path",
     "manifest_bytes",
     "manifest_of",

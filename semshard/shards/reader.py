@@ -120,6 +120,11 @@ class Shards:
         return self._offsets[shard]
 
 
+def files_of(tar: Path) -> tuple[Path, Path, Path]:
+    """The files of the shard of a tar: itself, parquet, stats."""
+    return tar, tar.with_suffix(".parquet"), tar.with_name(f"{tar.stem}_stats.json")
+
+
 def open_shards(directory: str | Path) -> Shards:
     """The shards in a `directory` that `protect` has finished. Raises `ShardError` where there are none."""
     return Shards(Path(directory), read_manifest(Path(directory)))

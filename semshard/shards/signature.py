@@ -28,7 +28,7 @@ from ..signing import (
 from .ledger import Ledger, ledger_path
 from .manifest import FILE as MANIFEST
 from .manifest import manifest_sha256
-from .reader import Shards, open_shards
+from .reader import Shards, files_of, open_shards
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def data_files(shards: Shards) -> Iterator[Path]:
     """The files that are signed: the manifest, and three of each shard."""
     yield shards.directory / MANIFEST
     for tar in shards.tars:
-        yield from (tar, tar.with_suffix(".parquet"), tar.with_name(f"{tar.stem}_stats.json"))
+        yield from files_of(tar)
 
 
 def stated_digests(shards: Shards) -> dict[str, str]:
