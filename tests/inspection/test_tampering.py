@@ -11,7 +11,8 @@ from PIL import Image
 import semshard
 from semshard.sources.shapes import write_shapes
 from tests.support.runs import TINY
-from tests.support.tampering import Folder, tamper
+from tests.support.tampered_folder import Folder
+from tests.support.tampering import tamper
 
 
 @pytest.fixture(scope="module")
