@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..settings import RESERVATIONS, VOCABULARY
 from .statement import Statement
 
 NONE = "none"
-_VOCABULARY = "http://ns.useplus.org/ldf/vocab/"
 _NOTE = "A reservation is a legal marker: it tells what the owner permits, and keeps nobody from anything."
 # Crawlers that collect for training, and names that only say whether what was crawled may train.
 _CRAWLERS = (
@@ -33,26 +33,28 @@ class Reservation:
     sentence: str
 
 
-RESERVATIONS = {
+IN_WORDS = {
     "ai-training": Reservation(
-        "DMI-PROHIBITED-AIMLTRAINING",
+        RESERVATIONS["ai-training"],
         "Prohibited for AI/ML training",
         "The owner reserves the right to use these images for training machine learning models.",
     ),
     "generative-ai": Reservation(
-        "DMI-PROHIBITED-GENAIMLTRAINING",
+        RESERVATIONS["generative-ai"],
         "Prohibited for Generative AI/ML training",
         "The owner reserves the right to use these images for training generative models.",
     ),
     "all": Reservation(
-        "DMI-PROHIBITED", "Prohibited", "The owner reserves the right to use these images for data mining of any kind."
+        RESERVATIONS["all"],
+        "Prohibited",
+        "The owner reserves the right to use these images for data mining of any kind.",
     ),
 }
 
 
 def reservation(manifest: Mapping[str, Any]) -> Reservation | None:
     """That of a manifest; None where nothing is reserved."""
-    return RESERVATIONS.get(manifest["settings"].get("reserve", NONE))
+    return IN_WORDS.get(manifest["settings"].get("reserve", NONE))
 
 
 def usage_info(manifest: Mapping[str, Any]) -> dict[str, str] | None:
@@ -62,7 +64,7 @@ def usage_info(manifest: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     return {
         "@type": "sc:DefinedTerm", "name": reserved.name, "description": reserved.sentence, "termCode": reserved.code,
-        "inDefinedTermSet": _VOCABULARY, "sc:url": _VOCABULARY + reserved.code,
+        "inDefinedTermSet": VOCABULARY, "sc:url": VOCABULARY + reserved.code,
     }  # fmt: skip
 
 

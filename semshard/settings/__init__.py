@@ -14,6 +14,7 @@ from .names import (
     NETWORKS,
     NO_LIST,
     RESERVATIONS,
+    VOCABULARY,
     Size,
 )
 from .presets import NAMED_VIEWS, protect_config, verify_config
@@ -48,6 +49,7 @@ __all__ = [
     "SETS",
     "SHAPES_SURROGATE",
     "TRAINED_WITH",
+    "VOCABULARY",
     "FamilyInfo",
     "Method",
     "ProtectConfig",

@@ -49,6 +49,7 @@ LISTED = "listed"  # attackers that are listed one by one, not a set with a name
 
 KEEP = ("none", "icc", "rights", "all")  # of the metadata of a picture file
 # What --reserve states: the key of PLUS's vocabulary of data mining, without the address in front.
+VOCABULARY = "http://ns.useplus.org/ldf/vocab/"
 RESERVATIONS = {
     "none": "",
     "ai-training": "DMI-PROHIBITED-AIMLTRAINING",

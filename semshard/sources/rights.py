@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import ExifTags, Image, IptcImagePlugin
 
-from ..settings import RESERVATIONS
+from ..settings import RESERVATIONS, VOCABULARY
 from .xmp import (
     CREATIVE_COMMONS,
     DC,
@@ -30,7 +30,6 @@ from .xmp import (
 )
 
 CREATOR, NOTICE, CREDIT, MINING = (DC, "creator"), (DC, "rights"), (PHOTOSHOP, "Credit"), (PLUS, "DataMining")
-VOCABULARY = "http://ns.useplus.org/ldf/vocab/"
 MOST_CREATORS = 1000  # of a picture, so that a hostile file cannot fill the memory with names
 _LICENCE = "licence"
 

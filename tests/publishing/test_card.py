@@ -13,7 +13,7 @@ from semshard.publishing import FILES, MADE, Statement, description
 from semshard.publishing.croissant import croissant
 from semshard.publishing.hub import quoted, size_category
 from semshard.publishing.readme import as_text, readme
-from semshard.publishing.reservation import RESERVATIONS, hosting
+from semshard.publishing.reservation import IN_WORDS, hosting
 from tests.support.command import semshard as program
 from tests.support.formats import QUICK, SETS
 from tests.support.photo_runs import protect
@@ -114,15 +114,15 @@ def test_jpeg_says_that_it_exceeds_the_budget(folder):
 
 
 @pytest.mark.filterwarnings("ignore")  # mlcroissant's
-@pytest.mark.parametrize("reserve", RESERVATIONS)
+@pytest.mark.parametrize("reserve", IN_WORDS)
 def test_a_reservation_is_in_card_and_croissant_and_for_the_host(folder, tmp_path, reserve):
     import mlcroissant
 
     manifest = manifest_of(folder("png"))
     manifest["settings"]["reserve"] = reserve
-    assert f"`{RESERVATIONS[reserve].code}`" in readme(manifest, DIGEST, Statement(), None)
+    assert f"`{IN_WORDS[reserve].code}`" in readme(manifest, DIGEST, Statement(), None)
     about = croissant(manifest, DIGEST, Statement(), None)
-    assert about["usageInfo"]["termCode"] == RESERVATIONS[reserve].code
+    assert about["usageInfo"]["termCode"] == IN_WORDS[reserve].code
     assert not mlcroissant.Dataset(about).metadata.ctx.issues.errors
     places = hosting(manifest, Statement(url="https://example.org/data/birds"))
     rules = json.loads(places["/.well-known/tdmrep.json"])
