@@ -29,6 +29,7 @@ from .adversary import ModelStep, inner_perturbation
 from .ball import to_levels
 from .craft import NoiseCrafter, add, grey_images
 from .squashed import SquashedImages
+from .two_networks import TwoNetworks
 from .views import View, Whole, families_of, make_view, noise_view
 from .views.resized_crop import ResizedCrop
 
@@ -48,7 +49,10 @@ class Batches(Protocol):
 def new_surrogate(config: ProtectConfig, classes: int, size: Size, runtime: Runtime) -> nn.Module:
     """An untrained surrogate for images of `size`, on the device."""
     _, seen = make_view(config, size)
-    return runtime.place(build(config.network, classes, seen, config.seed))
+    first = build(config.network, classes, seen, config.seed)
+    if not config.push_steps:
+        return runtime.place(first)
+    return runtime.place(TwoNetworks(first, build(config.network, classes, seen, config.seed + 1)))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import nn
 from ..engine import Runtime, batch_numbers
 from ..measuring.cost import network
 from ..measuring.timing import medians
-from ..noise import SurrogateTraining, initial_noise, new_surrogate
+from ..noise import Part, SurrogateTraining, initial_noise, new_surrogate, parts_of
 from ..noise.views import make_view
 from ..progress import Progress, silent
 from ..settings import ProtectConfig, to_json
@@ -100,7 +100,7 @@ def plan(
         bytes=round(measured.bytes * images),
         seconds={
             "scan": round(scan_seconds, 1),
-            "surrogate": round(measured.step * config.steps, 1),
+            "surrogate": round(measured.training, 1),
             "craft": round(measured.craft * images, 1),
         },
         flop=flop,
@@ -133,7 +133,7 @@ def _scan_sample(source: Source, request: Request) -> tuple[NDArray[np.int64], C
 
 @dataclass(frozen=True)
 class _Measured:
-    step: float  # seconds of a training step; 0 where no surrogate is trained
+    training: float  # seconds of the surrogate's training; 0 where none is trained
     craft: float  # seconds per image, encoded and written
     bytes: float  # per image
 
@@ -152,14 +152,16 @@ class _Trial:
         model = (
             new_surrogate(config, len(collection.classes), collection.size, runtime) if config.has_surrogate else None
         )
+        parts = parts_of(model, config) if model is not None else []
         part = next(batches(collection, config, self.usable))
         with tempfile.TemporaryDirectory() as folder:
             craft = self._crafting(model, part, Path(folder))
             actions: dict[str, Callable[[], object]] = {"craft": craft}
             if model is not None and with_surrogate:
-                actions["surrogate"] = self._training(model)
+                actions |= {each.name: self._step(each) for each in parts}
             times = medians(actions, _REPEATS, runtime.device)
-            return _Measured(times.get("surrogate", 0.0), times["craft"] / len(part), craft() / len(part))
+            training = sum(each.config.steps * times.get(each.name, 0.0) for each in parts)
+            return _Measured(training, times["craft"] / len(part), craft() / len(part))
 
     def _crafting(self, model: nn.Module | None, part: NDArray[np.int64], folder: Path) -> Callable[[], int]:
         """Crafts, encodes and writes a batch; returns the bytes."""
@@ -176,12 +178,12 @@ class _Trial:
 
         return craft
 
-    def _training(self, model: nn.Module) -> Callable[[], object]:
-        """A step of the surrogate's training."""
-        config, collection = self.config, self.collection
+    def _step(self, part: Part) -> Callable[[], object]:
+        """A step of the training of one of the surrogate's networks."""
+        config, collection = part.config, self.collection
         side = squashed_side(collection, config)
         data = TrainingImages(collection, self.usable, side)
         kept = initial_noise(config, config.batch, collection.size or (side, side), self.runtime)
-        training = SurrogateTraining.of(self.runtime, model, make_view(config, collection.size)[0], config, kept)
+        training = SurrogateTraining.of(self.runtime, part.model, make_view(config, collection.size)[0], config, kept)
         numbers = batch_numbers(len(data), config.batch, config.seed, 0)
         return lambda: training.step(0, *data.batch(numbers))

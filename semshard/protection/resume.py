@@ -262,7 +262,7 @@ def _differences(out: Path, known: Mapping[str, Any], run: Mapping[str, Any]) ->
 
 _OURS = re.compile(
     r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest(\.dsse)?\.json"
-    r"|run\.json|published\.json|sources\.parquet|rejects\.jsonl|(surrogate|checkpoint)\.safetensors|lock"
+    r"|run\.json|published\.json|sources\.parquet|rejects\.jsonl|(surrogate(\.pushes)?|checkpoint)\.safetensors|lock"
 )
 
 

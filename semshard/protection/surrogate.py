@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..engine import (
     save_tensors,
 )
 from ..errors import OutputError, SettingError
-from ..noise import SurrogateTraining, initial_noise, new_surrogate
+from ..noise import Part, SurrogateTraining, initial_noise, new_surrogate, parts_of
 from ..noise.views import make_view
 from ..progress import Event, Progress, Throttle, silent
 from ..settings import ProtectConfig, to_json
@@ -79,6 +79,11 @@ class SurrogateFiles:
     every: float = 20
     keep: Mapping[int, Path] = field(default_factory=dict)
 
+    def of(self, part: str) -> SurrogateFiles:
+        """Where an earlier network of the surrogate is trained, to be kept until all are."""
+        surrogate = self.surrogate.with_name(f"{self.surrogate.stem}.{part}{self.surrogate.suffix}")
+        return replace(self, surrogate=surrogate, keep={})
+
 
 def train_surrogate(
     runtime: Runtime,
@@ -91,11 +96,47 @@ def train_surrogate(
     """Train a surrogate, from its checkpoint on where there is one, and write it. Raises `TimeIsUp`, a checkpoint
     written, where the `deadline` comes first.
     """
+    model = new_surrogate(config, len(collection.classes), collection.size, runtime)
+    parts = parts_of(model, config)
+    total, before = sum(part.config.steps for part in parts), 0
+    for part in parts:
+        file = files if part is parts[-1] else files.of(part.name)
+
+        def report(done: int, loss: float | None = None, before: int = before) -> None:
+            figures = {} if loss is None else {"loss": loss, "batch": config.batch}
+            progress(Event("surrogate", before + done, total, "steps", figures))
+
+        if part is not parts[-1] and file.surrogate.exists():
+            part.model.load_state_dict(_weights(file.surrogate, about_surrogate(part.config, collection)))
+        else:
+            _train_part(runtime, collection, part, file, report, progress, deadline)
+            if part is not parts[-1]:
+                save_tensors(file.surrogate, part.model.state_dict(), about_surrogate(part.config, collection))
+        before += part.config.steps
+    weights = model.state_dict()
+    weights = bfloat16_where_exact(weights) if config.round_every else weights
+    save_tensors(files.surrogate, weights, about_surrogate(config, collection))
+    for part in parts[:-1]:
+        files.of(part.name).surrogate.unlink(missing_ok=True)
+    files.checkpoint.unlink(missing_ok=True)
+    return model
+
+
+def _train_part(
+    runtime: Runtime,
+    collection: Collection,
+    part: Part,
+    files: SurrogateFiles,
+    report: Callable[..., None],
+    progress: Progress,
+    deadline: Deadline,
+) -> None:
+    """Train one network of a surrogate, from its checkpoint on where there is one."""
+    config, model = part.config, part.model
     about = about_surrogate(config, collection) | {"images": collection.source.digest}
     begin = _checkpoint(files.checkpoint, about)
     if begin.step:
         progress(Event("surrogate", message=f"the training continues from step {begin.step}"))
-    model = new_surrogate(config, len(collection.classes), collection.size, runtime)
     throttle = Throttle(runtime.report_seconds)
 
     def save(state: Checkpoint) -> None:
@@ -106,21 +147,24 @@ def train_surrogate(
             shorter = about_surrogate(replace(config, steps=done), collection)
             save_tensors(files.keep[done], model.state_dict(), shorter)
         if throttle(done == config.steps):
-            figures = {"loss": float(loss), "batch": config.batch}
-            progress(Event("surrogate", done, config.steps, "steps", figures))
+            report(done, float(loss))
 
-    progress(Event("surrogate", begin.step, config.steps, "steps"))
+    report(begin.step)
     data = training_images(runtime, collection, config)
     side = squashed_side(collection, config)
     kept = initial_noise(config, len(data), collection.size or (side, side), runtime)
     training = SurrogateTraining.of(runtime, model, make_view(config, collection.size)[0], config, kept)
     autosave = Autosave("the surrogate", save, files.every, deadline)
     training.run(data, begin=begin, after_step=after_step, autosave=autosave)
-    weights = model.state_dict()
-    weights = bfloat16_where_exact(weights) if config.round_every else weights
-    save_tensors(files.surrogate, weights, about_surrogate(config, collection))
     files.checkpoint.unlink(missing_ok=True)
-    return model
+
+
+def _weights(path: Path, about: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Those in the file. Raises `OutputError` where they are of another training."""
+    weights, written = load_tensors(path)
+    if written != about:
+        raise OutputError(f"{path} belongs to a training with other settings or images; delete it")
+    return weights
 
 
 def _checkpoint(path: Path, about: Mapping[str, Any]) -> Checkpoint:

@@ -136,11 +136,15 @@ _VERIFY: dict[tuple[str, str], dict[str, Any]] = {
 # Lists of views that have a name; the crop is that of the preset.
 NAMED_VIEWS: dict[str, tuple[str, ...]] = {"paper": (), "hardened": ("grey=0.5",)}
 
+# A second network that the noise pushes away from, and the final noise by both.
+_PUSHED = {
+    "push_steps": 640, "final_steps": 12, "final_alpha": 2 / 255, "final_views": ("grey=0.4", "blur=0.3"),
+}  # fmt: skip
 # What goes with a name in a preset, for settings not given: the training that hardened noise needs.
 _HARDENED = {"label_noise": 0.5, "warm_up": 0.5, "rho_a": 5 / 255}
 _WITH_VIEWS: dict[tuple[str, ...], dict[str, Any]] = {
     ("medium", "small", "hardened"): {**_HARDENED, "steps": 2000, "lr_every": 800, "final_draws": 3},
-    ("quick", "small", "hardened"): {**_HARDENED, "steps": 800, "lr_every": 320, "final_draws": 3},
+    ("quick", "small", "hardened"): {**_HARDENED, "steps": 800, "lr_every": 320, "final_draws": 1, **_PUSHED},
     ("paper", "small", "hardened"): _HARDENED,
     ("paper", "large", "hardened"): _HARDENED,
 }
@@ -173,6 +177,9 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
     noise_views = given.get("noise_views", base["noise_views"])
     if noise_views not in NO_LIST:
         given["noise_views"] = _views(noise_views, views[0])
+    final_views = given.get("final_views", base["final_views"])
+    if final_views not in NO_LIST:
+        given["final_views"] = _views(final_views, views[0])
     return ProtectConfig(**(base | given))
 
 

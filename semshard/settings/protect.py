@@ -92,6 +92,11 @@ class ProtectConfig:
         "next, and its exchanged label; 0: on all, with new noise at every visit.",
         default=0, at_least=0, unused_by=NO_NOISE_YET,
     )  # fmt: skip
+    push_steps: int = _surrogate(
+        "Training steps of a second network, trained adversarially on the clean images, from whose classes the noise "
+        "is also pushed away; 0: none.",
+        default=0, at_least=0, unused_by=NO_NOISE_YET,
+    )  # fmt: skip
     round_every: int = _surrogate(ROUND_EVERY_HELP, default=0, at_least=0)
     rho_u: float = _trained(
         "Radius of the defensive noise: the budget.", group="noise", common=True, radius=True, may_differ=True
@@ -108,6 +113,10 @@ class ProtectConfig:
         "PGD step size of the final noise; follows --rho-u.", radius=True, follows="rho_u", unused_by=("sc",)
     )
     final_draws: int = _crafting("Draws J of the final noise.", at_least=1, unused_by=NO_NETWORK)
+    final_views: tuple[str, ...] = _crafting(
+        "Views of the final noise: same (those of the noise step), or a list like that of --views.",
+        default=("same",), unused_by=NO_NETWORK,
+    )  # fmt: skip
     rho_r: float = _grid("Radius of the random perturbation; follows --rho-a.", radius=True, follows="rho_a")
     rho_a: float = _grid("Radius of the adversary that the noise should withstand.", common=True, radius=True)
     steps_a: int = _grid("PGD steps K_a of the adversary.", at_least=0)
@@ -202,7 +211,10 @@ class ProtectConfig:
     def final(self) -> ProtectConfig:
         """The same settings with those of the final noise where a training step takes its own."""
         steps, alpha, draws = self.final_steps, self.final_alpha, self.final_draws
-        return dataclasses.replace(self, steps_u=steps, alpha_u=alpha, draws=draws)
+        views = self.noise_views if self.final_views == ("same",) else self.final_views
+        return dataclasses.replace(
+            self, steps_u=steps, alpha_u=alpha, draws=draws, noise_views=views, final_views=("same",)
+        )
 
     def at_warmup_step(self, step: int) -> ProtectConfig:
         """The same settings with the radii that a step of the surrogate's training has, the first being 0."""
@@ -264,12 +276,12 @@ FIXED_IN_SWEEP = names_where(ProtectConfig, sweepable=False)
 
 
 def _check_views(config: ProtectConfig) -> None:
-    lists = [config.views] if config.noise_views in NO_LIST else [config.views, config.noise_views]
+    lists = [config.views, *(each for each in (config.noise_views, config.final_views) if each not in NO_LIST)]
     for views in lists:
         if views != normal(views, GEOMETRY[0]):
             raise SettingError(f"views = {','.join(views)}: the crop comes first, then families like grey=0.5")
-    if lists[-1][0] != config.geometry:
-        raise SettingError(f"noise_views = {','.join(lists[-1])}: its crop is not {config.geometry}, that of the views")
+        if views[0] != config.geometry:
+            raise SettingError(f"noise_views = {','.join(views)}: its crop is not {config.geometry}, that of the views")
 
 
 def _check_method(config: ProtectConfig) -> None:

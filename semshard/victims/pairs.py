@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..engine import Runtime, deterministic
-from ..noise import SurrogateTraining, add, initial_noise, new_surrogate, pool_labels, pool_numbers
+from ..noise import Part, SurrogateTraining, add, initial_noise, new_surrogate, parts_of, pool_labels, pool_numbers
 from ..noise.methods import HELD_OUT, make_noise
 from ..noise.views import make_view
 from ..settings import ProtectConfig
@@ -36,6 +36,17 @@ class _TrainingImages:
         return self.own.images[numbers], self.own.labels[numbers], None
 
 
+def _train(runtime: Runtime, own: LabelledImages, part: Part, size: tuple[int, int], report: Report) -> None:
+    """Train one network of a surrogate."""
+    known, config = own, part.config
+    if config.pool:
+        known = own[pool_numbers(len(own.labels), config)]
+        known = replace(known, labels=pool_labels(known.labels, config))
+    persistent = initial_noise(config, len(known.labels), size, runtime)
+    training = SurrogateTraining.of(runtime, part.model, make_view(config, size)[0], config, persistent)
+    training.run(_TrainingImages(known), after_step=report)
+
+
 def protect_own(
     runtime: Runtime, own: LabelledImages, protection: ProtectConfig, classes: int, seed: int, report: Report
 ) -> Tensor:
@@ -48,13 +59,8 @@ def protect_own(
     size, model = (images.shape[2], images.shape[3]), None
     if config.has_surrogate:
         model = new_surrogate(config, classes, size, runtime)
-        known = own
-        if config.pool:
-            known = own[pool_numbers(len(images), config)]
-            known = replace(known, labels=pool_labels(known.labels, config))
-        persistent = initial_noise(config, len(known.labels), size, runtime)
-        training = SurrogateTraining.of(runtime, model, make_view(config, size)[0], config, persistent)
-        training.run(_TrainingImages(known), after_step=report)
+        for part in parts_of(model, config):
+            _train(runtime, own, part, size, report)
     at_once = min(config.craft_batch, max(1, len(images) // 2))  # ntga tests a block on what is outside it
 
     def others(numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -65,7 +71,7 @@ def protect_own(
     protected = []
     with deterministic():
         for first in range(0, len(images), at_once):
-            part = own[first : first + at_once]
-            numbers = np.arange(first, first + len(part.labels))
-            protected.append(add(part.images, noise(part.images, part.labels, numbers, 0, first)))
+            some = own[first : first + at_once]
+            numbers = np.arange(first, first + len(some.labels))
+            protected.append(add(some.images, noise(some.images, some.labels, numbers, 0, first)))
     return torch.cat(protected)

@@ -113,9 +113,9 @@ def test_what_only_the_methods_of_the_grid_read():
     }  # fmt: skip
     network = {
         "network", "steps", "batch", "lr", "lr_every", "momentum", "weight_decay", "round_every", "final_draws",
-        "views", "pad", "crop",
+        "views", "pad", "crop", "final_views",
     }  # fmt: skip
-    both = grid | {"label_noise", "warm_up", "pool", "patch"}
+    both = grid | {"label_noise", "warm_up", "pool", "push_steps", "patch"}
     assert set(names_where(ProtectConfig, unused_by="tap")) == both
     assert set(names_where(ProtectConfig, unused_by="ntga")) == both | network
     assert set(names_where(ProtectConfig, unused_by="sc")) == (both - {"patch"}) | network | {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from ...engine import Runtime
+from ...engine import FoldedNetwork, Runtime
 from ...settings import Method, ProtectConfig, Size, method_plugin
+from ..two_networks import MixedNetwork, TwoNetworks
 from ..views import make_view, noise_view
 from .added import added_methods, make_added
 from .error_minimising import FromSurrogate
@@ -44,8 +45,8 @@ def make_noise(
         assert held_out is not None
         return Ntga(runtime, config, classes, held_out)
     assert model is not None
-    view, network = make_view(config, size)[0], runtime.folded(model)
-    inner = noise_view(view, config)
+    view, network = make_view(config, size)[0], _network(runtime, model, classes)
+    inner = noise_view(view, config.final())
     if config.method == "tap":
         return Tap(runtime, network, inner, config, classes)
     if config.method == "push":
@@ -53,3 +54,7 @@ def make_noise(
     if config.views_first:
         return ViewsFirst(runtime, network, inner, config, view)
     return FromSurrogate(runtime, network, inner, config)
+
+
+def _network(runtime: Runtime, model: nn.Module, classes: int) -> FoldedNetwork:
+    return MixedNetwork(runtime, model, classes) if isinstance(model, TwoNetworks) else runtime.folded(model)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...settings import Method, ProtectConfig
+from ..two_networks import push_config
 
 METHODS = (
     Method(
@@ -82,6 +83,11 @@ def cost(config: ProtectConfig) -> Cost | None:
     """What the settings ask of the network; None for methods without one."""
     if not config.has_surrogate:
         return None
+    if config.push_steps:
+        own, push = (cost(each) for each in (replace(config, push_steps=0), push_config(config)))
+        assert own is not None
+        assert push is not None
+        return Cost(own.training + push.training, own.crafting * 2)
     inside = {"none": 0, "random": 0, "pgd": 2 * config.steps_a if config.rho_a else 0}
     noise = 0 if config.clean_surrogate else config.steps_u * config.draws * (2 + inside[config.noise_step])
     training = config.steps * config.batch * (noise + 3 + inside[config.model_step])
