@@ -148,8 +148,10 @@ def test_permuted_labels_keep_the_files_and_the_size_of_every_class(tmp_path, im
 
 
 def test_what_is_compared_with_hardened_noise_is_made_training():
-    training = {"views": "grey=0.5", **example("strength").HARDENED_TRAINING}
-    here, there = (protect_config("quick", (32, 32), "float32", given) for given in (training, {"views": "hardened"}))
+    former = {"views": "hardened", "push_steps": 0, "final_draws": 3, "final_views": "same"}
+    former |= {"final_steps": 10, "final_alpha": "1.6/255"}
+    given = example("strength").HARDENED, former
+    here, there = (protect_config("quick", (32, 32), "float32", each) for each in given)
     assert here == there
 
 

@@ -17,6 +17,7 @@ from ..signing import Signer
 from ..sources import AUTO, Source, SourceOptions, open_source
 from ..sources.decode import decoding_of
 
+_FINAL = ("final_steps", "final_alpha", "final_draws", "final_views")
 GROUPS = 10  # that --labels auto makes where --groups is not given
 
 
@@ -94,8 +95,8 @@ class Request:
         preset, base = self.preset, {}
         if trained:
             preset = trained["preset"] if preset == "auto" else preset
-            if preset == trained["preset"]:  # hardened views have draws of their own
-                base["final_draws"] = trained["final_draws"]
+            if preset == trained["preset"]:  # hardened noise is crafted in its own way
+                base |= {name: trained[name] for name in _FINAL if not (name == "final_alpha" and "rho_u" in given)}
         needed = {name: trained[name] for name in TRAINED_WITH if trained}
         cell = ("method", *CELL_SETTINGS)
         cell_given = any(name in given for name in cell)  # then it is compared with the trained one below
@@ -116,7 +117,7 @@ class Request:
         if not self.surrogate:
             return {}
         settings = load_tensors(Path(self.surrogate))[1].get("settings", {})
-        missing = [name for name in ("preset", "final_draws", *TRAINED_WITH) if name not in settings]
+        missing = [name for name in ("preset", *_FINAL, *TRAINED_WITH) if name not in settings]
         if missing:
             raise LedgerError(f"{self.surrogate} was written by another version of semshard: it lacks {missing[0]}")
         return dict(settings)

@@ -136,17 +136,17 @@ _VERIFY: dict[tuple[str, str], dict[str, Any]] = {
 # Lists of views that have a name; the crop is that of the preset.
 NAMED_VIEWS: dict[str, tuple[str, ...]] = {"paper": (), "hardened": ("grey=0.5",)}
 
-# A second network that the noise pushes away from, and the final noise by both.
-_PUSHED = {
-    "push_steps": 640, "final_steps": 12, "final_alpha": 2 / 255, "final_views": ("grey=0.4", "blur=0.3"),
+# What goes with a name in a preset, for settings not given: the training that hardened noise needs, and a second
+# network that the final noise pushes away from.
+_HARDENED = {
+    "label_noise": 0.5, "warm_up": 0.5, "rho_a": 5 / 255,
+    "final_steps": 12, "final_alpha": 2 / 255, "final_draws": 1, "final_views": ("grey=0.4", "blur=0.3"),
 }  # fmt: skip
-# What goes with a name in a preset, for settings not given: the training that hardened noise needs.
-_HARDENED = {"label_noise": 0.5, "warm_up": 0.5, "rho_a": 5 / 255}
 _WITH_VIEWS: dict[tuple[str, ...], dict[str, Any]] = {
-    ("medium", "small", "hardened"): {**_HARDENED, "steps": 2000, "lr_every": 800, "final_draws": 3},
-    ("quick", "small", "hardened"): {**_HARDENED, "steps": 800, "lr_every": 320, "final_draws": 1, **_PUSHED},
-    ("paper", "small", "hardened"): _HARDENED,
-    ("paper", "large", "hardened"): _HARDENED,
+    ("medium", "small", "hardened"): {**_HARDENED, "steps": 2000, "lr_every": 800, "push_steps": 2000},
+    ("quick", "small", "hardened"): {**_HARDENED, "steps": 800, "lr_every": 320, "push_steps": 640},
+    ("paper", "small", "hardened"): {**_HARDENED, "push_steps": 5000},
+    ("paper", "large", "hardened"): {**_HARDENED, "push_steps": 3000},
 }
 
 # What goes with a set of attackers in a preset: half the training, so that the set ends within a quarter of an hour.

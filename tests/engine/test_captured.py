@@ -62,7 +62,7 @@ CASES = {
     "rem": {"method": "rem", "draws": 2, "steps_u": 2},
     "em": {"method": "em"},
     "tap": {"method": "tap"},
-    "hardened": {"views": "hardened", "draws": 2, "steps_u": 2},
+    "hardened": {"views": "hardened", "push_steps": 0, "draws": 2, "steps_u": 2},
     "grey kept": {"grey": "keep"},
     "recompressed": {"jpeg_safe": True, "steps_u": 2},
     "warming up": {"warm_up": 0.005},

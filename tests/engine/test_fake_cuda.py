@@ -48,7 +48,7 @@ CASES = {
     "sem": {"draws": 3},
     "rem": {"method": "rem", "draws": 2},
     "em": {"method": "em"},
-    "hardened": {"views": "hardened", "draws": 2},
+    "hardened": {"views": "hardened", "push_steps": 0, "draws": 2},
     "grey kept": {"grey": "keep"},
     "recompressed": {"jpeg_safe": True},
     "warming up": {"warm_up": 0.5, "label_noise": 0.5},

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize("gpu", GPUS, ids=str)
 CASES = {
     "sem": {"draws": 3},
     "rem": {"method": "rem", "draws": 2, "steps_u": 2},
-    "hardened": {"views": "hardened", "draws": 2, "steps_u": 2},
+    "hardened": {"views": "hardened", "push_steps": 0, "draws": 2, "steps_u": 2},
     "recompressed": {"jpeg_safe": True, "steps_u": 2},
 }
 
