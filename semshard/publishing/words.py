@@ -125,8 +125,8 @@ def limits(manifest: Manifest) -> list[str]:
         "it. In semshard's own measurements on CIFAR-10 (10,000 images, small networks, no adversary), of what the "
         "originals teach above chance SEM left 95 % to victims that look at grey pictures, 58 % after strong JPEG "
         "compression, and 87 % to a linear probe on weights from other photographs. With its views hardened it lost "
-        "little to grey pictures and JPEG, but gave way to resizing and to filters combined with adversarial training "
-        "at half the budget. Nothing measured there withstands everything.",
+        "little to grey pictures and JPEG, but left nearly everything to JPEG combined with adversarial training at "
+        "half the budget. Nothing measured there withstands everything.",
         f"Adversarial training at a radius of {radius} or more bounds what any noise of this size can do (Tao et al. "
         "2021).",
         "It does nothing for copies that are published without it. Where only a part of a collection is protected, the "
