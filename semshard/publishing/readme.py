@@ -55,7 +55,7 @@ def readme(
         reserved=reservation(manifest),
         folder=_folder(statement.url),
         columns=", ".join(f"`{name}`" for name in (fields.image, "cls", fields.about, *fields.carried)),
-        tars=pattern_of(manifest["counts"]["shards"]),
+        tars=pattern_of(len(manifest["shards"])),
         image=fields.image,
         entries=", ".join(f"`KEY.{name}`" for name in (*fields.own, *fields.carried)),
     )
