@@ -14,7 +14,8 @@ from timm.data import create_dataset, create_loader
 def main(data: str) -> None:
     if (Path(data) / "manifest.json").exists():
         about = manifest(data)
-        tars = f"{{00000..{len(about['shards']) - 1:05d}}}.tar|{about['counts']['samples']}"
+        names = sorted(path.stem for path in Path(data).glob("*.tar"))
+        tars = f"{{{names[0]}..{names[-1]}}}.tar|{about['counts']['samples']}"
         dataset = create_dataset("wds/", root=data, split=tars, is_training=False)
         (height, width), classes = sizes(about), len(about["classes"])
     else:

@@ -36,7 +36,7 @@ ALLOWED = {
     "noise": {*SETTINGS, "engine", "models"},
     "publishing": {*SETTINGS, "shards"},
     "filters": GROUND,
-    "inspection": {*SETTINGS, "sources", "shards", "publishing", "filters", "signing"},
+    "inspection": {*SETTINGS, "sources", "shards", "publishing", "filters", "signing", "workers"},
     "measuring": {*SETTINGS, "engine", "models", "noise"},
     "grouping": {*SETTINGS, "engine", "models", "noise"},
     "victims": {*SETTINGS, "engine", "models", "noise", "filters"},

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LedgerError
-from ..shards import Ledger, Shards, damage, files_of, ledger_path, manifest_sha256
+from ..shards import Ledger, Shards, code_of, damage, files_of, key_of, ledger_path, manifest_sha256, tar_of
 from .failure import Failure
-from .inventory import Inventory, tar_of
+from .inventory import Inventory
 
 _LISTED = 20  # failures of one kind, at most
 
@@ -58,27 +58,27 @@ def _check_fates(shards: Shards, ledger: Ledger, inventory: Inventory) -> Iterat
     fates = np.zeros(max(counted, inputs), np.int64)  # how often each input is accounted for
     fates[:inputs] += ~usable
     numbers, keys = list[int](), list[int]()
-    for shard in range(len(shards.tars)):
+    for shard in range(shards.count):
         rejected = 0
         for fate in ledger.shard(shard):
             fates[fate.number] += 1
             rejected += fate.key is None
             if fate.key:
                 numbers.append(fate.number)
-                keys.append(int(fate.key))
+                keys.append(code_of(fate.key))
             elif fate.number < inputs:
                 usable[fate.number] = False
         rejected += len(ledger.record(shard).get("absent", []))  # that are accounted for elsewhere by now
         if rejected != inventory.rejected.get(shard, 0):
-            stats = files_of(shards.tars[shard])[2]
+            stats = files_of(shards.tar(shard))[2]
             yield Failure(stats.name, "", f"says another number of rejected inputs than the ledger, {rejected}")
     if (fates != 1).any():
         once, more = int((fates == 1).sum()), int((fates > 1).sum())
         yield Failure("ledger", "", f"{counted} inputs, but {once} are accounted for once, {more} more than once")
     known = np.array(keys, np.int64)
-    for where, one, other in (("ledger", known, inventory.keys), ("shards", inventory.keys, known)):
-        for key in np.setdiff1d(one, other).tolist():
-            yield Failure("ledger", f"{key:010d}", f"is only in the {where}")
+    for where, one, other in (("ledger", known, inventory.codes), ("shards", inventory.codes, known)):
+        for code in np.setdiff1d(one, other).tolist():
+            yield Failure("ledger", key_of(code, shards.digits), f"is only in the {where}")
     if inputs != counted:
         yield Failure("manifest.json", "", f"counts {counted} inputs, the ledger {inputs}")
     yield from _labels(shards, inventory, known, scanned["label"][numbers])
@@ -90,12 +90,13 @@ def _labels(
 ) -> Iterator[Failure]:
     """The label of each sample is that of its input: `keys` of samples and the `labels` of their inputs."""
     order = np.argsort(keys)
-    places = np.searchsorted(keys, inventory.keys, sorter=order)
+    codes = inventory.codes
+    places = np.searchsorted(keys, codes, sorter=order)
     found = places < len(keys)
-    found[found] = keys[order[places[found]]] == inventory.keys[found]
+    found[found] = keys[order[places[found]]] == codes[found]
     wrong = np.flatnonzero(found)[labels[order[places[found]]] != inventory.labels[found]]
-    for key in inventory.keys[wrong][:_LISTED].tolist():
-        yield Failure(tar_of(key), f"{key:010d}", "has another label than its input")
+    for code in codes[wrong][:_LISTED].tolist():
+        yield Failure(tar_of(code, shards.digits), key_of(code, shards.digits), "has another label than its input")
     if len(wrong) > _LISTED:
         yield Failure("manifest.json", "", f"{len(wrong):,} samples have another label than their inputs")
 

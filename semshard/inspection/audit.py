@@ -1,6 +1,6 @@
 """The story of audit: shards → every promise recomputed from the bytes → pass, or the list of what is broken.
 
-folder → shards (files → samples → against their originals) → totals → accounts
+folder → shards (files → samples → against their originals), several at once → totals → accounts
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from ..shards import Shards, ledger_path, manifest_sha256, open_shards
 from ..shards.attestation import problems
 from ..signing import load_verifier
 from .accounts import accounts
-from .against_originals import Comparison
 from .described import described
 from .failure import Failure
 from .history import broken_history
 from .inventory import Inventory
-from .manifest import manifest
-from .one_shard import audit_shard
-from .originals import find_originals
-from .public_folder import public_folder
+from .manifest import broken_lists, canonical, manifest
+from .one_shard import AuditOrder
+from .originals import Originals, find_originals
+from .part import shards_of_part
+from .public_folder import files_of_part, public_folder
 from .remainder import Remainder
-from .rights import broken_rights
-from .signature import signature_failures, signature_state
+from .repeated_noise import RepeatedNoise
+from .several import audit_several
+from .signature import audit_signature
 
 
 @dataclass
@@ -40,6 +41,7 @@ class AuditResult:
     linf_max: int | None = None  # grey levels, over the compared
     signature: str = "none"  # or: not checked, for no key was given; valid; invalid
     remainder: dict[str, Any] | None = None  # what simple filters leave of the noise: see `Remainder.to_json`
+    part: dict[str, int] | None = None  # first and last shard, of how many, where only a part was audited
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -56,6 +58,9 @@ def audit(
     clean: str | Path | None = None,
     report: str | Path | None = None,
     key: str | Path | None = None,
+    part: str | None = None,
+    only: str | None = None,
+    jobs: int | None = None,
     progress: Progress = silent,
 ) -> AuditResult:
     """Recompute every promise about the folder `shards` from its bytes.
@@ -64,7 +69,13 @@ def audit(
     the data card; nothing private in the public folder; with the ledger, or with the source `clean`, the L∞ distance of
     every image from its original; with the ledger, that every input is accounted for; with the folder of a `report`,
     that it is complete and belongs to these shards; with the file of a public `key`, that the folder is signed with it.
-    Raises `ShardError` where there is no manifest to audit against, `SettingError` where the key cannot be read.
+
+    With `part`, "I/N", that one of N equal parts of the shards is audited, with `only`, "100-199", the shards with
+    these numbers: each of them completely, and manifest, card and signature, but nothing that needs all shards. `jobs`
+    processes share the shards, by default one per core where that is worth their start.
+
+    Raises `ShardError` where there is no manifest to audit against, `SettingError` where the key cannot be read, or
+    there is no such part.
     """
     verifier = load_verifier(key) if key is not None else None
     try:
@@ -73,27 +84,21 @@ def audit(
         if not (Path(shards) / "manifest.json").exists():
             raise
         return AuditResult(failures=[Failure("manifest.json", "", str(error))])
-    result = AuditResult(signature=signature_state(opened, verifier))
-    result.failures += signature_failures(opened, verifier)
-    result.failures += public_folder(opened)
+    chosen = shards_of_part(opened.count, part, only)
+    here = range(opened.count) if chosen is None else chosen
+    result = AuditResult()
+    result.signature, result.failures = audit_signature(opened, verifier)
+    result.failures += public_folder(opened) if chosen is None else files_of_part(opened, chosen)
+    result.failures += broken_lists(opened, here)
     result.failures += described(opened, remarks(progress))
     if report is not None:
         result.failures += _report(opened, Path(report))
-    comparison, inventory = _comparison(opened, clean, result), Inventory()
-    for number in range(len(opened.tars)):
-        result.checked += audit_shard(opened, number, comparison, inventory, result.failures)
-        result.shards += 1
-        progress(Event("audit", result.shards, len(opened.tars), "shards", {"failures": len(result.failures)}))
-    if comparison:
-        comparison.finish()
-        result.compared, result.linf_max = comparison.compared, comparison.linf_max
-        result.remainder = comparison.remainder.to_json()
-    result.failures += broken_rights(opened, comparison.originals if comparison else None)
-    result.failures += broken_history(opened)
-    result.failures += inventory.failures(opened)
-    result.failures += manifest(opened, len(inventory), sum(inventory.rejected.values()))
-    if ledger_path(opened.directory).exists():
-        result.failures += accounts(opened, inventory)
+    inventory = _audit_shards(opened, here, _originals(opened, clean, here, result), jobs, result, progress)
+    if chosen is None:
+        result.failures += _all_together(opened, inventory)
+    else:
+        result.part = {"first": chosen.start, "last": chosen.stop - 1, "of": opened.count}
+        result.failures += canonical(opened)
     return result
 
 
@@ -102,12 +107,58 @@ def _report(shards: Shards, folder: Path) -> Iterator[Failure]:
         yield Failure(file, "", problem)
 
 
-def _comparison(shards: Shards, clean: str | Path | None, result: AuditResult) -> Comparison | None:
-    """What compares samples with their originals; None where these are not known."""
+def _originals(shards: Shards, clean: str | Path | None, here: range, result: AuditResult) -> Originals | None:
+    """The originals of those shards; None where they are not known."""
     try:
-        originals = find_originals(shards, clean)
+        return find_originals(shards, clean, here)
     except (LedgerError, ShardError) as error:
         result.failures.append(Failure("ledger" if isinstance(error, LedgerError) else "shards", "", str(error)))
         return None
-    remainder = Remainder(shards.manifest["settings"], len(shards))
-    return Comparison(shards, originals, result.failures, remainder) if originals else None
+
+
+def _audit_shards(
+    shards: Shards, here: range, originals: Originals | None, jobs: int | None, result: AuditResult, progress: Progress
+) -> Inventory:
+    """Audit those shards, add what was found of each to the result, in order, and return their samples."""
+    sizes = _sizes(shards, here)
+    by_ledger, proofs = ledger_path(shards.directory).exists(), len(here) < shards.count
+    order = AuditOrder(shards, sum(samples for samples, _ in sizes), by_ledger, proofs)
+    inventory, noise = Inventory(), RepeatedNoise(shards)
+    remainder = Remainder(shards.manifest["settings"], order.samples)
+    for found in audit_several(order, here, sizes, originals, jobs):
+        result.failures += found.failures
+        result.checked += found.samples
+        result.compared += found.compared
+        result.shards += 1
+        if found.linf_max is not None:
+            result.linf_max = max(result.linf_max or 0, found.linf_max)
+        if found.noise:
+            noise.add(found.noise)
+        if found.remainder:
+            remainder.merge(found.remainder)
+        inventory.add(found)
+        progress(Event("audit", result.shards, len(here), "shards", {"failures": len(result.failures)}))
+    result.failures += noise.failures()
+    result.remainder = remainder.to_json()
+    return inventory
+
+
+def _sizes(shards: Shards, here: range) -> list[tuple[int, int]]:
+    """Samples and bytes of each of those shards, as the manifest says; 0 and 0 where its file cannot be read."""
+    sizes = []
+    for shard in here:
+        try:
+            record = shards.records[shard]
+            sizes.append((record["samples"], record["bytes"]))
+        except ShardError:
+            sizes.append((0, 0))
+    return sizes
+
+
+def _all_together(shards: Shards, inventory: Inventory) -> Iterator[Failure]:
+    """What only all shards together show."""
+    yield from broken_history(shards)
+    yield from inventory.failures(shards)
+    yield from manifest(shards, len(inventory), sum(inventory.rejected.values()))
+    if ledger_path(shards.directory).exists():
+        yield from accounts(shards, inventory)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from ..errors import LedgerError
-from ..shards import ADDITIONS, Ledger, Shards, ledger_path
+from ..shards import ADDITIONS, Ledger, Shards, ledger_path, shard_in, tar_name
 from .failure import Failure
 
 
 def broken_history(shards: Shards) -> Iterator[Failure]:
     """What is wrong with the history of finished shards."""
-    history, names = shards.manifest.get("history", []), [tar.name for tar in shards.tars]
+    history, count = shards.manifest.get("history", []), shards.count
     added = [name for entry in history if entry["action"] in ADDITIONS for name in entry["shards"]]
-    if added != names[len(names) - len(added) :]:
+    if added != [tar_name(shard, shards.digits) for shard in range(max(0, count - len(added)), count)]:
         yield Failure("manifest.json", "", "its history adds other shards than the last ones")
     removed = 0
     for entry in (entry for entry in history if entry["action"] == "remove"):
         stated = {shard["name"]: shard["samples"] for shard in entry["shards"]}
         removed += entry["samples"]
-        if sum(stated.values()) != entry["samples"] or not stated.keys() <= set(names):
+        if sum(stated.values()) != entry["samples"] or not all(map(partial(_is_of, shards), stated)):
             yield Failure("manifest.json", "", f"its history removes {entry['samples']} samples, from {stated}")
     if removed > shards.manifest["counts"]["rejected"]:
         yield Failure("manifest.json", "", f"its history removes {removed} samples, its counts do not")
@@ -31,3 +32,9 @@ def broken_history(shards: Shards) -> Iterator[Failure]:
             yield Failure("manifest.json", "", "has another history than the ledger: was a change interrupted?")
     except LedgerError as error:
         yield Failure("ledger", "", str(error))
+
+
+def _is_of(shards: Shards, name: str) -> bool:
+    """Whether a tar of these shards has that name."""
+    shard = shard_in(name)
+    return shard is not None and shard < shards.count and name == tar_name(shard, shards.digits)

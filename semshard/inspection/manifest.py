@@ -4,16 +4,32 @@ semshard writes it, to the byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from .._version import __version__
-from ..errors import SettingError
+from ..errors import SettingError, ShardError
 from ..settings import ProtectConfig, defaults, protect_config
-from ..shards import Fields, ManifestContent, Shards, ShardStats, manifest_bytes, manifest_of
+from ..shards import Fields, ManifestContent, ShardRecords, Shards, ShardStats, manifest_bytes, manifest_of
 from .failure import Failure
 
 FILE = "manifest.json"
+
+
+def canonical(shards: Shards) -> Iterator[Failure]:
+    """Whether manifest.json is written as semshard writes it."""
+    if not _is_canonical(shards):
+        yield Failure(FILE, "", "is not written as semshard writes it")
+
+
+def broken_lists(shards: Shards, only: range) -> Iterator[Failure]:
+    """The files that list the shards and are not those that manifest.json names: all that have one of these shards."""
+    if isinstance(shards.records, ShardRecords):
+        for number in shards.records.files_of(only):
+            try:
+                shards.records.read(number)
+            except ShardError as error:
+                yield Failure(shards.records.files[number]["name"], "", str(error))
 
 
 def manifest(shards: Shards, samples: int, rejected: int) -> Iterator[Failure]:
@@ -21,10 +37,9 @@ def manifest(shards: Shards, samples: int, rejected: int) -> Iterator[Failure]:
     `rejected` inputs in the stats.
     """
     stated = shards.manifest
-    if not _is_canonical(shards):
-        yield Failure(FILE, "", "is not written as semshard writes it")
+    yield from canonical(shards)
     counts = stated["counts"]
-    for name, number in (("samples", samples), ("shards", len(shards.tars))):
+    for name, number in (("samples", samples), ("shards", shards.count)):
         if counts[name] != number:
             yield Failure(FILE, "", f"counts {counts[name]} {name}, found {number}")
     if counts["inputs"] != counts["samples"] + counts["rejected"]:
@@ -36,7 +51,10 @@ def manifest(shards: Shards, samples: int, rejected: int) -> Iterator[Failure]:
     except SettingError as error:
         yield Failure(FILE, "", f"settings: {error}")
         return
-    computed = manifest_of(_content(shards, config), stated["tool"]["version"])
+    try:
+        computed = manifest_of(_content(shards, config), stated["tool"]["version"])
+    except ShardError:
+        return  # reported with the files that list the shards
     computed["card"] = stated.get("card")  # of another version, or None: it is older than data cards
     if stated["tool"]["version"] != __version__:  # a setting that another version did not know has its default
         known = defaults(ProtectConfig)
@@ -66,13 +84,28 @@ def config_of(shards: Shards) -> ProtectConfig:
 def _content(shards: Shards, config: ProtectConfig) -> ManifestContent:
     """What the manifest was written from, as far as it says."""
     stated = shards.manifest
-    stats = [stats_of(entry, number) for number, entry in enumerate(stated["shards"])]
     fields = Fields(config.format, config.keep_metadata, tuple(stated["fields"]["carried"]))
     counts, made_on = stated["counts"], stated.get("made_on", {})
     return ManifestContent(
-        config, shards.classes, shards.size, fields, stats, counts["rejected"], counts["duplicates"], made_on,
+        config, shards.classes, shards.size, fields, _Stats(shards), counts["inputs"], counts["duplicates"], made_on,
         stated.get("history", []),
     )  # fmt: skip
+
+
+class _Stats(Collection[ShardStats]):
+    """The stats of all shards, by what the manifest says of them."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._records = shards.records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[ShardStats]:
+        return (stats_of(record, number) for number, record in enumerate(self._records))
+
+    def __contains__(self, stats: object) -> bool:
+        return any(each == stats for each in self)
 
 
 def stats_of(entry: Mapping[str, Any], number: int, rejected: int = 0) -> ShardStats:

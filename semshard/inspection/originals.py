@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LedgerError, RejectedImage, ShardError, SourceError
-from ..shards import Ledger, Sample, Shards, damage, ledger_path
+from ..settings import MOST_IN_SHARD
+from ..shards import Ledger, Sample, Shards, code_of, damage, ledger_path
 from ..sources import AUTO, Collection, Source, SourceOptions, open_source, scan, unscanned
-from ..sources.decode import decoding_of
+from ..sources.decode import Decoded, decoding_of
+from ..sources.image_metadata import Metadata
 from ..threads import ordered_map
 
 _SKETCH = 8  # sketches for matching are 8 × 8 means
@@ -40,23 +42,47 @@ class Originals:
         except RejectedImage as reason:
             raise RejectedImage(f"its original {reason}") from None
 
-    def pictures(self, keys: Sequence[str]) -> tuple[list[NDArray[np.uint8]], list[str], dict[str, str]]:
-        """The originals of `keys` that can be read, their keys, and the reason for each of the others."""
+    def decoded(self, keys: Sequence[str], with_metadata: bool) -> tuple[dict[str, Decoded], dict[str, str]]:
+        """The originals of `keys` that can be read, by key, and the reason for each of the others; without metadata,
+        pixels that are in memory are not decoded again.
+        """
 
-        def load(key: str) -> NDArray[np.uint8] | str:
+        def load(key: str) -> Decoded | str:
+            number = self.numbers.get(key)
+            if number is None:
+                return "no original is known for it"
             try:
-                return self.pixels(key)
+                if with_metadata:
+                    return self.collection.decoded(number)
+                return Decoded(self.collection.pixels(number), "", Metadata())
             except RejectedImage as reason:
-                return str(reason)
+                return f"its original {reason}"
 
         results = dict(zip(keys, ordered_map(load, keys), strict=True))
-        pictures = {key: pixels for key, pixels in results.items() if not isinstance(pixels, str)}
-        reasons = {key: reason for key, reason in results.items() if isinstance(reason, str)}
-        return list(pictures.values()), list(pictures), reasons
+        reasons = {key: found for key, found in results.items() if isinstance(found, str)}
+        return {key: found for key, found in results.items() if not isinstance(found, str)}, reasons
+
+    def of_shards(self) -> dict[int, dict[str, int]]:
+        """`numbers` by the shard that a key belongs to."""
+        found: dict[int, dict[str, int]] = {}
+        for key, number in self.numbers.items():
+            found.setdefault(code_of(key) // MOST_IN_SHARD, {})[key] = number
+        return found
+
+    def apart(self, numbers: Mapping[str, int]) -> Originals | None:
+        """Those alone, as another process can have them; None where only this process can read the source."""
+        part = self.collection.part(np.array(list(numbers.values()) or [0], np.int64))
+        return Originals(part, {key: place for place, key in enumerate(numbers)}) if part else None
+
+    def pictures(self, keys: Sequence[str]) -> tuple[list[NDArray[np.uint8]], list[str], dict[str, str]]:
+        """The pixels of those that can be read, their keys, and the reason for each of the others."""
+        found, reasons = self.decoded(keys, with_metadata=False)
+        return [each.pixels for each in found.values()], list(found), reasons
 
 
-def find_originals(shards: Shards, clean: str | Path | None) -> Originals | None:
-    """The originals of `shards`; None where there is neither a ledger nor a source to take them from.
+def find_originals(shards: Shards, clean: str | Path | None, only: range | None = None) -> Originals | None:
+    """The originals of `shards`, or of `only` those with these numbers; None where there is neither a ledger nor a
+    source to take them from.
 
     With a ledger, `clean` says where the source is now; without one, every published image is matched to an image of
     `clean` that differs from it by at most its noise. Raises `SourceError`, `LedgerError`.
@@ -64,18 +90,18 @@ def find_originals(shards: Shards, clean: str | Path | None) -> Originals | None
     ledger = Ledger(ledger_path(shards.directory))
     run = ledger.run()
     if run:
-        return _by_ledger(shards, ledger, run, clean)
-    return _by_pixels(shards, clean) if clean else None
+        return _by_ledger(ledger, run, clean, only or range(shards.count))
+    return _by_pixels(shards, clean, only or range(shards.count)) if clean else None
 
 
-def _by_ledger(shards: Shards, ledger: Ledger, run: Mapping[str, Any], clean: str | Path | None) -> Originals:
+def _by_ledger(ledger: Ledger, run: Mapping[str, Any], clean: str | Path | None, only: range) -> Originals:
     numbers: dict[str, int] = {}
     with damage(ledger.path, LedgerError):
         spec, options = clean or run["source"], SourceOptions(**run["source_options"])
         source = open_source(spec, options)
         number_of = {source.entry(number).name: number for number in range(len(source))}
         collection = unscanned(source, decoding_of(run["settings"]), run["settings"]["resolution"])
-        for row in ledger.samples(len(shards.tars)):
+        for row in (row for shard in only for row in ledger.shard(shard)):
             if row.key and row.source in number_of:
                 number = numbers[row.key] = number_of[row.source]
                 collection.sha256[number] = np.frombuffer(bytes.fromhex(row.sha256 or ""), np.uint8)
@@ -84,7 +110,7 @@ def _by_ledger(shards: Shards, ledger: Ledger, run: Mapping[str, Any], clean: st
     return Originals(collection, numbers)
 
 
-def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
+def _by_pixels(shards: Shards, spec: str | Path, only: range) -> Originals:
     """Matches by nearest neighbours of small sketches; each candidate is checked pixel by pixel."""
     settings = shards.manifest["settings"]
     try:
@@ -97,7 +123,7 @@ def _by_pixels(shards: Shards, spec: str | Path) -> Originals:
     usable = collection.usable
     sketches = np.stack([_sketch(collection.pixels(number)) for number in usable.tolist()])
     numbers = {}
-    for number in range(len(shards)):
+    for number in shards.samples_in(only):
         try:
             with damage("it"):
                 sample = shards[number]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
@@ -15,18 +15,29 @@ from .failure import Fail
 _SCHEMA = b"ARROW:schema"  # the one thing that a parquet file of ours says besides its rows
 
 
-def read_rows(path: Path, entry: dict[str, Any], fail: Fail) -> dict[str, dict[str, Any]]:
+class Row(NamedTuple):
+    """What the parquet file says of a sample."""
+
+    label: int
+    name: str  # of the class
+    width: int
+    height: int
+    linf: int
+    sha256: str
+
+
+def read_rows(path: Path, entry: dict[str, Any], fail: Fail) -> dict[str, Row]:
     """The rows of a parquet file by key, checked against the `entry` of its shard in the manifest."""
     try:
         with damage(path.name), pq.ParquetFile(path) as file:
             _check_form(path, file, entry, fail)
             if file.metadata.num_rows > 2 * entry["samples"] + 1:
                 return {}  # reported above; not worth the memory
-            rows = file.read(use_threads=False).to_pylist()
-            by_key = {row["key"]: row for row in rows}
-            if len(by_key) != len(rows) or list(by_key) != sorted(by_key):
+            keys, *columns = (column.to_pylist() for column in file.read(use_threads=False).columns)
+            by_key = dict(zip(keys, map(Row._make, zip(*columns, strict=True)), strict=True))
+            if len(by_key) != len(keys) or list(by_key) != sorted(by_key):
                 fail(path.name, "its keys are not in order, each once")
-            largest = max((row["linf"] for row in rows), default=0)
+            largest = max((row.linf for row in by_key.values()), default=0)
     except ShardError as error:
         fail(path.name, str(error).removeprefix(f"{path.name} "))
         return {}

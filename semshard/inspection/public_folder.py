@@ -2,39 +2,87 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..publishing import FILES as DESCRIPTION
-from ..shards import Shards, files_of
+from ..shards import ShardRecords, Shards, files_of, list_in, shard_in, shard_name
 from ..signing import FILE as SIGNATURE
 from .failure import Failure
 
-_PUBLIC = re.compile(r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest(\.dsse)?\.json")
+_OWN = ("manifest.json", SIGNATURE)
 _OPTIONAL = {*DESCRIPTION, SIGNATURE}
 _PATH = re.compile(r"(^|[\s\"'=])(/[^/\s]+/|[A-Za-z]:\\)")
-
-
-def expected_files(shards: Shards) -> set[str]:
-    """The names of all files that a public folder holds."""
-    return {"manifest.json"} | {path.name for tar in shards.tars for path in files_of(tar)}
+_SUFFIXES = (".tar", ".parquet", "_stats.json")  # of the files of a shard
 
 
 def public_folder(shards: Shards) -> Iterator[Failure]:
     """Files that are missing or too many, or are none, and paths in the manifest."""
-    expected = expected_files(shards)
-    present = {path.name: path for path in shards.directory.iterdir()}
-    for name in sorted(present.keys() - expected - _OPTIONAL):
-        known = _PUBLIC.fullmatch(name)
+    others, strange = dict.fromkeys(sorted({"manifest.json", *_lists(shards)}), False), list[str]()
+    present, broken = np.zeros((shards.count, len(_SUFFIXES)), bool), list[str]()
+    of_shards = _names(shards)
+    with os.scandir(shards.directory) as entries:
+        for entry in entries:
+            place = of_shards(entry.name)
+            if place is not None:
+                present[place] = True
+            elif entry.name in others:
+                others[entry.name] = True
+            elif entry.name not in _OPTIONAL:
+                strange.append(entry.name)
+                continue
+            if not entry.is_file(follow_symlinks=False):
+                broken.append(entry.name)
+    for name in sorted(strange):
+        known = shard_in(name) is not None or list_in(name) is not None or name in _OWN
         yield Failure(name, "", f"does not belong in {'these shards' if known else 'a public folder'}")
-    for name in sorted(expected - present.keys()):
+    missing = [files_of(shards.tar(shard))[kind].name for shard, kind in np.argwhere(~present).tolist()]
+    for name in sorted([*missing, *(name for name, there in others.items() if not there)]):
         yield Failure(name, "", "is missing")
-    for name in sorted((expected | _OPTIONAL) & present.keys()):
-        if not is_plain(present[name]):
-            yield Failure(name, "", "is not a plain file")
-    for text in _strings(shards.manifest):
+    for name in sorted(broken):
+        yield Failure(name, "", "is not a plain file")
+    yield from _paths(shards)
+
+
+def files_of_part(shards: Shards, part: range) -> Iterator[Failure]:
+    """The same of the files of some shards alone."""
+    for shard in part:
+        for path in files_of(shards.tar(shard)):
+            if not is_plain(path):
+                yield Failure(path.name, "", "is not a plain file" if path.exists() else "is missing")
+    yield from _paths(shards)
+
+
+def _lists(shards: Shards) -> list[str]:
+    """The files that list the shards."""
+    return [file["name"] for file in shards.records.files] if isinstance(shards.records, ShardRecords) else []
+
+
+def _names(shards: Shards) -> Callable[[str], tuple[int, int] | None]:
+    """A function from the name of a file to its shard and its place in `_SUFFIXES`; None for other files."""
+    if isinstance(shards.records, ShardRecords):
+        digits, count = shards.digits, shards.count
+
+        def place(name: str) -> tuple[int, int] | None:
+            shard = shard_in(name)
+            if shard is None or shard >= count or not name.startswith(shard_name(shard, digits)):
+                return None
+            return shard, _SUFFIXES.index(name[digits:])
+
+        return place
+    listed = {
+        path.name: (shard, kind) for shard, tar in enumerate(shards.tars) for kind, path in enumerate(files_of(tar))
+    }
+    return listed.get
+
+
+def _paths(shards: Shards) -> Iterator[Failure]:
+    for text in _strings({name: value for name, value in shards.manifest.items() if name != "shards"}):
         if _PATH.search(text):
             yield Failure("manifest.json", "", f"holds a path: {text!r}")
 

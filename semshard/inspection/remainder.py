@@ -41,15 +41,19 @@ class Remainder:
 
     def __init__(self, settings: Mapping[str, Any], samples: int) -> None:
         self.radius = radius_of(settings)
-        self._every, self._seen, self._measured = max(1, -(-samples // MOST)), 0, 0
+        self._every, self._measured = max(1, -(-samples // MOST)), 0
         self._sums = np.zeros(len(FILTERS))
 
-    def add(self, clean: Pixels, protected: Pixels) -> None:
-        """A sample and its original; of many, every n-th is measured."""
-        self._seen += 1
-        if (self._seen - 1) % self._every == 0:
+    def add(self, clean: Pixels, protected: Pixels, number: int) -> None:
+        """Sample `number` of them and its original; of many, every n-th is measured."""
+        if number % self._every == 0:
             self._measured += 1
             self._sums += [share_left(filter, clean, protected, 255 * self.radius) for filter in FILTERS.values()]
+
+    def merge(self, other: Remainder) -> None:
+        """Take in what was measured of other samples."""
+        self._measured += other._measured
+        self._sums += other._sums
 
     def to_json(self) -> dict[str, Any] | None:
         """Radius in grey levels, number of samples, share after each filter; None where nothing was measured."""

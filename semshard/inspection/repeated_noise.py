@@ -13,13 +13,13 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..shards import Shards
+from ..shards import Shards, code_of, key_of, tar_of
 from .failure import Failure
-from .inventory import tar_of
 
 REPEATS = ("sc", "ntga")  # methods whose noise may repeat
 PART = 64  # pixels of a part, at least
@@ -32,48 +32,92 @@ _WHOLE_CLASS = 0.9  # share of a class from which the whole class is named inste
 _LISTED = 20  # samples that are named, at most
 
 
-class RepeatedNoise:
-    """Finds samples whose noise is that of an earlier sample."""
+@dataclass(frozen=True)
+class _First:
+    """The first sample of its class: what the noise of others of that class is compared with."""
 
-    def __init__(self, shards: Shards) -> None:
-        promised = shards.manifest["settings"]["method"] not in REPEATS and "plugins" not in shards.manifest
-        self._promised = shards.lossless and promised
-        self._classes = shards.classes
-        self._first: dict[bytes, int] = {}  # a part of the noise → the sample that had it first
-        self._originals: dict[int, bytes] = {}  # of these samples, a hash
-        self._of_first: dict[int, tuple[int, NDArray[np.int16], NDArray[np.bool_]]] = {}  # by label: see `_visible`
-        self._repeats: list[tuple[int, int, int]] = []  # key, its label, the key of the earlier sample
-        self._of_class = Counter[int]()
+    code: int
+    noise: NDArray[np.int16]  # in the upper left
+    free: NDArray[np.bool_]  # where it was not clipped
+
+    def has_noise_of(self, other: _First) -> bool:
+        """Whether both have the same noise where neither is clipped."""
+        if self.noise.shape != other.noise.shape:
+            return False
+        both = self.free & other.free
+        return bool(both.sum() >= _PARTS * PART and (self.noise == other.noise)[both].mean() >= _EQUAL)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is known of the noise of one sample."""
+
+    code: int
+    label: int
+    original: bytes  # a hash of the clean pixels
+    parts: tuple[bytes, ...]  # hashes of parts of the noise
+    first: int  # of the shard's samples of this class, the first, where this one has its noise; −1 otherwise
+
+
+def promises_own_noise(shards: Shards) -> bool:
+    """Whether every sample has noise of its own, by what the manifest says of the method and the format."""
+    return shards.lossless and shards.manifest["settings"]["method"] not in REPEATS and "plugins" not in shards.manifest
+
+
+class NoiseOfShard:
+    """The noise of the samples of one shard, in hashes."""
+
+    def __init__(self) -> None:
+        self.seen: list[_Seen] = []
+        self.firsts: dict[int, _First] = {}  # by label
 
     def add(self, key: str, label: int, clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> None:
         """A sample: pixels uint8 (H, W, 3) before and after."""
-        parts = list(_parts(clean, protected)) if self._promised else []
+        parts = tuple(_parts(clean, protected))
         if len(parts) < _PARTS:
             return
-        number, original = int(key), hashlib.blake2b(clean.data, digest_size=8).digest()
-        earlier = Counter(self._first[part] for part in parts if part in self._first)
-        self._of_class[label] += 1
-        other, equal = earlier.most_common(1)[0] if earlier else (-1, 0)
-        first = self._first_with_this(number, label, clean, protected)
-        if equal < _PARTS:
+        code, original = code_of(key), hashlib.blake2b(clean.data, digest_size=8).digest()
+        here = _First(code, *_visible(clean, protected))
+        first = self.firsts.setdefault(label, here)
+        same = first.code if first is not here and here.has_noise_of(first) else -1
+        self.seen.append(_Seen(code, label, original, parts, same))
+
+
+class RepeatedNoise:
+    """Finds samples whose noise is that of an earlier sample, in all shards together."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+        self._first: dict[bytes, int] = {}  # a part of the noise → the sample that had it first
+        self._originals: dict[int, bytes] = {}  # of these samples, a hash
+        self._of_first: dict[int, _First] = {}  # by label, in all shards
+        self._repeats: list[tuple[int, int, int]] = []  # a sample, its label, the earlier sample
+        self._of_class = Counter[int]()
+
+    def add(self, shard: NoiseOfShard) -> None:
+        """The samples of a shard; shards come in their order."""
+        earlier = {label: self._of_first.setdefault(label, first) for label, first in shard.firsts.items()}
+        same = {label: first.has_noise_of(earlier[label]) for label, first in shard.firsts.items()}
+        here = {each.code: each.original for each in shard.seen}
+        for each in shard.seen:
+            one, is_first = earlier[each.label].code, each.code == shard.firsts[each.label].code
+            has_that_of_one = same[each.label] and each.code != one and (is_first or each.first >= 0)
+            self._add(each, one if has_that_of_one else each.first, here)
+
+    def _add(self, each: _Seen, first: int, here: dict[int, bytes]) -> None:
+        """A sample that has the noise of `first`, if that is not −1; `here` are the originals of its own shard."""
+        equal = Counter(self._first[part] for part in each.parts if part in self._first)
+        self._of_class[each.label] += 1
+        other, count = equal.most_common(1)[0] if equal else (-1, 0)
+        if count < _PARTS:
             other = first
         # The same picture may get the same noise; the manifest counts such pictures.
-        if other >= 0 and self._originals.get(other) != original:
-            self._repeats.append((number, label, other))
-        if len(self._originals) < _KNOWN or self._of_first[label][0] == number:
-            self._originals[number] = original
-            for part in parts:
-                self._first.setdefault(part, number)
-
-    def _first_with_this(self, number: int, label: int, clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> int:
-        """The first sample of a class where this one has its noise; −1 where it has its own."""
-        noise, free = _visible(clean, protected)
-        other, noise_of_other, free_of_other = self._of_first.setdefault(label, (number, noise, free))
-        if other == number or noise.shape != noise_of_other.shape:
-            return -1
-        both = free & free_of_other
-        same = both.sum() >= _PARTS * PART and (noise == noise_of_other)[both].mean() >= _EQUAL
-        return other if same else -1
+        if other >= 0 and self._originals.get(other, here.get(other)) != each.original:
+            self._repeats.append((each.code, each.label, other))
+        if len(self._originals) < _KNOWN or self._of_first[each.label].code == each.code:
+            self._originals[each.code] = each.original
+            for part in each.parts:
+                self._first.setdefault(part, each.code)
 
     def failures(self) -> Iterator[Failure]:
         """Classes, and otherwise samples, with the noise of others."""
@@ -84,11 +128,13 @@ class RepeatedNoise:
             if count > 1 and count >= _WHOLE_CLASS * (self._of_class[label] - 1)
         }  # fmt: skip
         for label in sorted(whole):
-            name = self._classes[label] if 0 <= label < len(self._classes) else label
+            classes = self._shards.classes
+            name = classes[label] if 0 <= label < len(classes) else label
             yield Failure("manifest.json", "", f"the noise is the same for the whole class {name!r}")
         single = [row for row in self._repeats if row[1] not in whole]
-        for key, _, other in single[:_LISTED]:
-            yield Failure(tar_of(key), f"{key:010d}", f"has the noise of {other:010d}")
+        digits = self._shards.digits
+        for code, _, other in single[:_LISTED]:
+            yield Failure(tar_of(code, digits), key_of(code, digits), f"has the noise of {key_of(other, digits)}")
         if len(single) > _LISTED:
             yield Failure("manifest.json", "", f"{len(single):,} samples have the noise of an earlier one")
 

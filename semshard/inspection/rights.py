@@ -1,73 +1,43 @@
 """The metadata of published images: as the manifest promises, and, byte for byte, what their originals give.
 
-Without the originals: no place and no serial number, nothing but rights where only these are kept, XMP in the form that
+By itself: no place and no serial number, nothing but rights where only these are kept, XMP in the form that
 protect writes, and a data-mining statement that is at least the promised one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from ..errors import RejectedImage, ShardError
-from ..shards import Shards, ledger_path, metadata_in, read_tar
+from ..errors import ShardError
+from ..shards import Shards, metadata_in
 from ..sources.image_metadata import Metadata, MetadataChoice, reservation
 from ..sources.private_metadata import private_in_exif, without_private
 from ..sources.rights import at_least_as_strict, is_right, mining_of, stated_keys
 from ..sources.xmp import UnusableXmp, read_packet, write_packet
-from ..threads import ordered_map
-from .failure import Failure
-from .originals import Originals
 
-_BLOCKS = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP packet"}
+BLOCKS = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP packet"}
 
 
-def broken_rights(shards: Shards, originals: Originals | None) -> Iterator[Failure]:
-    """Every image whose metadata is not what it should be.
-
-    Originals that were found by their pixels are not compared: pictures that look the same may say different things.
+def choice_of(shards: Shards) -> MetadataChoice:
+    """What metadata the images have, as the manifest says. Without any, a sample's container holds pixels alone, which
+    its own check says.
     """
     settings = shards.manifest["settings"]
     later = {name: settings[name] for name in ("with_location", "reserve") if name in settings}  # not in old manifests
-    choice = MetadataChoice(settings["keep_metadata"], **later)
-    if not choice.anything:
-        return  # the container then holds pixels alone, which the sample's own check says
-    known = originals if ledger_path(shards.directory).exists() else None
-    for tar in shards.tars:
-        try:
-            pictures = _pictures(shards, tar.name)
-            checked = ordered_map(lambda one: (one[0], list(_problems(*one, shards, choice, known))), pictures)
-            for key, problems in checked:
-                yield from (Failure(tar.name, key, problem) for problem in problems)
-        except ShardError:
-            continue  # the tar is broken or missing, which is reported with the shard
+    return MetadataChoice(settings["keep_metadata"], **later)
 
 
-def _pictures(shards: Shards, tar: str) -> Iterator[tuple[str, bytes]]:
-    for header, data in read_tar(shards.directory / tar):
-        key, _, extension = header.name.partition(".")
-        if extension == shards.fields.image:
-            yield key, data
-
-
-def _problems(
-    key: str, data: bytes, shards: Shards, choice: MetadataChoice, originals: Originals | None
-) -> Iterator[str]:
+def rights_of(data: bytes, shards: Shards, choice: MetadataChoice, fail: Callable[[str], None]) -> Metadata | None:
+    """The metadata of an image file that was checked by itself; None where it breaks a promise, which is reported."""
     try:
         found = metadata_in(data, shards.fields.format)
     except ShardError as error:
-        yield str(error)
-        return
+        fail(str(error))
+        return None
     broken = list(broken_promises(found, choice))
-    yield from broken
-    if broken or originals is None or key not in originals.numbers:
-        return
-    try:
-        expected = originals.collection.decoded(originals.numbers[key]).metadata
-    except RejectedImage:
-        return  # reported where pixels are compared
-    for name, what in _BLOCKS.items():
-        if getattr(found, name) != getattr(expected, name):
-            yield f"its {what} is not what its original gives"
+    for problem in broken:
+        fail(problem)
+    return None if broken else found
 
 
 def broken_promises(found: Metadata, choice: MetadataChoice) -> Iterator[str]:

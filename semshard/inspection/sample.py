@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import ShardError
 from ..shards import Shards, damage, decode_picture, description
 from .failure import Fail
+from .parquet import Row
 
 _ABOUT = {"class", "width", "height", "linf", "sha256"}
 _FLAT_FROM = 64  # pixels from which a picture with noise in it has more than one colour
@@ -27,13 +27,13 @@ class ReadSample:
     label: int = -1
 
 
-def read_sample(shards: Shards, parts: dict[str, bytes], row: dict[str, Any] | None, fail: Fail) -> ReadSample:
+def read_sample(shards: Shards, parts: dict[str, bytes], row: Row | None, fail: Fail) -> ReadSample:
     """Check one sample against its parquet row and the manifest."""
     fields, picture, sha256 = shards.fields, None, b""
     try:
         with damage("the picture"):
             picture = decode_picture(parts[fields.image], fields.format, fields.keep)
-            sha256 = hashlib.sha256(picture.tobytes()).digest()
+            sha256 = hashlib.sha256(picture.data).digest()
         with damage(f".cls or .{fields.about}"):
             label = _read_label(parts, fail)
             _check_about(shards, parts[fields.about], picture, sha256.hex(), label, row, fail)
@@ -56,7 +56,7 @@ def _check_about(
     picture: NDArray[np.uint8],
     sha256: str,
     label: int,
-    row: dict[str, Any] | None,
+    row: Row | None,
     fail: Fail,
 ) -> None:
     about = json.loads(written)
@@ -79,7 +79,7 @@ def _check_about(
         fail(f"is of one colour only: {tuple(picture[0, 0].tolist())}")
     if row is None:
         fail("is not in the parquet file")
-    elif {name: row[name] for name in row if name not in ("key", "label")} != about or row["label"] != label:
+    elif row != (label, about["class"], about["width"], about["height"], about["linf"], about["sha256"]):
         fail("the parquet row differs from .cls and .json")
 
 
@@ -89,4 +89,6 @@ def is_flat(picture: NDArray[np.uint8], shards: Shards) -> bool:
     """
     patch = shards.manifest["settings"].get("patch", 1)
     flat = picture.reshape(-1, 3)
+    if flat[0].tobytes() != flat[-1].tobytes():
+        return False
     return len(flat) >= _FLAT_FROM * patch**2 and bool((flat == flat[0]).all())

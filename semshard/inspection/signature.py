@@ -8,40 +8,37 @@ from ..digests import sha256_of
 from ..errors import LedgerError, ShardError
 from ..shards import Ledger, Shards, ledger_path
 from ..shards.signature import data_files, known_source, stated_digests
-from ..signing import FILE, Verifier, read_envelope, statement_problems
+from ..signing import FILE, Envelope, Verifier, read_envelope, statement_problems
 from .failure import Failure
 
 # Of a folder: not signed; signed, but no key was given to check it; signed with the key that was given; or not.
 NONE, NOT_CHECKED, VALID, INVALID = "none", "not checked", "valid", "invalid"
 
 
-def signature_state(shards: Shards, verifier: Verifier | None) -> str:
-    """Whether the folder is signed, and by whom: one of the four words above."""
+def audit_signature(shards: Shards, verifier: Verifier | None) -> tuple[str, list[Failure]]:
+    """Whether the folder is signed, and by whom: one of the four words above; and what is wrong with the signature."""
     try:
         envelope = read_envelope(shards.directory)
-    except ShardError:
-        return INVALID
-    if verifier is None:
-        return NOT_CHECKED if envelope else NONE
-    return VALID if envelope and verifier.verifies(envelope.content) else INVALID
+    except ShardError as error:
+        return INVALID, [Failure(FILE, "", str(error))]
+    verified = bool(envelope and verifier and verifier.verifies(envelope.content))
+    known, unknown = VALID if verified else INVALID, NOT_CHECKED if envelope else NONE
+    return known if verifier else unknown, list(_failures(shards, envelope, verifier, verified))
 
 
-def signature_failures(shards: Shards, verifier: Verifier | None) -> Iterator[Failure]:
-    """What is wrong with the signature: it is missing where a key was given, made with another one, or for other files.
+def _failures(
+    shards: Shards, envelope: Envelope | None, verifier: Verifier | None, verified: bool
+) -> Iterator[Failure]:
+    """It is missing where a key was given, made with another one, or for other files.
 
     Tars and parquet files are compared with the manifest elsewhere, so here it is enough that the signature is of the
     digests in it.
     """
-    try:
-        envelope = read_envelope(shards.directory)
-    except ShardError as error:
-        yield Failure(FILE, "", str(error))
-        return
     if envelope is None:
         if verifier:
             yield Failure(FILE, "", "is missing: the folder is not signed")
         return
-    if verifier and not verifier.verifies(envelope.content):
+    if verifier and not verified:
         reason = "is not signed with the key that was given"
         if envelope.keyid == verifier.keyid:
             reason = "was changed after it was signed: its signature is wrong"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..engine import permutation
 from ..errors import LedgerError, OutputError
 from ..progress import Event, Throttle
-from ..shards import REMOVED, InputRow, shard_name, was_removed
+from ..shards import REMOVED, InputRow, check_room, tar_name, was_removed
 from ..shards.pixels import LONGEST
 from ..sources import Collection, Source, scan
 from ..sources.collection import has_bytes
@@ -136,6 +136,7 @@ def _add(run: Run, source: Source, action: str, rows: dict[str, InputRow], numbe
         return
     state = run.ledger.state()
     shards = _shards(run, source, usable, state["shards"])
+    check_room(run.out, state["shards"], len(shards))
     where = {number: (shard, place) for shard, some in shards.items() for place, number in enumerate(some)}
     for number in scanned.numbers if is_new else usable:
         name, found = source.entry(number).name, scanned.found
@@ -151,7 +152,7 @@ def _add(run: Run, source: Source, action: str, rows: dict[str, InputRow], numbe
     entry = {
         "action": action,
         "inputs": len(numbers) if is_new else len(usable),
-        "shards": [f"{shard_name(shard)}.tar" for shard in shards],
+        "shards": [tar_name(shard, run.ledger.digits) for shard in shards],
         "made_on": made_on(run),
     }
     known = run.ledger.known() or {}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..settings import ProtectConfig, to_json
-from ..shards import ADDITIONS, Ledger, was_removed
+from ..shards import ADDITIONS, Ledger, shard_in, was_removed
 from ..sources import Collection, Source
 from ..sources.decode import decoding_of
 
@@ -38,7 +38,7 @@ class KnownPlan:
 def first_shards(history: Sequence[Mapping[str, Any]]) -> int | None:
     """How many shards there were before any were added; None where none were."""
     added = (entry["shards"][0] for entry in history if entry["action"] in ADDITIONS and entry["shards"])
-    return next((int(name.split(".")[0]) for name in added), None)
+    return next((shard_in(name) for name in added), None)
 
 
 def known_collection(source: Source, ledger: Ledger, config: ProtectConfig, run: Mapping[str, Any]) -> Collection:

@@ -32,6 +32,7 @@ from ..shards import (
     SampleBatch,
     ShardStats,
     ShardWriter,
+    digits_for,
     encode,
     mark_done,
 )
@@ -77,6 +78,7 @@ class Recipe:
     classes: tuple[str, ...]
     fields: Fields = field(default_factory=Fields)
     quality: int = 95
+    digits: int = digits_for(0)  # of the numbers of the shards
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,7 @@ class ShardWork:
     withheld: frozenset[int] = frozenset()
 
     def __str__(self) -> str:
-        return f"shard {self.shard:05d}"
+        return f"shard {self.shard}"
 
 
 @dataclass(frozen=True)
@@ -291,7 +293,7 @@ def _encode_chunk(batch: Batch, which: range, recipe: Recipe) -> EncodedChunk:
         for images in (batch.images, batch.protected)
     )
     extras = batch.extras[here] if batch.extras else None
-    samples = SampleBatch(batch.shard, places, labels, clean, protected, extras)
+    samples = SampleBatch(batch.shard, places, labels, clean, protected, extras, recipe.digits)
     encoded = encode(samples, recipe.classes, recipe.fields, recipe.quality)
     rows = _rows(batch.collection, numbers)
     keyed = [replace(row, key=each.key, psnr=each.psnr) for row, each in zip(rows, encoded, strict=True)]
@@ -313,13 +315,14 @@ def _rows(collection: Collection, numbers: Sequence[int], reasons: Sequence[str]
 
 def write_shards(order: ShardOrder, chunks: Iterator[EncodedChunk]) -> Iterator[ShardStats]:
     """The chunks as tar, parquet and ledger rows; a shard's stats file is written last and marks it as done."""
+    digits = order.recipe.digits
     for shard, of_shard in itertools.groupby(chunks, lambda chunk: chunk.shard):
         rows: list[LedgerRow] = []
-        with ShardWriter(order.out, shard) as writer:
+        with ShardWriter(order.out, shard, digits) as writer:
             for chunk in of_shard:
                 writer.add(chunk.samples)
                 rows += chunk.rows
                 writer.rejected += sum(row.reason is not None for row in chunk.rows)
-        Ledger(order.ledger).write_shard(shard, rows, {**order.record, "stats": asdict(writer.stats)})
-        mark_done(order.out, writer.stats)
+        Ledger(order.ledger, digits).write_shard(shard, rows, {**order.record, "stats": asdict(writer.stats)})
+        mark_done(order.out, writer.stats, digits)
         yield writer.stats

@@ -20,7 +20,7 @@ from ..sources import Collection, SourceOptions
 from .grow import grow
 from .known_shards import made_on
 from .noise import Crafting
-from .publish import Finished
+from .publish import Finished, StatsOfShards
 from .request import Request
 from .resume import PhaseTimer, Run, open_run, refuse_nesting
 from .scan import scan_source
@@ -148,7 +148,7 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
     """Write the rejects and the manifest, once every shard is done; the ledger's record of the manifest comes last, so
     that a call that finds none, or another, writes all of it again.
     """
-    stats = [done for shard in range(shards) if (done := done_stats(run.out, shard))]
+    stats = StatsOfShards(shards, lambda shard: done_stats(run.out, shard, run.ledger.digits))
     recorded = run.ledger.published() == manifest_sha256(run.out)
     if made or not recorded or is_pending(run.out, run.ledger.state()):
         known, record = run.ledger.known(), run.ledger.record(0)
@@ -166,7 +166,7 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         samples=manifest["counts"]["samples"],
         shards=shards,
         rejected=manifest["counts"]["rejected"],
-        bytes=sum(shard.bytes for shard in stats),
+        bytes=sum(record["bytes"] for record in manifest["shards"]),
         linf_max=manifest["noise"]["linf_max"],
         psnr_mean=manifest["noise"]["psnr_mean"],
         duplicates=manifest["counts"]["duplicates"],

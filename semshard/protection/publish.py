@@ -5,12 +5,12 @@ The history in the manifest comes last of all: where it is that of the ledger, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import LedgerError, SettingError
+from ..errors import LedgerError, SettingError, ShardError
 from ..progress import Progress, silent
 from ..publishing import write_description
 from ..settings import ProtectConfig, from_json
@@ -27,6 +27,26 @@ from ..shards import (
 )
 from ..shards.signature import refresh_signature
 from .settle import EARLIER, record_in
+
+
+class StatsOfShards(Collection[ShardStats]):
+    """The stats of so many shards, in order, read one by one whenever they are asked for."""
+
+    def __init__(self, shards: int, read: Callable[[int], ShardStats | None]) -> None:
+        self._shards, self._read = shards, read
+
+    def __len__(self) -> int:
+        return self._shards
+
+    def __iter__(self) -> Iterator[ShardStats]:
+        for shard in range(self._shards):
+            stats = self._read(shard)
+            if stats is None:
+                raise ShardError(f"shard {shard} vanished; run the same command again")
+            yield stats
+
+    def __contains__(self, stats: object) -> bool:
+        return any(each == stats for each in self)
 
 
 @dataclass(frozen=True)
@@ -65,35 +85,36 @@ class Finished:
     def shards(self) -> int:
         return int(self.known["shards"])
 
-    def manifest(self, stats: list[ShardStats]) -> dict[str, Any]:
+    def manifest(self, stats: Collection[ShardStats]) -> dict[str, Any]:
         """What the manifest of these shards says."""
         return manifest_of(self._content(stats), self.version)
 
-    def publish(self, stats: list[ShardStats], progress: Progress = silent) -> dict[str, Any]:
+    def publish(self, stats: Collection[ShardStats], progress: Progress = silent) -> dict[str, Any]:
         """Write the ledger's list of rejects and the manifest, which is returned. The ledger's record of
         it comes last, so that a call that finds none, or another, writes all of it again.
         """
-        self.ledger.write_rejects(_rejects(self.ledger, len(stats)))
+        self.ledger.write_rejects(_rejects(self.ledger, stats))
         manifest = write_manifest(self.out, self._content(stats), self.version)
         write_description(self.out, {})
         refresh_signature(self.out, None, progress)
         self.ledger.write_published(manifest_sha256(self.out))
         return manifest
 
-    def _content(self, stats: list[ShardStats]) -> ManifestContent:
+    def _content(self, stats: Collection[ShardStats]) -> ManifestContent:
         known = self.known
         size = (known["size"][0], known["size"][1]) if known["size"] else None
-        rejected = known["inputs"] - sum(shard.samples for shard in stats)
         return ManifestContent(
-            self.config, tuple(known["classes"]), size, self.fields, stats, rejected, known["duplicates"],
+            self.config, tuple(known["classes"]), size, self.fields, stats, known["inputs"], known["duplicates"],
             self.made_on, known.get("history", []),
         )  # fmt: skip
 
 
-def _rejects(ledger: Ledger, shards: int) -> Iterator[LedgerRow]:
-    """Every input that is not published: those of the list of inputs, then those that were unusable later."""
+def _rejects(ledger: Ledger, stats: Iterable[ShardStats]) -> Iterator[LedgerRow]:
+    """Every input that is not published: those of the list of inputs, then those that were unusable later, of which the
+    stats of their shards tell.
+    """
     for row in ledger.inputs():
         if row.reason:
             yield LedgerRow(row.number, row.source, row.sha256.hex() if row.sha256 else None, reason=row.reason)
-    for shard in range(shards):
+    for shard in (each.shard for each in stats if each.rejected):
         yield from (row for row in ledger.shard(shard) if row.reason)

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..atomic import remove_leftovers
 from ..errors import OutputError, ShardError, UsageError
 from ..settings import MOST_IN_SHARD
-from ..shards import REMOVED, InputRow, Ledger, read_manifest, shard_name, was_removed
-from .publish import Finished
+from ..shards import REMOVED, InputRow, Ledger, code_of, read_manifest, sample_key, tar_name, was_removed
+from .publish import Finished, StatsOfShards
 from .settle import broken_files, is_pending, record_in, settle, stats_in
 
 Listed = str | Path | Iterable[str]
@@ -51,18 +52,20 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
         remove_leftovers(out)
         _check_finished(finished)
         inputs = list(finished.ledger.inputs())
-        found = _by_key(inputs, _listed(keys)) if keys is not None else _by_source(finished, inputs, _listed(source))
+        by_key = keys is not None
+        listed = _listed(keys if by_key else source)
+        found = (_by_key if by_key else _by_source)(finished, inputs, listed)
         new = {row.number for row in found if not was_removed(row.reason)}
-        counted = _published(finished.ledger, [row for row in found if row.number in new], keys is not None)
+        counted = _published(finished.ledger, [row for row in found if row.number in new], by_key)
         for shard in counted:
-            if broken := broken_files(out, stats_in(finished.ledger, shard)):
+            if broken := broken_files(out, stats_in(finished.ledger, shard), finished.ledger.digits):
                 raise ShardError(f"{out / broken[0]} is damaged; semshard repair {out} comes first")
         if new:
             _write(finished, inputs, new, counted)
         if is_pending(out, finished.ledger.state()):
             settle(out, finished.ledger)
             publish_again(out)
-    names = tuple(f"{shard_name(shard)}.tar" for shard in counted)
+    names = tuple(tar_name(shard, finished.ledger.digits) for shard in counted)
     samples = read_manifest(out)["counts"]["samples"]
     return RemoveResult(sum(counted.values()), len(found) - len(new), names, samples, str(out))
 
@@ -70,7 +73,7 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
 def publish_again(out: Path) -> None:
     """Write the manifest that the ledger describes."""
     finished = Finished.of(out)
-    finished.publish([stats_in(finished.ledger, shard) for shard in range(finished.shards)])
+    finished.publish(StatsOfShards(finished.shards, partial(stats_in, finished.ledger)))
 
 
 def _check_finished(finished: Finished) -> None:
@@ -96,9 +99,10 @@ def _listed(texts: Listed | None) -> list[str]:
     return listed
 
 
-def _by_key(inputs: list[InputRow], keys: list[str]) -> list[InputRow]:
+def _by_key(finished: Finished, inputs: list[InputRow], keys: list[str]) -> list[InputRow]:
     """The inputs that have those places in those shards. Raises `UsageError`."""
-    wanted = {int(key): key for key in keys if len(key) == 10 and key.isdecimal() and key.isascii()}
+    length = len(sample_key(0, 0, finished.ledger.digits))
+    wanted = {code_of(key): key for key in keys if len(key) == length and key.isdecimal() and key.isascii()}
     found = {
         wanted[code]: row
         for row in inputs
@@ -129,7 +133,7 @@ def _published(ledger: Ledger, rows: list[InputRow], each: bool) -> Counter[int]
         here = [row for row in rows if row.shard == shard]
         missing = [row for row in here if row.number not in keyed]
         if each and missing:
-            key = f"{shard_name(shard)}{missing[0].place:05d}"
+            key = sample_key(shard, missing[0].place, ledger.digits)
             raise UsageError(f"{len(missing)} keys are unknown, such as {key!r}; nothing was removed")
         counted += Counter({shard: len(here) - len(missing)})
     return counted
@@ -138,7 +142,8 @@ def _published(ledger: Ledger, rows: list[InputRow], each: bool) -> Counter[int]
 def _write(finished: Finished, inputs: list[InputRow], new: set[int], counted: Counter[int]) -> None:
     """Write the ledger's list of inputs: from then on those are removed."""
     state: dict[str, Any] = finished.ledger.state()
-    shards = [{"name": f"{shard_name(shard)}.tar", "samples": count} for shard, count in counted.items()]
+    digits = finished.ledger.digits
+    shards = [{"name": tar_name(shard, digits), "samples": count} for shard, count in counted.items()]
     entry = {"action": "remove", "samples": sum(counted.values()), "shards": shards}
     rows = (replace(row, reason=REMOVED) if row.number in new else row for row in inputs)
     finished.ledger.write_sources(rows, state | {"history": [*state.get("history", []), entry]})

@@ -16,14 +16,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..atomic import atomic_write, json_bytes, remove_leftovers
+from ..atomic import atomic_write, remove_leftovers
 from ..digests import sha256_if_there
 from ..engine import deterministic, make_runtime
 from ..engine.runtime import choose_precision
 from ..errors import LedgerError, ShardError
 from ..progress import Event, Progress, remarks, silent
 from ..publishing import needs_description, write_description
-from ..shards import Ledger, LedgerRow, ShardStats, done_stats, mark_done, read_manifest, shard_name
+from ..shards import (
+    Ledger,
+    LedgerRow,
+    ShardStats,
+    broken_lists,
+    done_stats,
+    manifest_bytes,
+    mark_done,
+    read_manifest,
+    shard_name,
+)
 from ..shards.rewrite import table_of_tar
 from ..sources import SourceOptions, open_source
 from ..sources.collection import has_bytes
@@ -128,23 +138,31 @@ class _Repair:
         except LedgerError:
             return  # among the hopeless
         finished, path = Finished.of(self._out), self._out / "manifest.json"
-        if not path.is_file() or path.read_bytes() != json_bytes(finished.manifest(stats)):
+        expected = finished.manifest(stats)
+        broken = broken_lists(self._out, expected)
+        if not path.is_file() or path.read_bytes() != manifest_bytes(expected) or broken:
             finished.publish(stats)
-            self.repaired.append(path.name)
+            self.repaired += [*broken, path.name]
         if needs_description(self._out, {}):
             write_description(self._out, {})
             self.repaired.append("README.md")
 
+    def _stem(self, shard: int) -> str:
+        return shard_name(shard, self._ledger.digits)
+
+    def _broken_public(self, expected: ShardStats) -> list[str]:
+        return broken_files(self._out, expected, self._ledger.digits)
+
     def _broken(self, shard: int) -> list[str]:
         """The files of a shard that are not what they should be; its file in the ledger is the first."""
         expected = self._expected(shard)
-        own = self._ledger.path / f"{shard_name(shard)}.parquet"
+        own = self._ledger.path / f"{self._stem(shard)}.parquet"
         try:
             self._ledger.shard(shard)
             lost = [] if "stats" in self._ledger.record(shard) else [f"{self._ledger.path.name}/{own.name}"]
         except LedgerError:
             lost = [f"{self._ledger.path.name}/{own.name}"]
-        return [*lost, *(broken_files(self._out, expected) if expected else [f"{shard_name(shard)}.tar"])]
+        return [*lost, *(self._broken_public(expected) if expected else [f"{self._stem(shard)}.tar"])]
 
     def _expected(self, shard: int) -> ShardStats | None:
         """The stats that a shard should have, by the ledger, or else by the manifest."""
@@ -154,7 +172,7 @@ class _Repair:
             pass
         try:
             entry = dict(read_manifest(self._out)["shards"][shard])
-            stats = done_stats(self._out, shard)
+            stats = done_stats(self._out, shard, self._ledger.digits)
         except (ShardError, IndexError):
             return None
         del entry["name"]
@@ -167,16 +185,16 @@ class _Repair:
         expected = self._expected(shard)
         if expected is None or broken[0].startswith(self._ledger.path.name):
             return False
-        if broken == [f"{shard_name(shard)}.parquet"] and (table := self._table_of_tar(expected)):
+        if broken == [f"{self._stem(shard)}.parquet"] and (table := self._table_of_tar(expected)):
             with atomic_write(self._out / broken[0]) as file:
                 file.write(table)
-        elif broken == [f"{shard_name(shard)}_stats.json"]:
-            mark_done(self._out, expected)
+        elif broken == [f"{self._stem(shard)}_stats.json"]:
+            mark_done(self._out, expected, self._ledger.digits)
         else:
-            follow(self._out, self._ledger.shard(shard), expected)  # a removal that was killed
-        if broken_files(self._out, expected) == [f"{shard_name(shard)}_stats.json"]:
-            mark_done(self._out, expected)
-        if broken_files(self._out, expected):
+            follow(self._out, self._ledger.shard(shard), expected, self._ledger.digits)  # a removal that was killed
+        if self._broken_public(expected) == [f"{self._stem(shard)}_stats.json"]:
+            mark_done(self._out, expected, self._ledger.digits)
+        if self._broken_public(expected):
             return False
         self.repaired += broken
         return True
@@ -184,7 +202,7 @@ class _Repair:
     def _table_of_tar(self, expected: ShardStats) -> bytes | None:
         """The parquet file of a shard, by what its tar says of the samples; None where it is another one."""
         try:
-            table = table_of_tar(self._out / f"{shard_name(expected.shard)}.tar", self._finished.fields)
+            table = table_of_tar(self._out / f"{self._stem(expected.shard)}.tar", self._finished.fields)
         except ShardError:
             return None
         return table if hashlib.sha256(table).hexdigest() == expected.parquet_sha256 else None
@@ -211,7 +229,7 @@ class _Repair:
 
     def _is_possible(self, shard: int) -> bool:
         """Whether the files of the shard's samples are what they were."""
-        name, run = f"{shard_name(shard)}.tar", self._run
+        name, run = f"{self._stem(shard)}.tar", self._run
         if self._expected(shard) is None:
             self.hopeless.append(f"{name} cannot be checked: neither the ledger nor the manifest says what it was")
             return False
@@ -239,24 +257,24 @@ class _Repair:
         with deterministic():
             make_missing(run, crafting, run.plan(), list(lost), into=folders)
         for shard, broken in lost.items():
-            expected, made = self._expected(shard), done_stats(folders[0], shard)
+            expected, made = self._expected(shard), done_stats(folders[0], shard, self._ledger.digits)
             assert expected is not None
             assert made is not None
             if (made.sha256, made.parquet_sha256) != (expected.sha256, expected.parquet_sha256):
                 self.hopeless.append(self._comparison(shard, folders[0]))
                 continue
             for suffix in (".tar", ".parquet"):
-                _copy(folders[0] / f"{shard_name(shard)}{suffix}", self._out / f"{shard_name(shard)}{suffix}")
+                _copy(*(folder / f"{self._stem(shard)}{suffix}" for folder in (folders[0], self._out)))
             if broken[0].startswith(self._ledger.path.name):
-                scratch = Ledger(folders[1])
+                scratch = Ledger(folders[1], self._ledger.digits)
                 self._ledger.write_shard(shard, scratch.shard(shard), scratch.record(shard))
-            mark_done(self._out, stats_in(self._ledger, shard))
+            mark_done(self._out, stats_in(self._ledger, shard), self._ledger.digits)
             self.repaired += broken
             self.remade += 1
 
     def _comparison(self, shard: int, made: Path) -> str:
         """What is different about this machine, where a shard has come out with other bytes."""
-        run, name = self._run, shard_name(shard)
+        run, name = self._run, self._stem(shard)
         there, here = dict(self._finished.made_on), made_on(run)
         usual, precision = choose_precision(run.runtime.device)[0], run.config.precision
         old, new = (_pixels(folder / f"{name}.parquet") for folder in (self._out, made))

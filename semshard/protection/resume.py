@@ -24,7 +24,7 @@ from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
 from ..publishing import is_description
 from ..settings import MOST_IN_SHARD, ProtectConfig, Size, fingerprint, method_plugin, to_json
-from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats, metadata_blocks
+from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats, list_in, metadata_blocks, shard_in
 from ..sources import Collection, Source
 from ..sources.in_order import InOrder
 from .known_plan import KnownPlan, first_shards, known_collection, only_removed_differ
@@ -97,7 +97,7 @@ class Run:
 
     def missing(self, shards: int) -> list[int]:
         """Which of so many shards are not done."""
-        return [shard for shard in range(shards) if not done_stats(self.out, shard)]
+        return [shard for shard in range(shards) if not done_stats(self.out, shard, self.ledger.digits)]
 
     @property
     def fields(self) -> Fields:
@@ -261,7 +261,7 @@ def _differences(out: Path, known: Mapping[str, Any], run: Mapping[str, Any]) ->
 
 
 _OURS = re.compile(
-    r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest(\.dsse)?\.json"
+    r"manifest(\.dsse)?\.json"
     r"|run\.json|published\.json|sources\.parquet|rejects\.jsonl|(surrogate(\.pushes)?|checkpoint)\.safetensors|lock"
 )
 
@@ -278,7 +278,10 @@ def _refuse_foreign(out: Path, ledger: Ledger, overwrite: bool) -> None:
 
 def _is_ours(path: Path) -> bool:
     """Whether semshard wrote the file."""
-    return _OURS.fullmatch(path.name) is not None or is_description(path)
+    name = path.name
+    return (
+        shard_in(name) is not None or list_in(name) is not None or bool(_OURS.fullmatch(name)) or is_description(path)
+    )
 
 
 def _clear(out: Path, ledger: Ledger) -> None:

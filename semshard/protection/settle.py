@@ -42,24 +42,24 @@ def settle(out: Path, ledger: Ledger) -> None:
         drop = [row for row in rows if columns["reason"][row.number] or columns["shard"][row.number] != shard]
         if drop:
             rows, record = _dropped(out, ledger, shard, rows, drop, columns)
-        if "stats" in record and not matches(out, ShardStats(**record["stats"])):
-            follow(out, rows, ShardStats(**record["stats"]))
+        if "stats" in record and not matches(out, ShardStats(**record["stats"]), ledger.digits):
+            follow(out, rows, ShardStats(**record["stats"]), ledger.digits)
 
 
-def matches(out: Path, stats: ShardStats) -> bool:
+def matches(out: Path, stats: ShardStats, digits: int) -> bool:
     """Whether a shard's files have the sizes in these stats, and its stats file says the same."""
     try:
-        return done_stats(out, stats.shard) == stats
+        return done_stats(out, stats.shard, digits) == stats
     except ShardError:
         return False
 
 
-def broken_files(out: Path, stats: ShardStats) -> list[str]:
+def broken_files(out: Path, stats: ShardStats, digits: int) -> list[str]:
     """The names of the files of a shard that are missing, or not those with these stats: every byte is read."""
-    stem = shard_name(stats.shard)
+    stem = shard_name(stats.shard, digits)
     files = {f"{stem}.tar": stats.sha256, f"{stem}.parquet": stats.parquet_sha256}
     broken = [name for name, sha256 in files.items() if sha256_if_there(out / name) != sha256]
-    return broken if broken or matches(out, stats) else [f"{stem}_stats.json"]
+    return broken if broken or matches(out, stats, digits) else [f"{stem}_stats.json"]
 
 
 def record_in(ledger: Ledger, shard: int) -> dict[str, Any]:
@@ -92,10 +92,10 @@ def _dropped(
     if late:
         record["absent"] = [*record.get("absent", []), *_places(shard, late, record.get("absent", []), columns)]
     if any(row.key for row in drop):
-        if broken := broken_files(out, stats):
+        if broken := broken_files(out, stats, ledger.digits):
             raise ShardError(f"{out / broken[0]} is damaged; semshard repair {out} comes first")
         psnr = {row.key: row.psnr for row in left if row.key and row.psnr is not None}
-        record["stats"] = vars(thinned(out, shard, psnr, stats.rejected))
+        record["stats"] = vars(thinned(out, shard, psnr, stats.rejected, ledger.digits))
     ledger.write_shard(shard, left, record)
     return left, record
 
@@ -114,9 +114,9 @@ def _places(
     return [[place, number] for place, number in [*known.items(), *zip(free, elsewhere, strict=False)]]
 
 
-def follow(out: Path, rows: list[LedgerRow], stats: ShardStats) -> None:
+def follow(out: Path, rows: list[LedgerRow], stats: ShardStats, digits: int) -> None:
     """Publish a shard as the ledger describes it, where it can be made of the shard that is there."""
     try:
-        publish_thinned(out, stats.shard, {row.key for row in rows if row.key}, stats)
+        publish_thinned(out, {row.key for row in rows if row.key}, stats, digits)
     except ShardError:
         return  # it has to be made again

@@ -62,7 +62,8 @@ def make_missing(
     """
     out, ledger = into or (run.out, run.ledger.path)
     order = ShardOrder(
-        craft, run.config, Recipe(run.classes, run.fields, run.config.quality), out, ledger, record_of(run)
+        craft, run.config, Recipe(run.classes, run.fields, run.config.quality, run.ledger.digits), out, ledger,
+        record_of(run),
     )  # fmt: skip
     count = _Count(run, plan, missing)
     suited = _workers(run, order, plan, missing) if workers < 0 else workers
@@ -96,7 +97,7 @@ class _Count:
     def __init__(self, run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> None:
         self._run, self._done, self._total = run, 0, sum(len(plan[shard]) for shard in missing)
         done = sorted(set(range(len(plan))) - set(missing)) if not run.history else []  # checked when they were made
-        finished = (done_stats(run.out, shard) for shard in done)
+        finished = (done_stats(run.out, shard, run.ledger.digits) for shard in done)
         unusable = sum(not was_removed(reason) for reason in run.collection.rejects.values())
         self._rejected = unusable + sum(stats.rejected for stats in finished if stats)
         self._check(f"; see {run.ledger.path}")

@@ -12,7 +12,17 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import LedgerError, ShardError
 from ..settings.names import NO_NETWORK
-from ..shards import Ledger, ShardStats, done_stats, ledger_path, read_manifest, was_removed
+from ..shards import (
+    Ledger,
+    ShardStats,
+    digits_for,
+    done_stats,
+    ledger_path,
+    read_manifest,
+    shard_in,
+    tar_name,
+    was_removed,
+)
 from .settle import is_pending
 
 
@@ -59,7 +69,8 @@ def status(shards: str | Path) -> Status:
 def _without_ledger(out: Path) -> Status:
     manifest = read_manifest(out)
     counts = manifest["counts"]
-    done = sum((out / shard["name"]).exists() for shard in manifest["shards"])
+    digits = digits_for(counts["shards"])
+    done = sum((out / tar_name(shard, digits)).exists() for shard in range(counts["shards"]))
     whole = done == counts["shards"]
     return Status(
         str(out), "done" if whole else "damaged", False, False, counts["inputs"], counts["rejected"], shards_done=done,
@@ -73,7 +84,7 @@ def _of_run(out: Path, ledger: Ledger, known: Mapping[str, Any], running: bool) 
     steps = 0 if settings["method"] in NO_NETWORK else int(settings["steps"])
     step = steps if ledger.surrogate.exists() else _step(ledger.checkpoint)
     shards = known.get("shards")
-    done = [stats for shard in range(shards or _present(out)) if (stats := _done(out, shard))]
+    done = [stats for shard in range(shards or _present(out)) if (stats := _done(out, shard, ledger.digits))]
     removed = sum(was_removed(reason) for reason in reasons)
     late = sum(stats.rejected for stats in done)
     finished, readable = (out / "manifest.json").exists(), _is_readable(out)
@@ -110,9 +121,9 @@ def _next(out: Path, phase: str, running: bool, change: str, rejected: int) -> s
     return "the same protect command continues it"
 
 
-def _done(out: Path, shard: int) -> ShardStats | None:
+def _done(out: Path, shard: int, digits: int) -> ShardStats | None:
     try:
-        return done_stats(out, shard)
+        return done_stats(out, shard, digits)
     except ShardError:
         return None
 
@@ -127,7 +138,7 @@ def _is_readable(out: Path) -> bool:
 
 def _present(out: Path) -> int:
     """A number that no shard there exceeds, where the ledger does not say how many there should be."""
-    return max((int(path.stem) + 1 for path in out.glob("[0-9]*.tar")), default=0)
+    return max((shard + 1 for path in out.glob("*.tar") if (shard := shard_in(path.name)) is not None), default=0)
 
 
 def _step(checkpoint: Path) -> int:

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from ..shards import Fields
+from ..shards import Fields, digits_for, sample_key
 from ..shards.manifest import FILE as MANIFEST
 from . import words
 from .hub import TAGS
@@ -20,8 +20,6 @@ from .statement import Statement
 FILE = "croissant.json"
 CONFORMS_TO = ("http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0")
 _MEDIA = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
-_DIGITS = 10 * "[0-9]"  # of a key, as a pattern for file names
-_KEY = r"(?:.*/)?([0-9]{10})(?:\..*)?"  # and in the name of a file, or alone
 _COLUMNS = {  # of the parquet files: type, and what a value is
     "label": (["sc:Integer", "cr:Label"], "The class: its place in the record set classes, from 0."),
     "class": (["sc:Text", "cr:Label"], "The name of the class."),
@@ -72,7 +70,7 @@ def croissant(
         **_provenance(manifest),
         **_responsible_ai(manifest, verdict),
         "distribution": [*_files(manifest, manifest_sha256), *_sets(manifest)],
-        "recordSet": [_classes(manifest["classes"]), _samples()],
+        "recordSet": [_classes(manifest["classes"]), _samples(_key_digits(manifest))],
     }
 
 
@@ -138,6 +136,9 @@ def _responsible_ai(manifest: Mapping[str, Any], verdict: Mapping[str, Any] | No
 
 def _files(manifest: Mapping[str, Any], manifest_sha256: str) -> list[dict[str, Any]]:
     files = [_file(MANIFEST, "application/json", manifest_sha256, None)]
+    if "shard_lists" in manifest:  # a description of a million tars would be larger than their list
+        lists = manifest["shard_lists"]["files"]
+        return files + [_file(each["name"], "application/jsonlines", each["sha256"], each["bytes"]) for each in lists]
     for shard in manifest["shards"]:
         parquet = shard["name"].replace(".tar", ".parquet")
         files.append(_file(shard["name"], "application/x-tar", shard["sha256"], shard["bytes"]))
@@ -154,12 +155,18 @@ def _file(name: str, media: str, sha256: str, size: int | None) -> dict[str, Any
 
 
 def _sets(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    image = Fields.of(manifest).image
+    image, many = Fields.of(manifest).image, "shard_lists" in manifest
+    tars = [{"@id": "tars"}] if many else [{"@id": shard["name"]} for shard in manifest["shards"]]
+    every = {
+        "@type": "cr:FileSet", "@id": "tars", "name": "tars", "description": "The shards.",
+        "encodingFormat": "application/x-tar", "includes": "*.tar",
+    }  # fmt: skip
     return [
+        *([every] if many else []),
         {
             "@type": "cr:FileSet", "@id": "pictures", "name": "pictures", "description": "The protected images.",
-            "containedIn": [{"@id": shard["name"]} for shard in manifest["shards"]],
-            "encodingFormat": _MEDIA[image], "includes": f"{_DIGITS}.{image}",
+            "containedIn": tars,
+            "encodingFormat": _MEDIA[image], "includes": f"{_key_digits(manifest) * '[0-9]'}.{image}",
         },
         {
             "@type": "cr:FileSet", "@id": "index", "name": "index", "description": "A row for every sample.",
@@ -180,7 +187,12 @@ def _classes(names: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _samples() -> dict[str, Any]:
+def _key_digits(manifest: Mapping[str, Any]) -> int:
+    return len(sample_key(0, 0, digits_for(manifest["counts"]["shards"])))
+
+
+def _samples(digits: int) -> dict[str, Any]:
+    key = rf"(?:.*/)?([0-9]{{{digits}}})(?:\..*)?"  # in the name of a file, or alone
     return {
         "@type": "cr:RecordSet", "@id": "samples", "name": "samples", "description": "The samples.",
         "key": {"@id": "samples/key"},
@@ -188,7 +200,7 @@ def _samples() -> dict[str, Any]:
             {
                 "@type": "cr:Field", "@id": "samples/key", "name": "key", "dataType": "sc:Text",
                 "description": "Shard and place in it; the name of the sample's files up to the dot.",
-                "source": _of_picture("filename") | {"transform": {"regex": _KEY}},
+                "source": _of_picture("filename") | {"transform": {"regex": key}},
                 "references": _of_index("key"),
             },
             {

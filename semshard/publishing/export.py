@@ -72,7 +72,7 @@ def export(shards: str | Path, out: str | Path, *, to: str, progress: Progress =
     staging = Staging(out, {"to": to, "manifest": manifest_sha256(opened.directory), "version": __version__})
     written = FORMATS[to](opened, staging.folder)
     report = _Report(len(opened), progress, sum(part["samples"] for part in staging.done))
-    for number in range(len(staging.done), len(opened.tars)):
+    for number in range(len(staging.done), opened.count):
         shard = open_shard(opened, number)
         part = written.write(shard, report.counted(shard.images()))
         staging.add({"samples": len(shard.index), **part})
@@ -80,7 +80,7 @@ def export(shards: str | Path, out: str | Path, *, to: str, progress: Progress =
     written.finish(staging.done)
     staging.publish()
     files, size = (sum(part[name] for part in staging.done) for name in ("files", "bytes"))
-    return ExportResult(str(out), to, len(opened), len(opened.tars), files, size)
+    return ExportResult(str(out), to, len(opened), opened.count, files, size)
 
 
 def _say_what_is_left_out(shards: Shards, to: str, progress: Progress) -> None:

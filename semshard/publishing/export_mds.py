@@ -48,7 +48,7 @@ class MosaicShards:
         sizes = [_FIXED + parts[shard.extension][1] + len(key) for key, parts in shard.index]
         rows = []
         for number, part in enumerate(_parts(sizes, 8 + len(self._header))):
-            name = f"{shard.number:05d}-{number:02d}.mds"
+            name = f"{shard.path.stem}-{number:02d}.mds"
             rows.append(self._write_file(name, part, itertools.islice(images, len(part))))
         return {"files": len(rows), "bytes": sum(row["raw_data"]["bytes"] for row in rows), "rows": rows}
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..atomic import atomic_write
-from ..shards import Shards
+from ..shards import Shards, digits_for, shard_name
 from .stored import StoredImage, StoredShard
 
 _ROWS, _BYTES = 1000, 32 << 20  # of a row group, which is what a reader has in memory
@@ -25,7 +25,7 @@ class ParquetFiles:
     """train-NNNNN-of-MMMMM.parquet for NNNNN.tar, with the columns image, label and key."""
 
     def __init__(self, shards: Shards, folder: Path) -> None:
-        self._folder, self._shards = folder, len(shards.tars)
+        self._folder, self._shards = folder, shards.count
         features = {
             "image": {"_type": "Image"},
             "label": {"names": list(shards.classes), "_type": "ClassLabel"},
@@ -39,7 +39,9 @@ class ParquetFiles:
 
     def write(self, shard: StoredShard, images: Iterator[StoredImage]) -> dict[str, Any]:
         """The images of a shard, a row each."""
-        path = self._folder / f"train-{shard.number:05d}-of-{self._shards:05d}.parquet"
+        digits = digits_for(self._shards + 1)
+        number, all_of_them = (shard_name(each, digits) for each in (shard.number, self._shards))
+        path = self._folder / f"train-{number}-of-{all_of_them}.parquet"
         with (
             atomic_write(path) as file,
             pq.ParquetWriter(file, self._schema, compression="none", use_dictionary=False) as table,

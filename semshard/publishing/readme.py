@@ -11,7 +11,7 @@ from typing import Any
 
 from ..atomic import json_bytes
 from ..settings import levels, parse_radius
-from ..shards import Fields
+from ..shards import Fields, pattern_of
 from ..shards.manifest import CARD_REVISION
 from ..shards.manifest import FILE as MANIFEST
 from . import statement as owner
@@ -55,7 +55,7 @@ def readme(
         reserved=reservation(manifest),
         folder=_folder(statement.url),
         columns=", ".join(f"`{name}`" for name in (fields.image, "cls", fields.about, *fields.carried)),
-        tars=_tars([shard["name"] for shard in manifest["shards"]]),
+        tars=pattern_of(len(manifest["shards"])),
         image=fields.image,
         entries=", ".join(f"`KEY.{name}`" for name in (*fields.own, *fields.carried)),
     )
@@ -114,9 +114,3 @@ def _folder(url: str) -> str:
     """What `load_dataset` is given: the name on the Hub, if that is where the folder is."""
     on_hub = re.fullmatch(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)/?", url)
     return on_hub[1] if on_hub else "PATH/OF/THIS/FOLDER"
-
-
-def _tars(names: list[str]) -> str:
-    """The names of all tars as webdataset takes them."""
-    stems = [name.removesuffix(".tar") for name in names]
-    return f"{{{stems[0]}..{stems[-1]}}}.tar" if len(stems) > 1 else "".join(names)

@@ -47,7 +47,7 @@ class StoredShard:
 
 def open_shard(shards: Shards, number: int) -> StoredShard:
     """Shard `number`. Raises `ShardError` where its bytes are not those of the manifest, or a sample lacks a field."""
-    path, about, extension = shards.tars[number], shards.manifest["shards"][number], shards.fields.image
+    path, about, extension = shards.tar(number), shards.records[number], shards.fields.image
     try:
         digest = sha256_of(path)
     except FileNotFoundError:

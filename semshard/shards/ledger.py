@@ -34,7 +34,7 @@ from .. import file_lock
 from ..atomic import atomic_write, remove_leftovers, write_json
 from ..errors import LedgerError, OutputError
 from .damage import damage
-from .writer import shard_name
+from .names import digits_for, shard_name
 
 _INPUT = pa.schema(
     [
@@ -106,10 +106,10 @@ def ledger_path(out: Path) -> Path:
 
 
 class Ledger:
-    """The ledger of one output folder."""
+    """The ledger of one output folder; `digits` of its shards' numbers are given where the inputs are not in it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, digits: int = 0) -> None:
+        self.path, self._digits = path, digits
         self.surrogate = path / "surrogate.safetensors"
         self.checkpoint = path / "checkpoint.safetensors"
         self.lock: int | None = (
@@ -240,7 +240,14 @@ class Ledger:
             return _about(pq.read_schema(path))
 
     def _of_shard(self, shard: int) -> Path:
-        return self.path / f"{shard_name(shard)}.parquet"
+        return self.path / f"{shard_name(shard, self.digits)}.parquet"
+
+    @property
+    def digits(self) -> int:
+        """How many digits the numbers of the planned shards have."""
+        if not self._digits and (shards := self.state().get("shards")):
+            self._digits = digits_for(shards)
+        return self._digits or digits_for(0)
 
     def shard(self, shard: int) -> list[LedgerRow]:
         """The inputs of one shard, in order."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from ..settings import Size, levels, parse_radius
 from .damage import damage
 from .fields import Fields
 from .manifest import read_manifest
+from .names import digits_for, tar_name
 from .pixels import decode_picture
+from .shard_lists import ShardRecords
 
 TarIndex = list[tuple[str, dict[str, tuple[int, int]]]]  # (key, extension → (offset, bytes)) of each sample, in order
 
@@ -55,24 +58,26 @@ class Shards:
     _offsets: dict[int, TarIndex] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self._starts = [0, *itertools.accumulate(shard["samples"] for shard in self.manifest["shards"])][:-1]
+        records = self.manifest["shards"]
+        listed = not isinstance(records, ShardRecords)
+        self._starts = [0, *itertools.accumulate(shard["samples"] for shard in records)][:-1] if listed else []
 
-    @property
+    @functools.cached_property
     def classes(self) -> tuple[str, ...]:
         """Class names; a sample's label is an index into them."""
         return tuple(self.manifest["classes"])
 
-    @property
+    @functools.cached_property
     def budget(self) -> int:
         """The largest change that any channel of any pixel may show, in grey levels."""
         return levels(parse_radius(self.manifest["settings"]["rho_u"]))
 
-    @property
+    @functools.cached_property
     def fields(self) -> Fields:
         """What a sample consists of."""
         return Fields.of(self.manifest)
 
-    @property
+    @functools.cached_property
     def size(self) -> Size:
         """(height, width) of every image; None for photographs, each of its own."""
         image = self.manifest["image"]
@@ -84,9 +89,44 @@ class Shards:
         return self.fields.format != "jpeg"
 
     @property
+    def records(self) -> Sequence[dict[str, Any]]:
+        """What the manifest says of each shard, in order; `ShardError` where a file that lists them is broken."""
+        shards: Sequence[dict[str, Any]] = self.manifest["shards"]
+        return shards
+
+    @property
+    def count(self) -> int:
+        """How many shards there are."""
+        return len(self.records)
+
+    @property
+    def digits(self) -> int:
+        """How many digits the numbers of the shards have."""
+        return digits_for(self.count)
+
+    @property
     def tars(self) -> list[Path]:
         """The shards, in order."""
-        return [self.directory / shard["name"] for shard in self.manifest["shards"]]
+        return [self.tar(shard) for shard in range(self.count)]
+
+    def tar(self, shard: int) -> Path:
+        """The tar of one shard."""
+        listed = isinstance(self.records, list)
+        return self.directory / (self.records[shard]["name"] if listed else tar_name(shard, self.digits))
+
+    def samples_in(self, shards: range) -> range:
+        """The numbers of the samples in neighbouring shards, counted over all shards."""
+        before = sum(record["samples"] for record in itertools.islice(self.records, shards.start))
+        here = sum(record["samples"] for record in itertools.islice(self.records, shards.start, shards.stop))
+        return range(before, before + here)
+
+    def locate(self, number: int) -> tuple[int, int]:
+        """The shard that holds a sample, counted over all shards, and its place there."""
+        records = self.records
+        if isinstance(records, ShardRecords):
+            return records.locate(number)
+        shard = bisect.bisect_right(self._starts, number) - 1
+        return shard, number - self._starts[shard]
 
     def __len__(self) -> int:
         return int(self.manifest["counts"]["samples"])
@@ -100,9 +140,8 @@ class Shards:
             number += len(self)
         if not 0 <= number < len(self):
             raise IndexError(number)
-        shard = bisect.bisect_right(self._starts, number) - 1
-        place = number - self._starts[shard]
-        tar = self.tars[shard]
+        shard, place = self.locate(number)
+        tar = self.tar(shard)
         try:
             with damage("it"), open(tar, "rb") as file:
                 key, parts = self._index(shard)[place]
@@ -112,11 +151,11 @@ class Shards:
 
     def keys(self) -> list[str]:
         """The key of every sample, in order; no image is decoded."""
-        return [key for shard in range(len(self.tars)) for key, _ in self._index(shard)]
+        return [key for shard in range(self.count) for key, _ in self._index(shard)]
 
     def _index(self, shard: int) -> TarIndex:
         if shard not in self._offsets:
-            self._offsets[shard] = tar_index(self.tars[shard])
+            self._offsets[shard] = tar_index(self.tar(shard))
         return self._offsets[shard]
 
 

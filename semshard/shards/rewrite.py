@@ -15,36 +15,37 @@ from ..atomic import atomic_write
 from ..errors import ShardError
 from . import tar
 from .fields import Fields
+from .names import FEWEST, shard_name
 from .reader import read_tar
-from .writer import ShardStats, mark_done, shard_name, stats_of, table_of
+from .writer import ShardStats, mark_done, stats_of, table_of
 
 
-def thinned(directory: Path, shard: int, psnr: Mapping[str, float], rejected: int) -> ShardStats:
+def thinned(directory: Path, shard: int, psnr: Mapping[str, float], rejected: int, digits: int = FEWEST) -> ShardStats:
     """The stats that a shard has with those samples alone whose keys are in `psnr` (dB); nothing is written. `rejected`
     inputs were unusable when it was made. Raises `ShardError` where a file of the shard is broken.
     """
-    sha256, size = hashlib.sha256(), 0
-    for block in _entries(directory, shard, psnr.keys()):
+    sha256, size, stem = hashlib.sha256(), 0, directory / shard_name(shard, digits)
+    for block in _entries(stem, psnr.keys()):
         sha256.update(block)
         size += len(block)
     sha256.update(tar.end(size))
-    rows = _rows(directory, shard, psnr.keys())
+    rows = _rows(stem, psnr.keys())
     psnrs = [psnr[row["key"]] for row in rows]
     whole = size + len(tar.end(size))
     return stats_of(shard, rejected, whole, sha256.hexdigest(), table_of(rows), rows, psnrs)
 
 
-def publish_thinned(directory: Path, shard: int, keys: Collection[str], stats: ShardStats) -> None:
+def publish_thinned(directory: Path, keys: Collection[str], stats: ShardStats, digits: int = FEWEST) -> None:
     """Replace a shard by the one with those samples alone, which has to have these `stats`. What was replaced before is
     replaced by the same. Raises `ShardError`, and leaves the file as it is, where the result is another one.
     """
-    stem = directory / shard_name(shard)
-    table = table_of(_rows(directory, shard, keys))
+    stem = directory / shard_name(stats.shard, digits)
+    table = table_of(_rows(stem, keys))
     if hashlib.sha256(table).hexdigest() != stats.parquet_sha256:
         raise ShardError(f"{stem}.parquet is damaged")
     sha256, size = hashlib.sha256(), 0
     with atomic_write(Path(f"{stem}.tar")) as file:
-        for block in _entries(directory, shard, keys):
+        for block in _entries(stem, keys):
             file.write(block)
             sha256.update(block)
             size += len(block)
@@ -54,12 +55,12 @@ def publish_thinned(directory: Path, shard: int, keys: Collection[str], stats: S
             raise ShardError(f"{stem}.tar is damaged")
     with atomic_write(Path(f"{stem}.parquet")) as file:
         file.write(table)
-    mark_done(directory, stats)
+    mark_done(directory, stats, digits)
 
 
-def _entries(directory: Path, shard: int, keys: Collection[str]) -> Iterator[bytes]:
+def _entries(stem: Path, keys: Collection[str]) -> Iterator[bytes]:
     """Headers with their padded data, as they are in the tar, of the files of those samples."""
-    path = directory / f"{shard_name(shard)}.tar"
+    path = Path(f"{stem}.tar")
     try:
         with open(path, "rb") as file:
             while any(header := file.read(tar.BLOCK)):
@@ -78,8 +79,8 @@ def _entries(directory: Path, shard: int, keys: Collection[str]) -> Iterator[byt
         raise ShardError(f"{path} is a broken tar ({error})") from None
 
 
-def _rows(directory: Path, shard: int, keys: Collection[str]) -> list[dict[str, Any]]:
-    path = directory / f"{shard_name(shard)}.parquet"
+def _rows(stem: Path, keys: Collection[str]) -> list[dict[str, Any]]:
+    path = Path(f"{stem}.parquet")
     try:
         return [row for row in pq.read_table(path).to_pylist() if row["key"] in keys]
     except FileNotFoundError:

@@ -29,6 +29,7 @@ from .ledger import Ledger, ledger_path
 from .manifest import FILE as MANIFEST
 from .manifest import manifest_sha256
 from .reader import Shards, files_of, open_shards
+from .shard_lists import ShardRecords
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,13 @@ def known_source(ledger: Ledger) -> str:
 
 
 def data_files(shards: Shards) -> Iterator[Path]:
-    """The files that are signed: the manifest, and three of each shard."""
+    """The files that are signed: the manifest, and three of each shard; of many shards the files that list them, which
+    have the SHA-256 of all others but the stats.
+    """
     yield shards.directory / MANIFEST
+    if isinstance(shards.records, ShardRecords):
+        yield from (shards.directory / file["name"] for file in shards.records.files)
+        return
     for tar in shards.tars:
         yield from files_of(tar)
 
@@ -103,7 +109,9 @@ def data_files(shards: Shards) -> Iterator[Path]:
 def stated_digests(shards: Shards) -> dict[str, str]:
     """The files whose SHA-256 the manifest has, by name."""
     found = dict[str, str]()
-    for shard in shards.manifest["shards"]:
+    if isinstance(shards.records, ShardRecords):
+        return {file["name"]: file["sha256"] for file in shards.records.files}
+    for shard in shards.records:
         found[shard["name"]] = shard["sha256"]
         found[shard["name"].replace(".tar", ".parquet")] = shard["parquet_sha256"]
     return found

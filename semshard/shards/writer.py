@@ -27,6 +27,7 @@ from ..errors import ShardError
 from ..sources.image_metadata import Metadata
 from . import tar
 from .fields import Fields
+from .names import FEWEST, sample_key, shard_name
 from .pixels import decode_picture, encode_pictures
 
 PNG = Fields()
@@ -42,16 +43,6 @@ COLUMNS = pa.schema(
         ("sha256", pa.string()),
     ]
 )
-
-
-def shard_name(shard: int) -> str:
-    """The stem of a shard's files."""
-    return f"{shard:05d}"
-
-
-def sample_key(shard: int, place: int) -> str:
-    """SSSSSIIIII: the shard and the place of the sample in it; no dots, no slashes, unique over all shards."""
-    return f"{shard:05d}{place:05d}"
 
 
 @dataclass(frozen=True)
@@ -100,6 +91,7 @@ class SampleBatch:
     clean: NDArray[np.uint8]  # (N, H, W, 3) RGB; measured against, never written
     protected: NDArray[np.uint8]  # (N, H, W, 3) RGB
     extras: Sequence[Extra] | None = None
+    digits: int = FEWEST  # of the numbers of the shards
 
 
 def encode(batch: SampleBatch, classes: Sequence[str], fields: Fields = PNG, quality: int = 95) -> list[Encoded]:
@@ -118,7 +110,7 @@ def encode(batch: SampleBatch, classes: Sequence[str], fields: Fields = PNG, qua
     samples = []
     for i, (place, label) in enumerate(zip(batch.places, batch.labels, strict=True)):
         key, name, sha256 = (
-            sample_key(batch.shard, place),
+            sample_key(batch.shard, place, batch.digits),
             classes[label],
             hashlib.sha256(protected[i].data).hexdigest(),
         )
@@ -168,15 +160,15 @@ class ShardWriter:
     describes them. The shard is not done before `mark_done`.
     """
 
-    def __init__(self, directory: Path, shard: int) -> None:
-        self._directory, self._shard = directory, shard
+    def __init__(self, directory: Path, shard: int, digits: int = FEWEST) -> None:
+        self._directory, self._shard, self._stem = directory, shard, shard_name(shard, digits)
         self._samples: list[tuple[dict[str, object], float]] = []
         self._sha256, self._bytes = hashlib.sha256(), 0
         self.rejected = 0
 
     def __enter__(self) -> ShardWriter:
         self._stack = ExitStack()
-        self._file = self._stack.enter_context(atomic_write(self._directory / f"{shard_name(self._shard)}.tar"))
+        self._file = self._stack.enter_context(atomic_write(self._directory / f"{self._stem}.tar"))
         return self
 
     def add(self, samples: Sequence[Encoded]) -> None:
@@ -199,7 +191,7 @@ class ShardWriter:
             self._write(tar.end(self._bytes))
         rows, psnrs = [row for row, _ in self._samples], [psnr for _, psnr in self._samples]
         table = table_of(rows)
-        with atomic_write(self._directory / f"{shard_name(self._shard)}.parquet") as file:
+        with atomic_write(self._directory / f"{self._stem}.parquet") as file:
             file.write(table)
         self.stats = stats_of(self._shard, self.rejected, self._bytes, self._sha256.hexdigest(), table, rows, psnrs)
 
@@ -237,9 +229,9 @@ def stats_of(
     )
 
 
-def mark_done(directory: Path, stats: ShardStats) -> None:
+def mark_done(directory: Path, stats: ShardStats, digits: int = FEWEST) -> None:
     """Write the stats file, last of all: the shard is done."""
-    with atomic_write(directory / f"{shard_name(stats.shard)}_stats.json") as file:
+    with atomic_write(directory / f"{shard_name(stats.shard, digits)}_stats.json") as file:
         file.write(stats_bytes(stats))
 
 
@@ -248,9 +240,9 @@ def stats_bytes(stats: ShardStats) -> bytes:
     return json_bytes(asdict(stats))
 
 
-def done_stats(directory: Path, shard: int) -> ShardStats | None:
+def done_stats(directory: Path, shard: int, digits: int = FEWEST) -> ShardStats | None:
     """The stats of a shard that is done and whose files have the sizes in them; None where it has to be made."""
-    stem = directory / shard_name(shard)
+    stem = directory / shard_name(shard, digits)
     try:
         stats = ShardStats(**json.loads(Path(f"{stem}_stats.json").read_bytes()))
         sizes = Path(f"{stem}.tar").stat().st_size, Path(f"{stem}.parquet").stat().st_size

@@ -68,7 +68,8 @@ def public_settings(shards: Shards, runtime: Runtime) -> ProtectConfig:
 
 def _checked_manifest(shards: Shards) -> str:
     """SHA-256 of the manifest. Raises `ShardError` where a tar differs from what the manifest says."""
-    for path, stated in zip(shards.tars, shards.manifest["shards"], strict=True):
+    for shard, stated in enumerate(shards.records):
+        path = shards.tar(shard)
         with damage(path):
             sha256 = sha256_of(path)
         if sha256 != stated["sha256"]:

@@ -72,9 +72,9 @@ def _noise(inputs: VerifyInputs) -> dict[str, Any]:
     """
     remainder = Remainder(inputs.shards.manifest["settings"], MEASURED)
     rows = []
-    for pair in inputs.dataset.pairs(MEASURED):
+    for number, pair in enumerate(inputs.dataset.pairs(MEASURED)):
         rows.append([measure(*pair) for measure in _MEASURES.values()])
-        remainder.add(*pair)
+        remainder.add(*pair, number)
     columns = zip(_MEASURES, zip(*rows, strict=True), strict=True)
     values = {
         name: {"values": [round(value, 4) if np.isfinite(value) else None for value in values]}

@@ -30,6 +30,7 @@ def test_an_untouched_output_passes(finished):
         "linf_max": 8,
         "failures": [],
         "signature": "none",
+        "part": None,
     }
     assert (remainder["radius"], remainder["samples"]) == (2, 40)
 

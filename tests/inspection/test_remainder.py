@@ -50,7 +50,7 @@ def test_the_radius_is_the_adversarys_or_half_the_budget():
 def test_many_samples_are_measured_evenly_and_photographs_in_their_middle():
     remainder = Remainder({"rho_u": "8/255"}, 10 * MOST)
     for number in range(30):
-        remainder.add(GREY, noisy(8 if number % 10 == 0 else 0))
+        remainder.add(GREY, noisy(8 if number % 10 == 0 else 0), number)
     assert remainder.to_json()["samples"] == 3
     assert remainder.to_json()["share"]["none"] == 1
     photo = np.full((3 * WINDOW, 4 * WINDOW, 3), 128, np.uint8)

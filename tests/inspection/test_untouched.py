@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 import semshard
-from semshard.inspection.repeated_noise import RepeatedNoise
+from semshard.inspection.repeated_noise import NoiseOfShard, RepeatedNoise, promises_own_noise
+from semshard.shards import sample_key
 from semshard.sources.shapes import write_shapes
 from tests.support.runs import TINY
 
@@ -54,10 +55,15 @@ def test_noise_of_a_class_is_allowed_where_the_method_has_patterns(finished):
     shards = semshard.open_shards(finished / "shards")
     rng = np.random.default_rng(0)
     noise = rng.integers(-8, 9, (32, 32, 3))
-    for method, expected in (("sc", 0), ("ntga", 0), ("sem", 1)):
+    for method, expected in (("sc", False), ("ntga", False), ("sem", True)):
         shards.manifest["settings"]["method"] = method
-        found = RepeatedNoise(shards)
-        for number in range(4):
+        assert promises_own_noise(shards) == expected
+    found = RepeatedNoise(shards)
+    for shard in range(2):
+        of_shard = NoiseOfShard()
+        for place in range(2):
             clean = rng.integers(0, 256, (32, 32, 3))
-            found.add(f"{number:010d}", 0, clean.astype(np.uint8), np.clip(clean + noise, 0, 255).astype(np.uint8))
-        assert len(list(found.failures())) == expected
+            protected = np.clip(clean + noise, 0, 255).astype(np.uint8)
+            of_shard.add(sample_key(shard, place), 0, clean.astype(np.uint8), protected)
+        found.add(of_shard)
+    assert len(list(found.failures())) == 1

@@ -130,19 +130,19 @@ def test_another_key_under_the_name_of_the_right_one_is_found(signed, keys, tmp_
 
 
 def test_every_flipped_bit_of_an_envelope_is_found(signed, keys):
-    from semshard.inspection.signature import signature_failures
+    from semshard.inspection.signature import audit_signature
     from semshard.signing import load_verifier
 
     path, random_bit = signed / ENVELOPE, random.Random(0)
     whole, verifier, opened = path.read_bytes(), load_verifier(keys.public), semshard.open_shards(signed)
-    assert not list(signature_failures(opened, verifier))
+    assert not audit_signature(opened, verifier)[1]
     for _ in range(300):
         place, bit = random_bit.randrange(len(whole)), 1 << random_bit.randrange(8)
         path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
-        assert list(signature_failures(opened, verifier)), (place, bit)
+        assert audit_signature(opened, verifier)[1], (place, bit)
     for cut in (0, 1, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:cut])
-        assert list(signature_failures(opened, verifier)), cut
+        assert audit_signature(opened, verifier)[1], cut
 
 
 def changed(statement, *path, to):
