@@ -92,8 +92,7 @@ class Finished:
 
 def _rejects(ledger: Ledger, shards: int) -> Iterator[LedgerRow]:
     """Every input that is not published: those of the list of inputs, then those that were unusable later."""
-    for row in ledger.inputs():
-        if row.reason:
-            yield LedgerRow(row.number, row.source, row.sha256.hex() if row.sha256 else None, reason=row.reason)
+    for row in ledger.rejected():
+        yield LedgerRow(row.number, row.source, row.sha256.hex() if row.sha256 else None, reason=row.reason)
     for shard in range(shards):
         yield from (row for row in ledger.shard(shard) if row.reason)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
         finished = Finished.of(out)  # as it is now that nobody else writes here
         remove_leftovers(out)
         _check_finished(finished)
-        inputs = list(finished.ledger.inputs())
+        inputs = finished.ledger.inputs()
         found = _by_key(inputs, _listed(keys)) if keys is not None else _by_source(finished, inputs, _listed(source))
         new = {row.number for row in found if not was_removed(row.reason)}
         counted = _published(finished.ledger, [row for row in found if row.number in new], keys is not None)
@@ -58,7 +58,7 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
             if broken := broken_files(out, stats_in(finished.ledger, shard)):
                 raise ShardError(f"{out / broken[0]} is damaged; semshard repair {out} comes first")
         if new:
-            _write(finished, inputs, new, counted)
+            _write(finished, new, counted)
         if is_pending(out, finished.ledger.state()):
             settle(out, finished.ledger)
             publish_again(out)
@@ -96,7 +96,7 @@ def _listed(texts: Listed | None) -> list[str]:
     return listed
 
 
-def _by_key(inputs: list[InputRow], keys: list[str]) -> list[InputRow]:
+def _by_key(inputs: Iterable[InputRow], keys: list[str]) -> list[InputRow]:
     """The inputs that have those places in those shards. Raises `UsageError`."""
     wanted = {int(key): key for key in keys if len(key) == 10 and key.isdecimal() and key.isascii()}
     found = {
@@ -107,8 +107,10 @@ def _by_key(inputs: list[InputRow], keys: list[str]) -> list[InputRow]:
     return _all_known(keys, found, "key")
 
 
-def _by_source(finished: Finished, inputs: list[InputRow], paths: list[str]) -> list[InputRow]:
-    by_name, root = {row.source: row for row in inputs}, f"{finished.known['source']}/"
+def _by_source(finished: Finished, inputs: Iterable[InputRow], paths: list[str]) -> list[InputRow]:
+    root = f"{finished.known['source']}/"
+    wanted = {name for path in paths for name in (path, path.removeprefix(root))}
+    by_name = {row.source: row for row in inputs if row.source in wanted}
     found = {path: row for path in paths if (row := by_name.get(path) or by_name.get(path.removeprefix(root)))}
     return _all_known(paths, found, "path")
 
@@ -135,10 +137,9 @@ def _published(ledger: Ledger, rows: list[InputRow], each: bool) -> Counter[int]
     return counted
 
 
-def _write(finished: Finished, inputs: list[InputRow], new: set[int], counted: Counter[int]) -> None:
+def _write(finished: Finished, new: set[int], counted: Counter[int]) -> None:
     """Write the ledger's list of inputs: from then on those are removed."""
     state: dict[str, Any] = finished.ledger.state()
     shards = [{"name": f"{shard_name(shard)}.tar", "samples": count} for shard, count in counted.items()]
     entry = {"action": "remove", "samples": sum(counted.values()), "shards": shards}
-    rows = (replace(row, reason=REMOVED) if row.number in new else row for row in inputs)
-    finished.ledger.write_sources(rows, state | {"history": [*state.get("history", []), entry]})
+    finished.ledger.reject(sorted(new), REMOVED, state | {"history": [*state.get("history", []), entry]})

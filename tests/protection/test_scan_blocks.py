@@ -1,0 +1,131 @@
+"""A scan that is killed goes on from the blocks that it has finished, and finds what a quiet one finds."""
+
+import numpy as np
+import pytest
+
+from semshard.engine import make_runtime
+from semshard.protection.request import Request
+from semshard.protection.scan import finished_blocks, scan_source
+from semshard.shards import Ledger
+from semshard.sources import Decoding, open_source, scan
+from semshard.sources.shapes import draw_shape
+from semshard.sources.source import Entry, Source
+from tests.support.workers import processes
+
+BLOCK = 8
+
+
+class Counted(Source):
+    """Pictures of two classes in turn: two of them broken, two the same. It counts what is read, and ends by a kill."""
+
+    classes = ("a", "b")
+    spec = digest = "counted"
+
+    def __init__(self, count=45, kill_at=None):
+        self.count, self.kill_at, self.seen = count, kill_at, []
+
+    def __len__(self):
+        return self.count
+
+    def entry(self, number):
+        return Entry(f"{number:05d}", number % 2)
+
+    def read(self, number):
+        if number == self.kill_at:
+            raise KeyboardInterrupt
+        self.seen.append(number)
+        return b"broken" if number in (3, 20) else draw_shape(number if number != 40 else 1)
+
+
+def blocks(ledger, source, decoding=None, numbers=None):
+    return finished_blocks(ledger, source, decoding or Decoding(), 0, None, numbers)
+
+
+def equal(one, other):
+    for name in ("sha256", "sizes", "labels", "lengths"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
+    for name in ("rejects", "notes", "duplicates", "classes", "size"):
+        assert getattr(one, name) == getattr(other, name)
+    assert list(one.rejects) == list(other.rejects)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path, BLOCK)
+
+
+@pytest.mark.parametrize("kill_at", [0, 7, 8, 30, 44])
+@pytest.mark.parametrize("duplicates", ["keep", "reject"])
+def test_only_what_is_not_in_a_finished_block_is_read_again(ledger, kill_at, duplicates):
+    killed = Counted(kill_at=kill_at)
+    with pytest.raises(KeyboardInterrupt):
+        scan(killed, finished=blocks(ledger, killed))
+    again = Counted()
+    found = scan(again, duplicates=duplicates, finished=blocks(ledger, again))
+    assert sorted(again.seen) == list(range(len(list((ledger.path / "scan").glob("*"))) and again.seen[0], 45))
+    assert again.seen[0] <= kill_at
+    assert again.seen[0] % BLOCK == 0
+    assert kill_at - again.seen[0] < 2 * BLOCK
+    equal(found, scan(Counted(), duplicates=duplicates))
+    whole = Counted()
+    equal(scan(whole, duplicates=duplicates, finished=blocks(ledger, whole)), found)
+    assert whole.seen == []
+
+
+@pytest.mark.parametrize("damage", ["empty", "turned bit", "cut", "of another block", "gone"])
+def test_a_block_that_is_not_whole_or_of_other_inputs_is_scanned_again(ledger, damage):
+    source = Counted()
+    expected = scan(source, finished=blocks(ledger, source))
+    path, random = ledger.path / "scan" / "00002.parquet", np.random.default_rng(0)
+    whole = path.read_bytes()
+    for _ in range(40 if damage == "turned bit" else 1):
+        data = bytearray(whole)
+        data[random.integers(len(data))] ^= 1 << int(random.integers(8))
+        other = (ledger.path / "scan" / "00001.parquet").read_bytes()
+        path.write_bytes({"empty": b"", "cut": whole[:-9], "of another block": other}.get(damage, bytes(data)))
+        if damage == "gone":
+            path.unlink()
+        again = Counted()
+        equal(scan(again, finished=blocks(ledger, again)), expected)
+        assert again.seen in ([], [16, 17, 18, 19, 20, 21, 22, 23])
+        assert again.seen or damage == "turned bit", "a bit that means nothing was turned"
+        assert path.read_bytes() == whole or not again.seen
+
+
+def test_blocks_of_other_settings_or_of_another_listing_are_not_used(ledger):
+    source = Counted()
+    scan(source, finished=blocks(ledger, source))
+    for other, decoding, numbers in (
+        (Counted(), Decoding(background=(0, 0, 0)), None),
+        (Counted(44), None, None),
+        (Counted(), None, list(range(45))),
+    ):
+        if len(other) == 44:
+            other.digest = "another listing"
+        scan(other, decoding, numbers=numbers, finished=blocks(ledger, other, decoding, numbers))
+        assert len(other.seen) == len(other)
+
+
+def test_some_inputs_of_a_source_are_kept_in_blocks_too(ledger):
+    numbers = list(range(3, 44, 2))
+    killed, again = Counted(kill_at=37), Counted()
+    with pytest.raises(KeyboardInterrupt):
+        scan(killed, numbers=numbers, finished=blocks(ledger, killed, numbers=numbers))
+    found = scan(again, numbers=numbers, finished=blocks(ledger, again, numbers=numbers))
+    assert again.seen == numbers[16:]
+    equal(found, scan(Counted(), numbers=numbers))
+
+
+def test_processes_finish_the_blocks_that_one_process_finishes(tmp_path, images):
+    (images / "disc" / "a.png").write_bytes(b"no image")
+    found, kept = [], []
+    for count in (1, 2):
+        ledger = Ledger(tmp_path / f"ledger{count}", BLOCK)
+        ledger.path.mkdir()
+        with processes(count):
+            source = open_source(images)
+            found.append(scan_source(source, Request(images), make_runtime("cpu"), ledger))
+        kept.append({path.name: path.read_bytes() for path in (ledger.path / "scan").iterdir()})
+    equal(*found)
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == 6
