@@ -73,7 +73,7 @@ class Finished:
         """Write the ledger's list of rejects and the manifest, which is returned. The ledger's record of
         it comes last, so that a call that finds none, or another, writes all of it again.
         """
-        self.ledger.write_rejects(_rejects(self.ledger, len(stats)))
+        self.ledger.write_rejects(rejects(self.ledger, len(stats)))
         manifest = write_manifest(self.out, self._content(stats), self.version)
         write_description(self.out, {})
         refresh_signature(self.out, None, progress)
@@ -90,9 +90,9 @@ class Finished:
         )  # fmt: skip
 
 
-def _rejects(ledger: Ledger, shards: int) -> Iterator[LedgerRow]:
+def rejects(ledger: Ledger, shards: int) -> Iterator[LedgerRow]:
     """Every input that is not published: those of the list of inputs, then those that were unusable later."""
     for row in ledger.rejected():
         yield LedgerRow(row.number, row.source, row.sha256.hex() if row.sha256 else None, reason=row.reason)
     for shard in range(shards):
-        yield from (row for row in ledger.shard(shard) if row.reason)
+        yield from ledger.unusable(shard)

@@ -224,6 +224,13 @@ class Ledger:
         """The inputs of one shard, in order."""
         return _read(self._of_shard(shard))
 
+    def unusable(self, shard: int) -> list[LedgerRow]:
+        """The inputs of one shard that turned out to be unusable when it was made."""
+        path = self._of_shard(shard)
+        with damage(path, LedgerError):
+            reasons = pq.read_table(path, columns=["reason"], use_threads=False)["reason"]
+        return [row for row in self.shard(shard) if row.reason] if reasons.null_count < len(reasons) else []
+
     def samples(self, shards: int) -> Iterator[LedgerRow]:
         """The protected inputs of all shards, in order of their keys."""
         return (row for shard in range(shards) for row in self.shard(shard) if row.key)

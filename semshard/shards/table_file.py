@@ -1,7 +1,7 @@
 """Tables of the ledger as parquet files that are read as a whole or in part, and not where they are damaged.
 
-Every page has a checksum, and who names a file knows its SHA-256 and that of its footer. The footer says where the pages
-are, and has the SHA-256 of all of them.
+Every page has a checksum, and who names a file knows its SHA-256 and that of its footer. The footer says where the
+pages are, and has the SHA-256 of all of them.
 """
 
 from __future__ import annotations

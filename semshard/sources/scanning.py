@@ -105,7 +105,7 @@ def scan(
 
     Images with a side above `longest` are rejected, those with the pixels of an earlier one where `duplicates` is
     "reject". Up to `keep` bytes of pixels stay in memory. `elsewhere` runs the scan in other processes, with the same
-    result. What is `finished` is not decoded again, and is added to.
+    result. What was found usable in `finished` blocks is not decoded again, and they are added to.
 
     Raises `SourceError` where all inputs belong to one class, or a class has a single one, before any is read; and
     where none is usable, if `need_one`.
@@ -161,20 +161,25 @@ class _Progress:
         self._collection, self._digests, self._finished = collection, digests, finished
         size = finished.size if finished else max(1, len(chosen))
         self._blocks = [chosen[first : first + size] for first in range(0, len(chosen), size)]
+        self._missing = list(self._blocks)
         self._left = list(map(len, self._blocks))  # inputs of each that are not done
 
     def load(self) -> int:
-        """Enter the blocks that are finished; how many inputs they have."""
+        """Enter what is usable in finished blocks; how many inputs. Rejects may be whole by now, and are read again."""
+        done = 0
         for block, numbers in enumerate(self._blocks if self._finished else []):
             assert self._finished is not None
             if found := self._finished.load(block, numbers):
+                rejected = sorted(found.reasons)
+                found.reasons.clear()
                 _enter(self._collection, self._digests, found)
-                self._left[block] = 0
-        return sum(len(numbers) for numbers, left in zip(self._blocks, self._left, strict=True) if not left)
+                self._missing[block], self._left[block] = rejected, len(rejected)
+                done += len(numbers) - len(rejected)
+        return done
 
     def missing(self) -> Iterator[tuple[int, Sequence[int]]]:
-        """The blocks that are to be scanned, and their inputs."""
-        return ((block, numbers) for block, numbers in enumerate(self._blocks) if self._left[block])
+        """Of each block the inputs that are to be scanned."""
+        return enumerate(self._missing)
 
     def add(self, scanned: ScannedBlock) -> None:
         """Enter what was found of some inputs of a block."""

@@ -1,4 +1,4 @@
-"""The ledger's list of inputs: what is written is read, in any part, whatever was killed, damaged or of an old version."""
+"""The ledger's list of inputs: what is written is read, in any part, whatever is killed, damaged or of long ago."""
 
 import json
 import os
