@@ -3,8 +3,8 @@
 python examples/index_rows.py 1000000 FOLDER      # FOLDER is created, and may be deleted afterwards
 
 Inputs are rows with made-up names, sizes and SHA-256 values, of a source that is not there; 1 % of them are rejected.
-Each step is a process of its own. Memory is the most that it had resident, and in brackets what that is above a process
-that has only imported semshard.
+Each step is a process of its own. Seconds are of the clock, and in brackets of one core. Memory is the most that was
+resident, and in brackets what that is above a process that has only imported semshard.
 """
 
 import json
@@ -20,7 +20,7 @@ from semshard.memory import peak_memory
 from semshard.protection.index_rows import tables_of
 from semshard.protection.known_plan import KnownPlan, known_collection, known_part
 from semshard.protection.publish import rejects
-from semshard.settings import ProtectConfig
+from semshard.settings import protect_config
 from semshard.shards import Ledger, LedgerRow
 from semshard.sources import Decoding, Entry, Source, unscanned
 from semshard.sources.by_rows import about_source
@@ -81,14 +81,13 @@ def plan_of(collection) -> list:
 def step(name: str, count: int, folder: Path) -> dict:
     """The seconds of a step, and what is known of it."""
     ledger, source = Ledger(folder), Named(count, folder)
-    config = ProtectConfig()
+    config = protect_config("quick", None, "float32", {})
     run = {"classes": source.classes, "duplicates": 0, "size": None, "source": source.spec, "source_options": {}}
     found = scanned(source) if name == "write" else None
-    start = time.perf_counter()
-    about = {}
+    start, core, about = time.perf_counter(), time.process_time(), {}
     if name == "write":
         plan = plan_of(found)
-        about["of it the plan"] = round(time.perf_counter() - start, 2)
+        about["core of the plan"] = round(time.process_time() - core, 2)
         ledger.index.write(tables_of(found, plan), {"shards": len(plan)}, about_source(source))
         about["bytes"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     elif name == "plan":
@@ -98,11 +97,12 @@ def step(name: str, count: int, folder: Path) -> dict:
     elif name in ("part", "row"):
         known, times = KnownPlan.of(ledger), []
         for shard in range(0, len(known.shards), max(1, len(known.shards) // 9)):
-            begin = time.perf_counter()
+            begin = time.perf_counter(), time.process_time()
             numbers = known.shards[shard]
             known_part(ledger, config, run, numbers if name == "part" else numbers[:1])
-            times.append(time.perf_counter() - begin)
-        return {"seconds": round(float(np.median(times)), 4), "of": len(times)}
+            times.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
+        seconds, core = np.median(times, 0).round(4).tolist()
+        return {"seconds": seconds, "core": core, "of": len(times)}
     elif name == "files":  # the ledger's files of the shards, which the finish reads
         names = ledger.names()
         for shard, numbers in enumerate(KnownPlan.of(ledger).shards):
@@ -111,7 +111,7 @@ def step(name: str, count: int, folder: Path) -> dict:
     elif name == "finish":
         ledger.write_rejects(rejects(ledger, len(KnownPlan.of(ledger).shards)))
         about["rejects"] = len((folder / "rejects.jsonl").read_bytes().splitlines())
-    return {"seconds": round(time.perf_counter() - start, 2), **about}
+    return {"seconds": round(time.perf_counter() - start, 2), "core": round(time.process_time() - core, 2), **about}
 
 
 def main(count: int, folder: Path) -> None:
@@ -121,8 +121,10 @@ def main(count: int, folder: Path) -> None:
         call = [sys.executable, __file__, str(count), str(folder), name]
         result = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
         base = base or result["peak"]
-        peak, seconds = result.pop("peak"), result.pop("seconds")
-        print(f"{name:12}{seconds:10.4f} s {peak >> 20:7} MiB ({peak - base >> 20}) {result or ''}", flush=True)
+        peak, seconds, core = (result.pop(key) for key in ("peak", "seconds", "core"))
+        print(
+            f"{name:12}{seconds:10.4f} s ({core}) {peak >> 20:7} MiB ({peak - base >> 20}) {result or ''}", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,22 @@
 """A scan that is killed goes on from the blocks that it has finished, and finds what a quiet one finds."""
 
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from PIL import Image
 
+import semshard
 from semshard.engine import make_runtime
 from semshard.protection.request import Request
 from semshard.protection.scan import finished_blocks, scan_source
 from semshard.shards import Ledger
-from semshard.sources import Decoding, open_source, scan
+from semshard.sources import Decoding, open_source, scan, scanning
 from semshard.sources.shapes import draw_shape
 from semshard.sources.source import Entry, Source
+from tests.support.runs import TINY, public_bytes
 from tests.support.workers import processes
 
 BLOCK, BROKEN = 8, (3, 20)
@@ -140,3 +147,55 @@ def test_processes_finish_the_blocks_that_one_process_finishes(tmp_path, images)
     equal(*found)
     assert kept[0] == kept[1]
     assert len(kept[0]) == 6
+
+
+# --- in a run ---------------------------------------------------------------------------------------------------------
+
+# The program, with blocks of 8 inputs, which ends itself by SIGKILL as soon as the third block is finished.
+KILLED = """
+import os, signal
+place = os.replace
+def place_and_die(source, target, **options):
+    place(source, target, **options)
+    if str(target).endswith("scan/00002.parquet"):
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = place_and_die
+from semshard.shards import Ledger
+Ledger.__init__.__defaults__ = (8,)
+from semshard_cli.main import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_it_scans_does_not_scan_again_what_is_done(finished, monkeypatch):
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    call = [sys.executable, "-c", KILLED, "protect", finished / "images", "--out", finished / "again", *options]
+    assert subprocess.run(list(map(str, call)), timeout=300, capture_output=True).returncode == -9
+    assert not (finished / "again.ledger" / "index.json").exists()
+    seen, scan_one = [], scanning._scan_one
+    monkeypatch.setattr(Ledger.__init__, "__defaults__", (8,))
+    monkeypatch.setattr(scanning, "_scan_one", lambda *given: seen.append(given[2]) or scan_one(*given))
+    semshard.protect(finished / "images", finished / "again", **TINY)
+    assert sorted(seen) == list(range(24, 40))
+    assert public_bytes(finished / "again") == public_bytes(finished / "shards")
+    assert len(list((finished / "again.ledger" / "index").iterdir())) == 5
+    assert not list((finished / "again.ledger" / "scan").iterdir())
+
+
+def test_changes_of_a_list_in_many_blocks_end_in_the_bytes_that_they_have_in_one(finished, monkeypatch):
+    outs = []
+    for block in (1 << 16, 7):
+        monkeypatch.setattr(Ledger.__init__, "__defaults__", (block,))
+        home = shutil.copytree(finished / "images", finished / str(block))
+        (home / "disc" / "a.png").write_bytes(b"no image")
+        out = finished / f"out{block}"
+        semshard.protect(home, out, max_rejects=0.1, **TINY)
+        semshard.remove(out, keys=["0000000003", "0000100001"])
+        for number, name in enumerate(("disc/a.png", "ring/new.png")):
+            Image.fromarray(draw_shape(8000 + number)).save(home / name)
+        assert semshard.protect(home, out, extend=True, retry_rejects=True, **TINY).samples == 40
+        assert semshard.audit(out).ok
+        assert len(list((finished / f"out{block}.ledger" / "index").iterdir())) == (1 if block > 7 else 6)
+        outs.append(public_bytes(out))
+    assert outs[0] == outs[1]
