@@ -53,7 +53,7 @@ def _check_run(shards: Shards, ledger: Ledger, inventory: Inventory) -> Iterator
 
 def _check_fates(shards: Shards, ledger: Ledger, inventory: Inventory) -> Iterator[Failure]:
     counted = shards.manifest["counts"]["inputs"]
-    scanned = ledger.scanned()
+    scanned = ledger.scanned("label", "reason")
     usable, inputs = scanned["reason"] == "", len(scanned["label"])
     fates = np.zeros(max(counted, inputs), np.int64)  # how often each input is accounted for
     fates[:inputs] += ~usable

@@ -19,13 +19,15 @@ from ..progress import Event, Throttle
 from ..shards import REMOVED, InputRow, check_room, tar_name, was_removed
 from ..shards.pixels import LONGEST
 from ..sources import Collection, Source, scan
+from ..sources.by_rows import about_source
 from ..sources.collection import has_bytes
 from ..sources.in_order import InOrder
 from ..threads import ordered_map
+from .index_rows import where as place_of
 from .known_plan import KnownPlan, known_collection
 from .known_shards import made_on
 from .resume import Run, fields_of
-from .scan import limit_rejects
+from .scan import finished_blocks, limit_rejects
 from .settle import EARLIER
 
 
@@ -138,6 +140,7 @@ def _add(run: Run, source: Source, action: str, rows: dict[str, InputRow], numbe
     shards = _shards(run, source, usable, state["shards"])
     check_room(run.out, state["shards"], len(shards))
     where = {number: (shard, place) for shard, some in shards.items() for place, number in enumerate(some)}
+    sizes = {name: row.size for name, row in rows.items()}
     for number in scanned.numbers if is_new else usable:
         name, found = source.entry(number).name, scanned.found
         height, width = found.sizes[number].tolist() if number in where else (0, 0)
@@ -146,6 +149,7 @@ def _add(run: Run, source: Source, action: str, rows: dict[str, InputRow], numbe
             rows[name].number if name in rows else len(rows), name, sha256, found.label(number), height, width,
             found.rejects.get(number, ""), found.notes.get(number, ""), *where.get(number, (-1, -1)),
         )  # fmt: skip
+        sizes[name] = int(found.lengths[number])
     unusable = sum(bool(row.reason) and not was_removed(row.reason) for row in rows.values())
     if is_new:
         limit_rejects(unusable, len(rows), run.request.max_rejects)
@@ -156,6 +160,10 @@ def _add(run: Run, source: Source, action: str, rows: dict[str, InputRow], numbe
         "made_on": made_on(run),
     }
     known = run.ledger.known() or {}
+    for number in range(len(source)):  # whose place may be another by now
+        name = source.entry(number).name
+        if name in rows:
+            rows[name] = replace(rows[name], **place_of(source, number, sizes[name]))
     run.ledger.write_sources(
         sorted(rows.values(), key=lambda row: row.number),
         state | {
@@ -167,6 +175,7 @@ def _add(run: Run, source: Source, action: str, rows: dict[str, InputRow], numbe
             "duplicates": known["duplicates"] + scanned.found.duplicates,
             "history": [*state.get("history", []), entry],
         },
+        about_source(source),
     )  # fmt: skip
 
 
@@ -180,9 +189,11 @@ def _scan(run: Run, source: Source, rows: dict[str, InputRow], numbers: list[int
         if throttle(done == len(numbers)):
             progress(Event("scan", done, len(numbers), "images", {"rejected": rejected}))
 
+    decoding, longest = run.collection.decoding, LONGEST[config.format]
     found = scan(
-        source, run.collection.decoding, config.resolution, numbers, duplicates=config.duplicates,
-        longest=LONGEST[config.format], keep=0, advance=advance, need_one=False,
+        source, decoding, config.resolution, numbers, duplicates=config.duplicates, longest=longest, keep=0,
+        advance=advance, need_one=False,
+        finished=finished_blocks(run.ledger, source, decoding, config.resolution, longest, numbers),
     )  # fmt: skip
     by_bytes = {row.sha256: row for row in rows.values() if row.sha256 and (not row.reason or was_removed(row.reason))}
     size = run.collection.size

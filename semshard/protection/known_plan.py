@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..settings import ProtectConfig, to_json
 from ..shards import ADDITIONS, Ledger, shard_in, was_removed
-from ..sources import Collection, Source
+from ..shards.input_row import array_of
+from ..shards.plan_table import in_shards
+from ..sources import Collection, Source, SourceOptions, open_source
+from ..sources.collection import Origin
 from ..sources.decode import decoding_of
+from ..sources.in_order import InOrder
+from .index_rows import source_of
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,36 @@ class KnownPlan:
         state = ledger.state()
         if "shards" not in state:
             return None
-        columns = ledger.scanned()
-        order = np.lexsort((columns["place"], columns["shard"]))
-        order = order[columns["shard"][order] >= 0]
-        ends = np.searchsorted(columns["shard"][order], np.arange(state["shards"]), side="right")
-        return cls(np.split(order, ends)[:-1], state.get("history", []))
+        contents = ledger.index.known()
+        if contents.plan is not None:
+            return cls(_PlannedShards(ledger, state["shards"]), state.get("history", []))
+        columns = ledger.scanned("shard", "place")  # of an earlier version, which wrote no plan beside the inputs
+        numbers = np.arange(contents.inputs)
+        return cls(in_shards(columns["shard"], columns["place"], numbers, state["shards"]), state.get("history", []))
+
+
+class _PlannedShards(Sequence[NDArray[np.int64]]):
+    """The inputs of each shard, read from the ledger when they are asked for."""
+
+    def __init__(self, ledger: Ledger, count: int) -> None:
+        self._ledger, self._count = ledger, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, shard: int) -> NDArray[np.int64]: ...
+
+    @overload
+    def __getitem__(self, shard: slice) -> list[NDArray[np.int64]]: ...
+
+    def __getitem__(self, shard: int | slice) -> NDArray[np.int64] | list[NDArray[np.int64]]:
+        if isinstance(shard, slice):
+            return list(self)[shard]
+        return self._ledger.index.shard(range(self._count)[shard])
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        return self._ledger.index.shards()
 
 
 def first_shards(history: Sequence[Mapping[str, Any]]) -> int | None:
@@ -43,7 +73,7 @@ def first_shards(history: Sequence[Mapping[str, Any]]) -> int | None:
 
 def known_collection(source: Source, ledger: Ledger, config: ProtectConfig, run: Mapping[str, Any]) -> Collection:
     """What the scan of a run found, as its ledger says."""
-    columns = ledger.scanned()
+    columns = ledger.scanned("sha256", "height", "width", "label", "reason")
     sizes = np.stack([columns["height"], columns["width"]], 1).astype(np.int32)
     reasons = columns["reason"]
     rejects = {int(number): str(reasons[number]) for number in np.flatnonzero(reasons != "")}
@@ -51,6 +81,35 @@ def known_collection(source: Source, ledger: Ledger, config: ProtectConfig, run:
     return Collection(
         source, decoding, config.resolution, columns["sha256"], sizes, labels, rejects, tuple(run["classes"]),
         duplicates=run["duplicates"],
+    )  # fmt: skip
+
+
+def known_part(
+    ledger: Ledger,
+    config: ProtectConfig,
+    run: Mapping[str, Any],
+    numbers: NDArray[np.int64],
+    source: Source | None = None,
+) -> Collection:
+    """Those inputs alone, numbered from 0, as `Collection.part` of the whole would have them; `run` as `Ledger.known`
+    has it. Of the ledger only the rows of these inputs are read, and nothing is listed.
+
+    `source` is the whole source, already open, for where it has moved. Without it, a source that cannot be read by rows
+    (`about_source`) is opened again. Raises `SourceError`, `LedgerError`.
+    """
+    table, about = ledger.index.take(numbers), ledger.index.known().source
+    if source is None and about is not None and about["spec"] == run["source"]:
+        source = source_of(about, table)
+    else:
+        source = source or open_source(run["source"], SourceOptions(**run["source_options"]))
+        source = InOrder(source, table["source"].to_pylist())
+    columns = {name: array_of(table[name]) for name in ("sha256", "height", "width", "label", "reason")}
+    sizes = np.stack([columns["height"], columns["width"]], 1)
+    rejects = {place: str(columns["reason"][place]) for place in np.flatnonzero(columns["reason"] != "").tolist()}
+    size = (run["size"][0], run["size"][1]) if run["size"] else None
+    return Collection(
+        source, decoding_of(to_json(config)), config.resolution, columns["sha256"], sizes, columns["label"], rejects,
+        tuple(run["classes"]), origin=Origin(np.asarray(numbers, np.int64), size),
     )  # fmt: skip
 
 

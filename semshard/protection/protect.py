@@ -107,7 +107,7 @@ def run_protect(request: Request, out: Path, collection: Collection | None = Non
 
     def scan() -> Collection:
         with timer("scan"):
-            return collection or scan_source(source, request, runtime)
+            return collection or scan_source(source, request, runtime, ledger)
 
     with ledger.locked():
         run = open_run(source, request, runtime, ledger, out, scan)

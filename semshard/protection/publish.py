@@ -93,7 +93,7 @@ class Finished:
         """Write the ledger's list of rejects and the manifest, which is returned. The ledger's record of
         it comes last, so that a call that finds none, or another, writes all of it again.
         """
-        self.ledger.write_rejects(_rejects(self.ledger, stats))
+        self.ledger.write_rejects(rejects(self.ledger, stats))
         manifest = write_manifest(self.out, self._content(stats), self.version)
         write_description(self.out, {})
         refresh_signature(self.out, None, progress)
@@ -109,12 +109,11 @@ class Finished:
         )  # fmt: skip
 
 
-def _rejects(ledger: Ledger, stats: Iterable[ShardStats]) -> Iterator[LedgerRow]:
+def rejects(ledger: Ledger, stats: Iterable[ShardStats]) -> Iterator[LedgerRow]:
     """Every input that is not published: those of the list of inputs, then those that were unusable later, of which the
     stats of their shards tell.
     """
-    for row in ledger.inputs():
-        if row.reason:
-            yield LedgerRow(row.number, row.source, row.sha256.hex() if row.sha256 else None, reason=row.reason)
+    for row in ledger.rejected():
+        yield LedgerRow(row.number, row.source, row.sha256.hex() if row.sha256 else None, reason=row.reason)
     for shard in (each.shard for each in stats if each.rejected):
-        yield from (row for row in ledger.shard(shard) if row.reason)
+        yield from ledger.unusable(shard)

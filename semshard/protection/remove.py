@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
         finished = Finished.of(out)  # as it is now that nobody else writes here
         remove_leftovers(out)
         _check_finished(finished)
-        inputs = list(finished.ledger.inputs())
+        inputs = finished.ledger.inputs()
         by_key = keys is not None
         listed = _listed(keys if by_key else source)
         found = (_by_key if by_key else _by_source)(finished, inputs, listed)
@@ -61,7 +61,7 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
             if broken := broken_files(out, stats_in(finished.ledger, shard), finished.ledger.digits):
                 raise ShardError(f"{out / broken[0]} is damaged; semshard repair {out} comes first")
         if new:
-            _write(finished, inputs, new, counted)
+            _write(finished, new, counted)
         if is_pending(out, finished.ledger.state()):
             settle(out, finished.ledger)
             publish_again(out)
@@ -99,7 +99,7 @@ def _listed(texts: Listed | None) -> list[str]:
     return listed
 
 
-def _by_key(finished: Finished, inputs: list[InputRow], keys: list[str]) -> list[InputRow]:
+def _by_key(finished: Finished, inputs: Iterable[InputRow], keys: list[str]) -> list[InputRow]:
     """The inputs that have those places in those shards. Raises `UsageError`."""
     length = len(sample_key(0, 0, finished.ledger.digits))
     wanted = {code_of(key): key for key in keys if len(key) == length and key.isdecimal() and key.isascii()}
@@ -111,8 +111,10 @@ def _by_key(finished: Finished, inputs: list[InputRow], keys: list[str]) -> list
     return _all_known(keys, found, "key")
 
 
-def _by_source(finished: Finished, inputs: list[InputRow], paths: list[str]) -> list[InputRow]:
-    by_name, root = {row.source: row for row in inputs}, f"{finished.known['source']}/"
+def _by_source(finished: Finished, inputs: Iterable[InputRow], paths: list[str]) -> list[InputRow]:
+    root = f"{finished.known['source']}/"
+    wanted = {name for path in paths for name in (path, path.removeprefix(root))}
+    by_name = {row.source: row for row in inputs if row.source in wanted}
     found = {path: row for path in paths if (row := by_name.get(path) or by_name.get(path.removeprefix(root)))}
     return _all_known(paths, found, "path")
 
@@ -139,11 +141,10 @@ def _published(ledger: Ledger, rows: list[InputRow], each: bool) -> Counter[int]
     return counted
 
 
-def _write(finished: Finished, inputs: list[InputRow], new: set[int], counted: Counter[int]) -> None:
+def _write(finished: Finished, new: set[int], counted: Counter[int]) -> None:
     """Write the ledger's list of inputs: from then on those are removed."""
     state: dict[str, Any] = finished.ledger.state()
     digits = finished.ledger.digits
     shards = [{"name": tar_name(shard, digits), "samples": count} for shard, count in counted.items()]
     entry = {"action": "remove", "samples": sum(counted.values()), "shards": shards}
-    rows = (replace(row, reason=REMOVED) if row.number in new else row for row in inputs)
-    finished.ledger.write_sources(rows, state | {"history": [*state.get("history", []), entry]})
+    finished.ledger.reject(sorted(new), REMOVED, state | {"history": [*state.get("history", []), entry]})

@@ -92,7 +92,7 @@ class Request:
             given = {"groups": GROUPS} | given
         elif given.get("groups"):
             raise SettingError("groups is for images without labels; say --labels auto")
-        preset, base = self.preset, {}
+        preset, base = self.preset, dict[str, Any]()
         if trained:
             preset = trained["preset"] if preset == "auto" else preset
             if preset == trained["preset"]:  # hardened noise is crafted in its own way

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,9 +24,11 @@ from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
 from ..publishing import is_description
 from ..settings import MOST_IN_SHARD, ProtectConfig, Size, fingerprint, method_plugin, to_json
-from ..shards import Fields, InputRow, Ledger, LedgerRow, done_stats, list_in, metadata_blocks, shard_in
+from ..shards import Fields, Ledger, LedgerRow, done_stats, list_in, metadata_blocks, shard_in
 from ..sources import Collection, Source
+from ..sources.by_rows import about_source
 from ..sources.in_order import InOrder
+from .index_rows import tables_of
 from .known_plan import KnownPlan, first_shards, known_collection, only_removed_differ
 from .request import Request
 from .scan import check_collection
@@ -167,7 +169,7 @@ class _Opening:
         _clear(self.out, self.ledger)
         opened = self._run(collection, config, run)
         shards = opened.plan()
-        self.ledger.write_sources(_inputs(collection, shards), {"shards": len(shards)})
+        self.ledger.index.write(tables_of(collection, shards), {"shards": len(shards)}, about_source(self.source))
         self.ledger.begin(run)
         return replace(opened, known_plan=KnownPlan(shards, []))
 
@@ -210,25 +212,6 @@ def rejects_of(collection: Collection) -> Iterator[LedgerRow]:
         yield LedgerRow(number, collection.source.entry(number).name, collection.digest(number), reason=reason)
 
 
-def _inputs(collection: Collection, plan: Sequence[NDArray[np.int64]]) -> Iterator[InputRow]:
-    shards, places = (np.full(len(collection.source), -1, np.int32) for _ in range(2))
-    for shard, numbers in enumerate(plan):
-        shards[numbers], places[numbers] = shard, np.arange(len(numbers))
-    for number in range(len(collection.source)):
-        yield InputRow(
-            number,
-            collection.source.entry(number).name,
-            collection.sha256[number].tobytes() if collection.sha256[number].any() else None,
-            collection.label(number),
-            int(collection.sizes[number, 0]),
-            int(collection.sizes[number, 1]),
-            collection.rejects.get(number, ""),
-            collection.notes.get(number, ""),
-            int(shards[number]),
-            int(places[number]),
-        )
-
-
 def check_method(runtime: Runtime, collection: Collection, config: ProtectConfig) -> None:
     """Raise `SettingError` where the method cannot work on these images or in this memory."""
     if config.method == "ntga":
@@ -262,7 +245,8 @@ def _differences(out: Path, known: Mapping[str, Any], run: Mapping[str, Any]) ->
 
 _OURS = re.compile(
     r"manifest(\.dsse)?\.json"
-    r"|run\.json|published\.json|sources\.parquet|rejects\.jsonl|(surrogate(\.pushes)?|checkpoint)\.safetensors|lock"
+    r"|run\.json|published\.json|sources\.parquet|index\.json|rejects\.jsonl"
+    r"|(surrogate(\.pushes)?|checkpoint)\.safetensors|lock"
 )
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 import torch
 
+from .._version import __version__
 from ..cores import allowed
 from ..engine import Runtime
 from ..errors import SettingError, TooManyRejects
 from ..progress import Event, Progress, Throttle
+from ..shards import Ledger
 from ..shards.pixels import LONGEST
+from ..shards.scan_blocks import ScanBlocks
 from ..sources import Collection, Source, check_classes, scan, with_groups
-from ..sources.decode import decoding_of
+from ..sources.decode import Decoding, decoding_of
 from ..sources.image_metadata import DROPPED, count_dropped
 from ..sources.scanning import Run
 from ..workers import LocalPool
@@ -25,8 +29,10 @@ SCAN_BASE = 1 << 28  # bytes of a process that scans
 GROUP_SIDE = 64  # pixels a side of the copies that photographs are grouped by
 
 
-def scan_source(source: Source, request: Request, runtime: Runtime) -> Collection:
-    """Decode every input once; where they have no labels, group them by their looks."""
+def scan_source(source: Source, request: Request, runtime: Runtime, ledger: Ledger | None = None) -> Collection:
+    """Decode every input once; where they have no labels, group them by their looks. With a `ledger` that this process
+    holds, a scan that was killed goes on from the blocks that it has finished.
+    """
     progress, pictures = request.progress, request.pictures()
     for sentence in source.remarks:
         progress(Event("scan", message=sentence))
@@ -37,9 +43,11 @@ def scan_source(source: Source, request: Request, runtime: Runtime) -> Collectio
         if throttle(done == len(source)):
             progress(Event("scan", done, len(source), "images", {"rejected": rejected}))
 
+    decoding, resolution, longest = decoding_of(pictures), pictures["resolution"], LONGEST[pictures["format"]]
     collection = scan(
-        source, decoding_of(pictures), pictures["resolution"], duplicates=pictures["duplicates"],
-        longest=LONGEST[pictures["format"]], advance=advance, elsewhere=processes(source, runtime),
+        source, decoding, resolution, duplicates=pictures["duplicates"], longest=longest, advance=advance,
+        elsewhere=processes(source, runtime),
+        finished=finished_blocks(ledger, source, decoding, resolution, longest) if ledger else None,
     )  # fmt: skip
     if collection.duplicates:
         what = "rejected" if pictures["duplicates"] == "reject" else "kept"
@@ -48,6 +56,22 @@ def scan_source(source: Source, request: Request, runtime: Runtime) -> Collectio
     if not source.classes:
         _group(collection, pictures["groups"] or GROUPS, request, runtime)
     return collection
+
+
+def finished_blocks(
+    ledger: Ledger,
+    source: Source,
+    decoding: Decoding,
+    resolution: int,
+    longest: int | None,
+    numbers: Sequence[int] | None = None,
+) -> ScanBlocks:
+    """What a scan with those arguments, as `scan` has them, has finished in a ledger."""
+    about = {
+        "version": __version__, "source": source.spec, "listing": source.digest, "decoding": asdict(decoding),
+        "resolution": resolution, "longest": longest, "numbers": None if numbers is None else list(numbers),
+    }  # fmt: skip
+    return ScanBlocks(ledger.path, about, ledger.index.block)
 
 
 def remark_notes(notes: Iterable[str], progress: Progress, of: str = "images") -> None:

@@ -33,7 +33,7 @@ def settle(out: Path, ledger: Ledger) -> None:
     """Take out of shards and of the ledger's files of them what is accounted for elsewhere. Raises `ShardError` where a
     shard that has to be rewritten is damaged. A shard whose files are not those that the ledger describes stays so.
     """
-    columns, shards = ledger.scanned(), ledger.state().get("shards", 0)
+    columns, shards = ledger.scanned("reason", "shard", "place"), ledger.state().get("shards", 0)
     for shard in range(shards):
         try:
             rows, record = ledger.shard(shard), ledger.record(shard)

@@ -80,7 +80,7 @@ def _without_ledger(out: Path) -> Status:
 
 
 def _of_run(out: Path, ledger: Ledger, known: Mapping[str, Any], running: bool) -> Status:
-    settings, reasons = known["settings"], ledger.scanned()["reason"].tolist()
+    settings, reasons = known["settings"], ledger.scanned("reason")["reason"].tolist()
     steps = 0 if settings["method"] in NO_NETWORK else int(settings["steps"])
     step = steps if ledger.surrogate.exists() else _step(ledger.checkpoint)
     shards = known.get("shards")

@@ -3,7 +3,8 @@
 from .blocks import metadata_in
 from .damage import damage
 from .fields import Fields, metadata_blocks
-from .ledger import REMOVED, InputRow, Ledger, LedgerRow, ledger_path, was_removed
+from .input_row import REMOVED, InputRow, was_removed
+from .ledger import Ledger, LedgerRow, ledger_path
 from .manifest import (
     ADDITIONS,
     CARD_REVISION,

@@ -1,8 +1,10 @@
 """The private ledger, `<out>.ledger/`: what only the owner may have, and what an interrupted run needs to continue.
 
 run.json                   source, full settings with the seed, fingerprint
-sources.parquet            every input: source, class, SHA-256, reason if rejected or removed, shard and place in it;
-                           in its metadata what was changed since the run was finished
+index.json                 which files of index/ and plan/ count, and what was changed since the run was finished
+index/BBBBB.parquet        every input: source, class, SHA-256, reason if rejected or removed, shard and place in it
+plan/PPPPP.parquet         the inputs of every shard
+scan/BBBBB.parquet         what a scan that is not finished has found (see `scan_blocks`)
 surrogate.safetensors      the network that the noise is made with
 checkpoint.safetensors     the state of its training (while it runs)
 NNNNN.parquet              per sample of shard NNNNN: key, source, SHA-256, or the reason of a late reject;
@@ -15,11 +17,10 @@ lock                       held by the running process
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -34,26 +36,11 @@ from .. import file_lock
 from ..atomic import atomic_write, remove_leftovers, write_json
 from ..errors import LedgerError, OutputError
 from .damage import damage
+from .index import BLOCK, KEY, Index
+from .input_row import InputRow, array_of, rows_of, tables_of
 from .names import digits_for, shard_name
 
-_INPUT = pa.schema(
-    [
-        ("number", pa.int64()),
-        ("source", pa.string()),
-        ("sha256", pa.binary(32)),
-        ("label", pa.int32()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("reason", pa.string()),
-        ("note", pa.string()),
-        ("shard", pa.int32()),
-        ("place", pa.int32()),
-    ]
-)
-REMOVED = "removed on request"  # how the reason of an input begins that may never be published again
-_KEY = b"semshard"  # of the JSON in the metadata of a table
 PATIENCE = 3.0  # seconds that the lock is waited for
-_GROUP = 1 << 16  # rows that are in memory at once
 _ROW = pa.schema(
     [
         ("number", pa.int64()),
@@ -78,27 +65,6 @@ class LedgerRow:
     psnr: float | None = None  # dB, of a protected input; infinite where nothing was changed
 
 
-def was_removed(reason: str) -> bool:
-    """Whether an input that has this reason was removed on request."""
-    return reason.startswith(REMOVED)
-
-
-@dataclass(frozen=True)
-class InputRow:
-    """The result of the scan of one input."""
-
-    number: int  # in the source's order
-    source: str  # relative to the source's root
-    sha256: bytes | None  # of the source's bytes; None where they could not be read
-    label: int  # −1 where there is none
-    height: int  # of the pixels that are protected; 0 for rejects
-    width: int
-    reason: str  # empty where it is usable
-    note: str  # what was done that its owner may not expect
-    shard: int = -1  # that it was planned for; −1 where it is not usable, and in ledgers of earlier versions
-    place: int = -1  # in that shard
-
-
 def ledger_path(out: Path) -> Path:
     """The folder of the ledger of `out`: beside it, never in it."""
     out = Path(os.path.abspath(out))
@@ -108,8 +74,8 @@ def ledger_path(out: Path) -> Path:
 class Ledger:
     """The ledger of one output folder; `digits` of its shards' numbers are given where the inputs are not in it."""
 
-    def __init__(self, path: Path, digits: int = 0) -> None:
-        self.path, self._digits = path, digits
+    def __init__(self, path: Path, digits: int = 0, *, block: int = BLOCK) -> None:
+        self.path, self._digits, self.index = path, digits, Index(path, block)
         self.surrogate = path / "surrogate.safetensors"
         self.checkpoint = path / "checkpoint.safetensors"
         self.lock: int | None = (
@@ -177,54 +143,66 @@ class Ledger:
         with damage(path, LedgerError):
             return dict(json.loads(path.read_bytes())) if path.exists() else None
 
-    def write_sources(self, rows: Iterable[InputRow], state: Mapping[str, Any] | None = None) -> None:
-        """Write all inputs together with the `state` of the run, in one step: from then on both count."""
-        every, schema = iter(rows), _INPUT.with_metadata(_metadata(state or {}))
-        with atomic_write(self.path / "sources.parquet") as file, pq.ParquetWriter(file, schema) as writer:
-            while some := list(itertools.islice(every, _GROUP)):
-                columns = {name: [getattr(row, name) for row in some] for name in schema.names}
-                writer.write_table(pa.table(columns, schema))
+    def write_sources(
+        self,
+        rows: Iterable[InputRow],
+        state: Mapping[str, Any] | None = None,
+        source: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write all inputs together with the `state` of the run, in one step: from then on both count. `source` says
+        how inputs are read by their rows.
+        """
+        self.index.write(tables_of(rows), state or {}, source)
+
+    def reject(self, numbers: Sequence[int], reason: str, state: Mapping[str, Any]) -> None:
+        """Give those inputs a reason why they are not published, together with the new `state`, in one step."""
+        self.index.reject(numbers, reason, state)
 
     def state(self) -> dict[str, Any]:
         """What was written with the inputs: `shards`, the number of shards that they are planned for; after a change
         `history`, a list of the changes, and what replaces the fields of run.json of the same names. Empty where an
         earlier version of semshard wrote them, or where there are none.
         """
-        path = self.path / "sources.parquet"
-        if not path.exists():
-            return {}
-        with damage(path, LedgerError):
-            return _about(pq.read_schema(path))
+        contents = self.index.contents()
+        return dict(contents.state) if contents else {}
 
     def inputs(self) -> Iterator[InputRow]:
         """Every input, in the source's order, with the result of the scan; only a part of them is in memory at once."""
-        path = self.path / "sources.parquet"
-        with damage(path, LedgerError), pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_GROUP):
-                yield from (InputRow(**row) for row in batch.to_pylist())
+        for table in self.index.tables():
+            yield from rows_of(table)
 
-    def scanned(self) -> dict[str, NDArray[Any]]:
-        """The results of the scan of all inputs, in the source's order, by column: sha256 as uint8 (N, 32), zero where
-        it is unknown; label, height, width, shard, place as int32; reason as text, empty where the input is usable.
+    def rows(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[InputRow]:
+        """Those inputs, in that order; of the list only the parts that hold one are read."""
+        return list(rows_of(self.index.take(numbers)))
+
+    def rejected(self) -> Iterator[InputRow]:
+        """The inputs that have a reason why they are not published."""
+        for table in self.index.tables():
+            yield from rows_of(table.filter(pc.not_equal(table["reason"], "")))
+
+    def scanned(self, *names: str) -> dict[str, NDArray[Any]]:
+        """The results of the scan of all inputs, in the source's order, by column, or those that are named: sha256 as
+        uint8 (N, 32), zero where it is unknown; label, height, width, shard, place as int32; reason as text, empty
+        where the input is usable.
         """
-        numbers = ("label", "height", "width", "shard", "place")
-        columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("sha256", *numbers, "reason")}
-        path = self.path / "sources.parquet"
-        with damage(path, LedgerError), pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_GROUP):
-                digests = b"".join(value or bytes(32) for value in batch["sha256"].to_pylist())
-                columns["sha256"].append(np.frombuffer(digests, np.uint8).reshape(-1, 32))
-                for name in numbers:
-                    is_known = name in batch.schema.names
-                    columns[name].append(batch[name].to_numpy() if is_known else np.full(len(batch), -1, np.int32))
-                columns["reason"].append(np.array(batch["reason"].to_pylist(), object))
+        while True:
+            before = self.index.contents()
+            try:
+                return self._scanned(names or ("sha256", "label", "height", "width", "shard", "place", "reason"))
+            except LedgerError:
+                if self.index.contents() == before:  # else it was replaced while it was read
+                    raise
+
+    def _scanned(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        columns: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+        for table in self.index.tables(names):
+            for name in names:
+                columns[name].append(array_of(table[name]))
         return {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in columns.items()}
 
     def names(self) -> list[str]:
         """The name of every input, in the order of their numbers."""
-        path = self.path / "sources.parquet"
-        with damage(path, LedgerError):
-            return list(pq.read_table(path, columns=["source"])["source"].to_pylist())
+        return [name for table in self.index.tables(["source"]) for name in table["source"].to_pylist()]
 
     def write_shard(self, shard: int, rows: Iterable[LedgerRow], record: Mapping[str, Any] | None = None) -> None:
         """Write the inputs of one shard, and with them what `record` says of its files."""
@@ -253,6 +231,13 @@ class Ledger:
         """The inputs of one shard, in order."""
         return _read(self._of_shard(shard))
 
+    def unusable(self, shard: int) -> list[LedgerRow]:
+        """The inputs of one shard that turned out to be unusable when it was made."""
+        path = self._of_shard(shard)
+        with damage(path, LedgerError):
+            reasons = pq.read_table(path, columns=["reason"], use_threads=False)["reason"]
+        return [row for row in self.shard(shard) if row.reason] if reasons.null_count < len(reasons) else []
+
     def samples(self, shards: int) -> Iterator[LedgerRow]:
         """The protected inputs of all shards, in order of their keys."""
         return (row for shard in range(shards) for row in self.shard(shard) if row.key)
@@ -265,11 +250,11 @@ class Ledger:
 
 
 def _metadata(about: Mapping[str, Any]) -> dict[bytes, bytes]:
-    return {_KEY: json.dumps(about).encode()} if about else {}
+    return {KEY: json.dumps(about).encode()} if about else {}
 
 
 def _about(schema: pa.Schema) -> dict[str, Any]:
-    return dict(json.loads((schema.metadata or {}).get(_KEY, b"{}")))
+    return dict(json.loads((schema.metadata or {}).get(KEY, b"{}")))
 
 
 def _write(path: Path, rows: Iterable[LedgerRow], about: Mapping[str, Any]) -> None:

@@ -91,7 +91,8 @@ def _current(directory: Path) -> Envelope | None:
 
 def known_source(ledger: Ledger) -> str:
     """The digest of the source that a ledger knows. Raises `LedgerError`."""
-    return source_digest(row.sha256 for row in ledger.inputs())
+    digests = ledger.scanned("sha256")["sha256"].reshape(-1, 32)
+    return source_digest(digest.tobytes() for digest in digests[digests.any(1)])
 
 
 def data_files(shards: Shards) -> Iterator[Path]:
@@ -120,10 +121,10 @@ def stated_digests(shards: Shards) -> dict[str, str]:
 def _origin(directory: Path) -> Origin:
     """What the ledger of a folder knows of its making."""
     ledger = Ledger(ledger_path(directory))
-    sources = ledger.path / "sources.parquet"  # written when a run begins
-    if not sources.exists():
+    inputs = ledger.index.written  # when a run begins
+    if not inputs.exists():
         return Origin()
-    started, finished = _modified(sources), _modified(directory / MANIFEST)
+    started, finished = _modified(inputs), _modified(directory / MANIFEST)
     return Origin(known_source(ledger), started if started <= finished else None, finished)
 
 

@@ -86,6 +86,7 @@ class Collection:
     notes: dict[int, str] = field(default_factory=dict)  # number → what was done that the owner may not expect
     duplicates: int = 0  # usable inputs with the pixels of an earlier one
     cache: Cache = field(default_factory=Cache)
+    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # (inputs,), bytes, of a scan
     origin: Origin | None = None  # where this is a part of another collection
 
     def part(self, numbers: NDArray[np.int64], most: int = PART_BYTES) -> Collection | None:
@@ -141,8 +142,8 @@ class Collection:
 
     def decoded(self, number: int) -> Decoded:
         """The picture as it is published. Raises `RejectedImage` where the input is no longer what was scanned."""
-        picture, sha256 = read(self.source, number, self.decoding, self.resolution, self.source.entry(number).box)
-        if sha256 != self.sha256[number].tobytes():
+        picture, content = read(self.source, number, self.decoding, self.resolution, self.source.entry(number).box)
+        if content.sha256 != self.sha256[number].tobytes():
             raise RejectedImage("changed since it was scanned")
         return picture
 
@@ -190,21 +191,29 @@ class Collection:
         return np.stack(pixels) if pixels else np.zeros((0, height, width, 3), np.uint8), kept, rejects
 
 
-def content_sha256(content: bytes | Pixels) -> bytes:
-    """Of what a source has read: a file's bytes, or pixels."""
-    return hashlib.sha256(content if isinstance(content, bytes) else content.tobytes()).digest()
+@dataclass(frozen=True)
+class Content:
+    """What a source has read, a file's bytes or pixels, in short."""
+
+    sha256: bytes
+    size: int  # bytes
+
+    @classmethod
+    def of(cls, content: bytes | Pixels) -> Content:
+        data = content if isinstance(content, bytes) else content.tobytes()
+        return cls(hashlib.sha256(data).digest(), len(data))
 
 
 def has_bytes(source: Source, number: int, sha256: bytes | None) -> bool:
     """Whether an input of a source can be read, and has that SHA-256."""
     try:
-        return content_sha256(source.read(number)) == sha256
+        return Content.of(source.read(number)).sha256 == sha256
     except RejectedImage:
         return False
 
 
-def read(source: Source, number: int, decoding: Decoding, resolution: int, box: Box | None) -> tuple[Decoded, bytes]:
-    """A picture of a source, or its `box`, and the SHA-256 of what was read. Raises `RejectedImage`."""
+def read(source: Source, number: int, decoding: Decoding, resolution: int, box: Box | None) -> tuple[Decoded, Content]:
+    """A picture of a source, or its `box`, and what was read. Raises `RejectedImage`."""
     content = source.read(number)
     if isinstance(content, bytes):
         picture = decode(content, decoding, box)
@@ -212,7 +221,7 @@ def read(source: Source, number: int, decoding: Decoding, resolution: int, box: 
         picture = Decoded(content, "", Metadata(xmp=reservation(decoding.reserve)))
     if resolution:
         picture = replace(picture, pixels=resize(picture.pixels, resolution))
-    return picture, content_sha256(content)
+    return picture, Content.of(content)
 
 
 def stacked(pictures: Iterable[tuple[K, Pixels]]) -> list[tuple[list[K], Pixels]]:
@@ -244,8 +253,8 @@ def unscanned(source: Source, decoding: Decoding, resolution: int) -> Collection
     """A collection of which nothing is known yet."""
     count = len(source)
     sha256, sizes = np.zeros((count, 32), np.uint8), np.zeros((count, 2), np.int32)
-    labels = np.full(count, -1, np.int32)
-    return Collection(source, decoding, resolution, sha256, sizes, labels, {}, source.classes)
+    labels, lengths = np.full(count, -1, np.int32), np.full(count, -1, np.int64)
+    return Collection(source, decoding, resolution, sha256, sizes, labels, {}, source.classes, lengths=lengths)
 
 
 def check_classes(

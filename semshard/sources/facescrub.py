@@ -19,7 +19,8 @@ from ..errors import RejectedImage, SourceError
 from .face_choice import parse_choice
 from .face_lists import LISTS, NOBODY, find_faces
 from .files import open_files, printable
-from .source import Box, Entry, Source
+from .source import Box, Entry, Location, Reader, Source
+from .tree_reader import ANOTHER, TreeReader
 
 
 class FaceScrub(Source):
@@ -80,7 +81,7 @@ class FaceScrub(Source):
         data = self._files.read(self._faces.paths[face])
         sha256 = self._faces.table["sha256"][face].decode()
         if sha256 and hashlib.sha256(data).hexdigest() != sha256:
-            raise RejectedImage("is not the file of the list: its SHA-256 differs")
+            raise RejectedImage(ANOTHER)
         return data
 
     def part(self, numbers: Sequence[int]) -> FaceScrub | None:
@@ -90,6 +91,14 @@ class FaceScrub(Source):
         part._faces = self._faces.part(self._numbers[list(numbers)])
         part._numbers = np.arange(len(numbers), dtype=np.int32)
         return part
+
+    def reader(self) -> Reader | None:
+        return TreeReader.of(self._files)
+
+    def location(self, number: int) -> Location:
+        face = int(self._numbers[number])
+        sha256 = self._faces.table["sha256"][face].decode()
+        return Location(self._faces.paths[face], more={"sha256": sha256} if sha256 else {})
 
 
 def _grown(box: list[int], margin: Fraction) -> Box:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RejectedImage
-from .source import Entry, Source
+from .source import Entry, Location, Reader, Source
 
 VANISHED = "vanished"
 
@@ -66,3 +66,10 @@ class InOrder(Source):
         part = InOrder.__new__(InOrder)
         part._set(inner, [self._names[number] for number in numbers], [at.get(number, -1) for number in numbers])
         return part
+
+    def reader(self) -> Reader | None:
+        return self._source.reader()
+
+    def location(self, number: int) -> Location:
+        at = int(self._at[number])
+        return self._source.location(at) if at >= 0 else Location(more={"fault": VANISHED})

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files import Files
-from .source import Source
+from .source import Location, Reader, Source
+from .tree_reader import TreeReader
 
 
 class LabelledFiles(Source):
@@ -32,3 +33,9 @@ class LabelledFiles(Source):
         part = copy.copy(self)
         part._names, part._labels = [self._names[number] for number in numbers], self._labels[list(numbers)]
         return part
+
+    def reader(self) -> Reader | None:
+        return TreeReader.of(self._files)
+
+    def location(self, number: int) -> Location:
+        return Location(self._names[number])

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 from ..errors import RejectedImage, SourceError
 from ..settings import LARGE
 from ..threads import ordered_map
-from .collection import CACHE_BYTES, Cache, Collection, Pixels, check_classes, read, stacked, unscanned, unstacked
+from .collection import (
+    CACHE_BYTES,
+    Cache,
+    Collection,
+    Content,
+    Pixels,
+    check_classes,
+    read,
+    stacked,
+    unscanned,
+    unstacked,
+)
 from .decode import Decoded, Decoding
 from .source import Source
 
@@ -39,6 +50,7 @@ class ScanBlock:
     places: Sequence[int]
     numbers: Sequence[int]
     keep: bool  # whether small pictures are wanted, too
+    block: int = 0  # of `FinishedBlocks` that it is a piece of
 
     def __str__(self) -> str:
         return f"the scan of inputs {self.numbers[0]} to {self.numbers[-1]}"
@@ -46,15 +58,28 @@ class ScanBlock:
 
 @dataclass(frozen=True)
 class ScannedBlock:
-    """What the scan of a block found, one row per input."""
+    """What the scan of inputs found, one row for each."""
 
-    numbers: Sequence[int]
+    block: int  # of `FinishedBlocks` that they are in
+    numbers: Sequence[int] | NDArray[np.int64]
     sha256: NDArray[np.uint8]  # (N, 32), of what was read
     sizes: NDArray[np.int32]  # (N, 2), height and width
     digests: NDArray[np.uint64]  # (N, 2), of the pixels
+    lengths: NDArray[np.int64]  # (N,), bytes that were read; −1 where none could be
     reasons: dict[int, str]  # of rejects, by number
     notes: dict[int, str]
     pixels: list[tuple[list[int], Pixels]]  # numbers and pictures (n, H, W, 3) of a size, those worth keeping
+
+
+class FinishedBlocks(Protocol):
+    """Where a scan keeps what it has found, in blocks of `size` inputs, so that one that was killed goes on."""
+
+    size: int
+
+    def load(self, block: int, numbers: Sequence[int]) -> ScannedBlock | None:
+        """What was found of the inputs with those numbers; None where that is not known."""
+
+    def save(self, block: int, found: ScannedBlock) -> None: ...
 
 
 Report = Callable[[Any], None]
@@ -74,14 +99,13 @@ def scan(
     advance: Callable[[int, int], None] = lambda done, rejected: None,
     elsewhere: Run | None = None,
     need_one: bool = True,
+    finished: FinishedBlocks | None = None,
 ) -> Collection:
     """Decode every input once, or those with the given `numbers`. `advance(inputs done, rejects)` follows each block.
 
-    Of many `numbers` see `scan_inputs`, which does the same for any inputs, whether they are usable or not.
-
     Images with a side above `longest` are rejected, those with the pixels of an earlier one where `duplicates` is
     "reject". Up to `keep` bytes of pixels stay in memory. `elsewhere` runs the scan in other processes, with the same
-    result.
+    result. What was found usable in `finished` blocks is not decoded again, and they are added to.
 
     Raises `SourceError` where all inputs belong to one class, or a class has a single one, before any is read; and
     where none is usable, if `need_one`.
@@ -94,10 +118,15 @@ def scan(
         collection.labels[number] = -1 if label is None else label
     if numbers is None and source.classes:
         check_classes(collection, np.flatnonzero(collection.labels >= 0), "images")
-    order, done = ScanOrder(collection.decoding, collection.resolution, longest), 0
-    for block in (elsewhere or _here)(scan_blocks, order, _blocks(collection, chosen, elsewhere is not None), _ignore):
-        _enter(collection, digests, block)
-        done += len(block.numbers)
+    order = ScanOrder(collection.decoding, collection.resolution, longest)
+    progress = _Progress(collection, digests, chosen, finished)
+    done = progress.load()
+    if done:
+        advance(done, len(collection.rejects))
+    work = _work(collection, progress.missing(), elsewhere is not None)
+    for scanned in (elsewhere or _here)(scan_blocks, order, work, _ignore):
+        progress.add(scanned)
+        done += len(scanned.numbers)
         advance(done, len(collection.rejects))
     for found in (collection.rejects, collection.notes):  # blocks come in any order
         ordered = sorted(found.items())
@@ -119,22 +148,77 @@ def _here(job: Job, order: ScanOrder, works: Iterable[ScanBlock], report: Report
     return job(order, works, report)
 
 
-def _blocks(collection: Collection, chosen: Sequence[int], apart: bool) -> Iterator[ScanBlock]:
-    """The inputs in blocks, `apart` from their source where other processes scan; these grow until each takes long
-    enough to be worth its way.
+class _Progress:
+    """Which inputs of a scan are done. The `chosen` ones are in blocks, and each block is kept once it is whole."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        digests: NDArray[np.uint64],
+        chosen: Sequence[int],
+        finished: FinishedBlocks | None,
+    ) -> None:
+        self._collection, self._digests, self._finished = collection, digests, finished
+        size = finished.size if finished else max(1, len(chosen))
+        self._blocks = [chosen[first : first + size] for first in range(0, len(chosen), size)]
+        self._missing = list(self._blocks)
+        self._left = list(map(len, self._blocks))  # inputs of each that are not done
+
+    def load(self) -> int:
+        """Enter what is usable in finished blocks; how many inputs. Rejects may be whole by now, and are read again."""
+        done = 0
+        for block, numbers in enumerate(self._blocks if self._finished else []):
+            assert self._finished is not None
+            if found := self._finished.load(block, numbers):
+                rejected = sorted(found.reasons)
+                found.reasons.clear()
+                _enter(self._collection, self._digests, found)
+                self._missing[block], self._left[block] = rejected, len(rejected)
+                done += len(numbers) - len(rejected)
+        return done
+
+    def missing(self) -> Iterator[tuple[int, Sequence[int]]]:
+        """Of each block the inputs that are to be scanned."""
+        return enumerate(self._missing)
+
+    def add(self, scanned: ScannedBlock) -> None:
+        """Enter what was found of some inputs of a block."""
+        _enter(self._collection, self._digests, scanned)
+        self._left[scanned.block] -= len(scanned.numbers)
+        if self._finished and not self._left[scanned.block]:
+            self._finished.save(scanned.block, self._found(scanned.block))
+
+    def _found(self, block: int) -> ScannedBlock:
+        collection, numbers = self._collection, np.array(self._blocks[block], np.int64)
+        reasons, notes = (
+            {number: texts[number] for number in numbers.tolist() if number in texts}
+            for texts in (collection.rejects, collection.notes)
+        )
+        return ScannedBlock(
+            block, numbers, collection.sha256[numbers], collection.sizes[numbers], self._digests[numbers],
+            collection.lengths[numbers], reasons, notes, [],
+        )  # fmt: skip
+
+
+def _work(collection: Collection, blocks: Iterable[tuple[int, Sequence[int]]], apart: bool) -> Iterator[ScanBlock]:
+    """The inputs of blocks in pieces, `apart` from their source where other processes scan; these grow until each takes
+    long enough to be worth its way.
     """
-    start, first, each = time.monotonic(), 0, FEW
-    while first < len(chosen):
-        numbers = chosen[first : first + each]
-        source, places = collection.source, numbers
-        if apart:
-            part = source.part(numbers)
-            assert part is not None
-            source, places = part, range(len(numbers))
-            rate = first / max(1e-9, time.monotonic() - start)
-            each = min(MANY, max(FEW, 2 * len(numbers) if rate * BLOCK_SECONDS > each else len(numbers)))
-        yield ScanBlock(source, places, numbers, collection.cache.has_room)
-        first += len(numbers)
+    start, done, each = time.monotonic(), 0, FEW
+    for block, every in blocks:
+        first = 0
+        while first < len(every):
+            numbers = every[first : first + each]
+            source, places = collection.source, numbers
+            if apart:
+                part = source.part(numbers)
+                assert part is not None
+                source, places = part, range(len(numbers))
+                rate = done / max(1e-9, time.monotonic() - start)
+                each = min(MANY, max(FEW, 2 * len(numbers) if rate * BLOCK_SECONDS > each else len(numbers)))
+            yield ScanBlock(source, places, numbers, collection.cache.has_room, block)
+            first += len(numbers)
+            done += len(numbers)
 
 
 def scan_blocks(order: ScanOrder, works: Iterable[ScanBlock], report: Report) -> Iterator[ScannedBlock]:
@@ -145,17 +229,18 @@ def scan_blocks(order: ScanOrder, works: Iterable[ScanBlock], report: Report) ->
 def _scan_block(order: ScanOrder, block: ScanBlock) -> ScannedBlock:
     count, kept = len(block.numbers), list[tuple[int, Pixels]]()
     found = ScannedBlock(
-        block.numbers, np.zeros((count, 32), np.uint8), np.zeros((count, 2), np.int32), np.zeros((count, 2), np.uint64),
-        {}, {}, [],
+        block.block, block.numbers, np.zeros((count, 32), np.uint8), np.zeros((count, 2), np.int32),
+        np.zeros((count, 2), np.uint64), np.full(count, -1, np.int64), {}, {}, [],
     )  # fmt: skip
     for row, (place, number) in enumerate(zip(block.places, block.numbers, strict=True)):
         try:
-            picture, sha256 = _scan_one(order, block.source, place)
+            picture, content = _scan_one(order, block.source, place)
         except RejectedImage as reason:
             found.reasons[number] = str(reason)
             continue
         pixels, shape = picture.pixels, np.array(picture.pixels.shape[:2], np.int32)
-        found.sha256[row], found.sizes[row] = np.frombuffer(sha256, np.uint8), shape
+        found.sha256[row], found.sizes[row] = np.frombuffer(content.sha256, np.uint8), shape
+        found.lengths[row] = content.size
         digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16, key=shape.tobytes()).digest()
         found.digests[row] = np.frombuffer(digest, np.uint64)
         if picture.note:
@@ -168,23 +253,23 @@ def _scan_block(order: ScanOrder, block: ScanBlock) -> ScannedBlock:
     return found
 
 
-def _scan_one(order: ScanOrder, source: Source, place: int) -> tuple[Decoded, bytes]:
-    """A picture and the SHA-256 of what was read. Raises `RejectedImage`."""
+def _scan_one(order: ScanOrder, source: Source, place: int) -> tuple[Decoded, Content]:
+    """A picture, and what was read. Raises `RejectedImage`."""
     entry = source.entry(place)
     if entry.reason or (entry.label is None and source.classes):
         raise RejectedImage(entry.reason or "has no label")
-    picture, sha256 = read(source, place, order.decoding, order.resolution, entry.box)
+    picture, content = read(source, place, order.decoding, order.resolution, entry.box)
     height, width = picture.pixels.shape[:2]
     if order.longest and max(height, width) > order.longest:
         raise RejectedImage(f"{width} × {height} pixels, above {order.longest} per side, the maximum of the format")
-    return picture, sha256
+    return picture, content
 
 
 def _enter(collection: Collection, digests: NDArray[np.uint64], block: ScannedBlock) -> None:
     """Put what a block's scan found into the collection."""
-    numbers = list(block.numbers)
+    numbers = np.asarray(block.numbers, np.int64)
     collection.sha256[numbers], collection.sizes[numbers] = block.sha256, block.sizes
-    digests[numbers] = block.digests
+    digests[numbers], collection.lengths[numbers] = block.digests, block.lengths
     collection.rejects |= block.reasons
     collection.notes |= block.notes
     for number, pixels in unstacked(block.pixels):

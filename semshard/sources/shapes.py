@@ -11,13 +11,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .source import Entry, Source
+from .source import Entry, Location, Reader, Source
 
 SIDE = 32
 GROUND = 0.475  # contrast of the background noise
@@ -164,3 +165,22 @@ class Shapes(Source):
     @property
     def digest(self) -> str:
         return hashlib.sha256(f"{self.spec} {self.seed}".encode()).hexdigest()
+
+    def reader(self) -> Reader:
+        return ShapesReader(self.seed)
+
+    def location(self, number: int) -> Location:
+        return Location(offset=self._number(number))
+
+
+@dataclass(frozen=True)
+class ShapesReader(Reader):
+    """Draws pictures by their numbers; a location has the number as its offset."""
+
+    seed: int = 0
+
+    def read(self, location: Location) -> NDArray[np.uint8]:
+        return draw_shape(location.offset, self.seed)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "shapes", "seed": self.seed}

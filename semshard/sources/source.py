@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,32 @@ class Entry:
     label: int | None  # index into the source's classes; None where it has none
     reason: str = ""  # why it cannot be used, where that is known without reading it
     box: Box | None = None  # the part that is used; None for all of it
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where an input is: what the `Reader` of its source needs to read it."""
+
+    file: str = ""  # its name in the source's tree, or the path or URL of its tar; bytes that are not UTF-8: surrogates
+    offset: int = -1  # of its first byte in the file, or its number where nothing is on disk
+    size: int = -1  # bytes; −1 where that is not known without reading it
+    more: Mapping[str, Any] = field(default_factory=dict)  # JSON: `fault`, why it cannot be read; what a kind needs
+
+
+class Reader(ABC):
+    """Reads inputs of a source by their locations, in any process, without listing the source."""
+
+    @abstractmethod
+    def read(self, location: Location) -> bytes | NDArray[np.uint8]:
+        """As `Source.read`."""
+
+    def carried(self, location: Location) -> dict[str, bytes]:
+        """As `Source.carried`."""
+        return {}
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; `kind` says which `Reader` they are for."""
 
 
 class Source(ABC):
@@ -74,3 +101,11 @@ class Source(ABC):
         None where only this process can read them.
         """
         return None
+
+    def reader(self) -> Reader | None:
+        """What reads its inputs by their locations; None where the source has to be opened again for that."""
+        return None
+
+    def location(self, number: int) -> Location:
+        """Where an input is. Has a meaning only for the `reader`."""
+        return Location()

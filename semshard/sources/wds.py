@@ -26,14 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RejectedImage, SourceError
-from .source import Entry, Source
+from .source import Entry, Location, Reader, Source
+from .tar_reader import ABOUT, TarReader, address, has_address, is_ours
 from .tars import EXTENSION, FIELD_TWICE, UNSAFE, Sample, Tar, absolute, expand, samples
 
 PICTURES = ("png", "jpg", "jpeg", "webp", "ppm", "pgm", "bmp", "tiff", "tif", "gif")
 LONGEST_LABEL = 1000  # characters
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-_ABOUT = ("json", "semshard.json")  # where semshard describes a sample, and the least that it writes:
-_ABOUT_KEYS = {"width", "height", "linf", "sha256"}
 _NO_IMAGE = "has no image field"
 _NO_LABEL = "has no label"
 _ODD_LABEL = "its label cannot be read"
@@ -106,7 +105,7 @@ class WebDatasetShards(Source):
         fields = self._between(self._field_ends, number)
         for i in range(fields.start, fields.stop):
             extension, data = extensions[self._field_kinds[i]], tar.read((self._fields[2 * i], self._fields[2 * i + 1]))
-            if extension not in _ABOUT or not self._is_ours(data, tar):
+            if extension not in ABOUT or not self._is_ours(data, tar):
                 carried[extension] = data
         return carried
 
@@ -122,6 +121,22 @@ class WebDatasetShards(Source):
         for number in numbers:
             part._copy(self, number)
         return part
+
+    def reader(self) -> Reader | None:
+        if not all(map(has_address, self._tars)):
+            return None
+        return TarReader([folder for folder, classes in self._manifests.items() if classes])
+
+    def location(self, number: int) -> Location:
+        extensions, fields = list(self._kinds), self._between(self._field_ends, number)
+        more: dict[str, Any] = {}
+        if fields.start < fields.stop:
+            places = ((i, self._fields[2 * i : 2 * i + 2].tolist()) for i in range(fields.start, fields.stop))
+            more["fields"] = {extensions[self._field_kinds[i]]: place for i, place in places}
+        if self._faults[number]:
+            more["fault"] = _FAULTS[self._faults[number]]
+        offset, size = self._pictures[2 * number], self._pictures[2 * number + 1]
+        return Location(address(self._tar(number)), offset, size, more)
 
     def _copy(self, whole: WebDatasetShards, number: int) -> None:
         """Append a sample of another such source."""
@@ -147,7 +162,7 @@ class WebDatasetShards(Source):
         return self._tars[bisect.bisect_right(self._ends, number)]
 
     def _index(self) -> None:
-        reads, left_out, fields = {self._label_field, *_ABOUT}, Counter[str](), set[str]()
+        reads, left_out, fields = {self._label_field, *ABOUT}, Counter[str](), set[str]()
         texts, labels = dict[str, int](), array("i")  # label → number of its first occurrence, or −1
         for tar in self._tars:
             keys = set[str]()
@@ -186,13 +201,7 @@ class WebDatasetShards(Source):
         return "" if fault else text
 
     def _is_ours(self, data: bytes | None, tar: Tar) -> bool:
-        """Whether semshard wrote this .json: by its keys alone, or with more of them beside a manifest."""
-        try:
-            about = json.loads(data or b"")
-        except (ValueError, RecursionError):
-            return False
-        keys = about.keys() if isinstance(about, dict) else set()
-        return keys == _ABOUT_KEYS | {"class"} or (keys >= _ABOUT_KEYS and bool(self._manifests.get(tar.folder)))
+        return is_ours(data, bool(self._manifests.get(tar.folder)))
 
 
 def _shown(key: str) -> str:

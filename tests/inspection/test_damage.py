@@ -113,7 +113,7 @@ def test_an_absurd_size_in_a_tar_takes_no_memory(finished):
         list(semshard.open_shards(finished / "shards"))
 
 
-@pytest.mark.parametrize("name", ["run.json", "published.json", "sources.parquet", "00001.parquet"])
+@pytest.mark.parametrize("name", ["run.json", "published.json", "index.json", "index/00000.parquet", "00001.parquet"])
 @pytest.mark.parametrize("data", [b"", b"\xff\xff", b"null", b"[" * 99_999])
 def test_a_damaged_ledger(finished, name, data):
     change(finished / "shards.ledger" / name, data)

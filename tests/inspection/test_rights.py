@@ -131,7 +131,7 @@ def test_lost_rights_are_counted_and_noted(home, tmp_path, dry):
     assert "creator of 6" in lost
     assert "data-mining statement of 6" in lost
     if not dry:
-        notes = pq.read_table(tmp_path / "out.ledger" / "sources.parquet").column("note").to_pylist()
+        notes = pq.read_table(tmp_path / "out.ledger" / "index").column("note").to_pylist()
         assert sum(note.startswith("rights not kept: creator, copyright notice") for note in notes) == 6
 
 

@@ -49,7 +49,7 @@ def test_noise_that_a_pool_keeps_is_there_after_an_interruption(photographs, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", ["out.ledger/sources.parquet", "out.ledger/surrogate.safetensors", "out/00000.tar"])
+@pytest.mark.parametrize("after", ["out.ledger/index.json", "out.ledger/surrogate.safetensors", "out/00000.tar"])
 def test_killed_and_resumed_it_ends_in_the_same_bytes(photographs, tmp_path, after):
     images = photographs / "images"
     code = f"import semshard; semshard.protect({str(images)!r}, {str(tmp_path / 'out')!r}, **{FAST!r})"

@@ -21,7 +21,8 @@ OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in (TINY | {"st
 
 
 STAGES = [
-    "shards.ledger/sources.parquet",
+    "shards.ledger/index/00000.parquet",
+    "shards.ledger/index.json",
     "shards.ledger/checkpoint.safetensors",
     "shards.ledger/surrogate.safetensors",
     "shards/00003.tar",

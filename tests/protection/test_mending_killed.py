@@ -46,7 +46,7 @@ def unfinished(home, change):
 @pytest.mark.parametrize(
     ("end", "completed_by"),
     [
-        *((end, "remove") for end in ("sources.parquet", ".ledger/00000.parquet", "shards/00000.tar", "rejects.jsonl")),
+        *((end, "remove") for end in ("index.json", ".ledger/00000.parquet", "shards/00000.tar", "rejects.jsonl")),
         ("shards/00001.parquet", "repair"),
         ("shards/00001.tar", "protect"),
     ],
@@ -69,7 +69,7 @@ def test_a_removal(finished, end, completed_by):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", ["sources.parquet", "shards/00003.tar", "shards/00003_stats.json"])
+@pytest.mark.parametrize("end", ["index.json", "shards/00003.tar", "shards/00003_stats.json"])
 def test_an_extension_with_fixed_rejects(tmp_path, images, end):
     (images / "disc" / "a.png").write_bytes(b"no image")
     protect(tmp_path, max_rejects=0.1)
@@ -81,7 +81,7 @@ def test_an_extension_with_fixed_rejects(tmp_path, images, end):
     # The calm run reads the same files at the same place, as the ledger says where they are.
     assert semshard.protect(images, calm / "shards", extend=True, retry_rejects=True, **TINY).samples == 42
     killed(end, "protect", images, "--out", tmp_path / "shards", *OPTIONS, *options)
-    unfinished(tmp_path, "retry-rejects" if end == "sources.parquet" else "extend")
+    unfinished(tmp_path, "retry-rejects" if end == "index.json" else "extend")
     protect(tmp_path, extend=True, retry_rejects=True)
     assert public_bytes(tmp_path / "shards") == public_bytes(calm / "shards")
     assert semshard.audit(tmp_path / "shards").ok

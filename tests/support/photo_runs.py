@@ -111,10 +111,10 @@ def pixels(data):
 
 
 def ledger(out):
-    """Rows of sources.parquet, and of all shards."""
+    """Rows of the list of inputs, and of all shards."""
     place = out.parent / f"{out.name}.ledger"
     rows = [row for path in sorted(place.glob("[0-9]*.parquet")) for row in pq.read_table(path).to_pylist()]
-    return pq.read_table(place / "sources.parquet").to_pylist(), rows
+    return pq.read_table(place / "index").to_pylist(), rows
 
 
 def sources_of(out):
