@@ -102,8 +102,8 @@ def next_step(run: Run, missing: int = 0) -> str:
     if not missing:
         return f"every shard is made: the same command with --finish in place of --until {SURROGATE}"
     return (
-        f"{missing:,} shards are to be made: the same command with --part I/N in place of --until {SURROGATE}, for "
-        "every I from 1 to N, at once or one after the other; then with --finish"
+        f"shards to be made: {missing:,}; the same command with --part I/N makes them, in place of --until "
+        f"{SURROGATE}, for every I from 1 to N, at once or one after the other; then --finish writes the manifest"
     )
 
 
@@ -115,7 +115,7 @@ def _later_step(request: Request) -> str:
 def _machine(run: Run) -> dict[str, str]:
     """What the bytes depend on: the device and torch, and on a CPU the instructions that torch chooses."""
     is_cpu = run.runtime.device.type == "cpu"
-    return made_on(run) | ({"instructions": torch.backends.cpu.get_cpu_capability()} if is_cpu else {})  # type: ignore[no-untyped-call]
+    return made_on(run) | ({"instructions": torch.backends.cpu.get_cpu_capability()} if is_cpu else {})
 
 
 def _made_before(run: Run, missing: Sequence[int]) -> dict[str, str] | None:

@@ -16,7 +16,7 @@ def step(home, **options):
 
 def copy_of(home, tmp_path):
     """home/ for one test alone."""
-    return Path(shutil.copytree(home, tmp_path / "home"))
+    return Path(shutil.copytree(home, tmp_path / "copy"))
 
 
 def everything(home):
