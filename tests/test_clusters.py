@@ -11,6 +11,7 @@ import yaml
 from semshard_cli.main import app
 from typer.main import get_command
 
+import semshard
 from tests.support.runs import TINY, public_bytes
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -102,11 +103,13 @@ def test_the_script_for_slurm_ends_in_the_bytes_of_one_call(cluster, tmp_path, f
 
 
 @pytest.mark.slow
-def test_the_kubernetes_jobs_end_in_the_bytes_of_one_call(cluster, tmp_path, finished):
-    for job in kubernetes_jobs():
-        words = [word.replace("/data/imgs", f"{finished}/images") for word in container(job)["args"]]
-        words = [word.replace("/data/", f"{tmp_path}/").replace("auto/8", "auto/2") for word in words]
-        for index in range(2 if "completions" in job["spec"] else 1):
-            environment = cluster | {"JOB_COMPLETION_INDEX": str(index)} if "completions" in job["spec"] else cluster
-            subprocess.run(["semshard", *words, *OPTIONS], env=environment, check=True, timeout=300)
+def test_the_pods_of_the_kubernetes_job_make_all_shards(cluster, tmp_path, finished):
+    semshard.protect(finished / "images", tmp_path / "shards", **TINY, until="surrogate")
+    parts = kubernetes_jobs()[1]
+    words = [word.replace("/data/imgs", f"{finished}/images") for word in container(parts)["args"]]
+    words = [word.replace("/data/", f"{tmp_path}/").replace("auto/8", "auto/2") for word in words]
+    for index in range(2):
+        environment = cluster | {"JOB_COMPLETION_INDEX": str(index)}
+        subprocess.run(["semshard", *words, *OPTIONS], env=environment, check=True, timeout=300)
+    semshard.protect(finished / "images", tmp_path / "shards", **TINY, finish=True)
     assert public_bytes(tmp_path / "shards") == public_bytes(finished / "shards")
