@@ -1,8 +1,6 @@
 """Runs in numbered parts."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import semshard
@@ -12,6 +10,12 @@ from tests.support.runs import TINY, public_bytes
 def step(home, **options):
     """One step of the run of home/images into home/shards, with the settings TINY and those that are given."""
     return semshard.protect(home / "images", home / "shards", **(TINY | options))
+
+
+def words_of(home, *words, settings=TINY):
+    """The same for the program, in words; those that are given come last."""
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    return ["protect", home / "images", "--out", home / "shards", *given, *words]
 
 
 def copy_of(home, tmp_path):
@@ -26,11 +30,3 @@ def everything(home):
     own = {"run.json", "parts.json", "lock"}
     private = {name: data for name, data in public_bytes(home / "shards.ledger").items() if name not in own}
     return public_bytes(home / "shards") | {f"ledger/{name}": data for name, data in private.items()}
-
-
-def start(home, *words, settings=TINY, **options):
-    """The program, in the background: protect home/images into home/shards, with these words at the end."""
-    given = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    line = ["protect", home / "images", "--out", home / "shards", "--checkpoint-seconds=0", *given, *words]
-    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
-    return subprocess.Popen([sys.executable, "-m", "semshard_cli", *map(str, line)], **options)
