@@ -12,6 +12,7 @@ from semshard.settings import Setting
 
 # Titles of panels of --help. Other panels are named for the group of the settings in them.
 COMPUTING = "Computing"
+IN_PIECES = "Running in pieces"
 SOURCE = "Source"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]

@@ -12,7 +12,18 @@ from semshard.settings import ProtectConfig
 
 from .command import errors_in_one_line, settings_of, source_options
 from .event_log import logged, record_result
-from .options import CheckpointSeconds, Device, Json, Licence, MaxRejects, PassphraseFile, Preset, Source, Title
+from .options import (
+    IN_PIECES,
+    CheckpointSeconds,
+    Device,
+    Json,
+    Licence,
+    MaxRejects,
+    PassphraseFile,
+    Preset,
+    Source,
+    Title,
+)
 from .passphrase import ask_passphrase
 from .values import share
 
@@ -66,6 +77,32 @@ def protect(
     checkpoint_seconds: CheckpointSeconds = 20,
     title: Title = None,
     licence: Licence = None,
+    until: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="STEP",
+            help="End after this step: surrogate. Then the shards can be made in numbered parts.",
+            rich_help_panel=IN_PIECES,
+        ),
+    ] = None,
+    part: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="I/N",
+            help="Make part I, from 1 to N, of the shards; any number of processes on one shared folder do so at once, "
+            "in any order. auto: I and N from a SLURM or AWS Batch array; auto/N: I from one of these, or from a "
+            "Kubernetes job with indexed completion.",
+            rich_help_panel=IN_PIECES,
+        ),
+    ] = None,
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish",
+            help="Write the manifest and the data card, and sign, when all parts have made their shards.",
+            rich_help_panel=IN_PIECES,
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write protected WebDataset shards of an image collection."""
@@ -76,8 +113,11 @@ def protect(
 
     if dry_run and (extend or retry_rejects):
         raise semshard.UsageError("--dry-run is of a whole run; leave out --extend and --retry-rejects")
+    is_step = until is not None or part is not None
+    if dry_run and (is_step or finish):
+        raise semshard.UsageError("--dry-run is of a whole run; leave out --until, --part and --finish")
     settings |= {"preset": preset, "device": device, "max_rejects": share(max_rejects), "options": options}
-    passphrase = ask_passphrase(passphrase_file) if sign_key and not dry_run else ""
+    passphrase = ask_passphrase(passphrase_file) if sign_key and not (dry_run or is_step) else ""
     result: Plan | ProtectResult
     with Watch() as watch:
         if dry_run:
@@ -88,14 +128,17 @@ def protect(
             settings |= {"overwrite": overwrite, "checkpoint_seconds": checkpoint_seconds}
             settings |= {"extend": extend, "retry_rejects": retry_rejects}
             settings |= {"title": title, "licence": licence}
+            settings |= {"until": until, "part": part, "finish": finish}
             result = semshard.protect(source, out, surrogate=surrogate, progress=watch, **settings)
     record_result(lambda: asdict(result))
     if json:
         show.as_json(asdict(result))
     elif isinstance(result, semshard.Plan):
         _show_plan(result)
+    elif result.next:
+        _show_step(result)
     else:
-        _show(result)
+        _show(result, finish)
 
 
 def _show_plan(plan: Plan) -> None:
@@ -121,10 +164,31 @@ def _operations(flop: float) -> str:
     return f"{float(f'{flop / size:.3g}'):,g} {unit}"
 
 
-def _show(result: ProtectResult) -> None:
+def _show_step(result: ProtectResult) -> None:
+    """What one step of a run did."""
     from . import show
 
-    if not result.made:
+    of_part = [
+        ("samples", f"{result.samples:,}, {show.size(result.bytes)}"),
+        ("largest noise", f"{result.linf_max}/255"),
+        ("mean PSNR", f"{result.psnr_mean:.2f} dB"),
+    ]
+    show.facts(
+        f"part {result.part}" if result.part else "ready for the parts",
+        [
+            ("shards", f"{result.shards:,}" + (f", {result.made:,} made by this call" if result.part else "")),
+            *(of_part if result.samples else []),
+            ("rejected", f"{result.rejected:,}"),
+            ("time", ", ".join(f"{phase} {show.duration(seconds)}" for phase, seconds in result.seconds.items())),
+            ("next", result.next),
+        ],
+    )
+
+
+def _show(result: ProtectResult, finish: bool) -> None:
+    from . import show
+
+    if not result.made and not finish:
         show.console.print(f"Nothing to do: {result.out} is finished, made with these settings from these files.")
     show.facts(
         "protected",

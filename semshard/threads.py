@@ -110,6 +110,7 @@ def behind(consume: Callable[[Iterator[T]], None], depth: int = DEPTH) -> Iterat
     try:
         yield pipe.put
         pipe.close()
+        thread.join()  # here, so that what interrupts it does not leave the thread behind
     except _Ended:  # the consumer failed, and says why below
         pass
     except BaseException:

@@ -1,5 +1,7 @@
 """Files that are whole or not there, also where the disk is full."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -7,7 +9,7 @@ import sys
 import pytest
 
 import semshard
-from semshard.atomic import atomic_write, write_json
+from semshard.atomic import atomic_write, remove_leftovers, write_json
 from semshard.sources.shapes import write_shapes
 from tests.support.runs import TINY, public_bytes
 
@@ -17,10 +19,14 @@ MOUNT = ["unshare", "--user", "--map-root-user", "--mount"]
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_is_named_with_the_path_and_what_to_do(tmp_path):
-    path = tmp_path / "manifest.json"
-    (tmp_path / ".manifest.json.semshard-tmp").symlink_to("/dev/full")
-    with pytest.raises(semshard.RunError, match=r"No space left on device: .*/manifest\.json; free some, then run"):
-        write_json(path, {"a": 1})
+    said = r"No space left on device: .*/manifest\.json; free some, then run"
+    with (
+        pytest.raises(semshard.RunError, match=said),
+        atomic_write(tmp_path / "manifest.json") as file,
+        open("/dev/full", "wb") as full,
+    ):
+        os.dup2(full.fileno(), file.fileno())
+        file.write(b"{}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -29,6 +35,99 @@ def test_what_goes_wrong_otherwise_stays_what_it_is(tmp_path):
         file.write(b"x")
         raise OSError("mine")
     assert list(tmp_path.iterdir()) == []
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from semshard.atomic import atomic_write
+with atomic_write(Path(sys.argv[1])) as file:
+    file.write(b"whole")
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+def writer(path):
+    """A process that is writing a file, until its standard input is closed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "open\n"
+    return process
+
+
+def test_what_another_process_is_writing_is_no_leftover_until_that_process_is_gone(tmp_path):
+    with writer(tmp_path / "a") as one, writer(tmp_path / "a") as two:
+        assert len(list(tmp_path.iterdir())) == 2
+        remove_leftovers(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 2
+        two.kill()
+        two.wait()
+        remove_leftovers(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 1
+        one.stdin.close()
+        assert one.wait() == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"whole"}
+
+
+CROWD = """
+import sys
+from pathlib import Path
+from semshard.atomic import atomic_write, remove_leftovers
+folder = Path(sys.argv[1])
+for number in range(300):
+    with atomic_write(folder / f"{number % 3}") as file:
+        file.write(b"x" * 9000)
+    remove_leftovers(folder)
+"""
+
+
+def test_processes_that_write_the_same_files_and_clean_up_do_not_disturb_each_other(tmp_path):
+    crowd = [subprocess.Popen([sys.executable, "-c", CROWD, tmp_path]) for _ in range(3)]
+    assert [process.wait() for process in crowd] == [0, 0, 0]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys("012", b"x" * 9000)
+
+
+def test_beside_others_only_leftovers_of_this_machine_are_removed(tmp_path):
+    with writer(tmp_path / "mine") as process:
+        process.kill()
+    old, elsewhere = ".00000.tar.semshard-tmp", ".00000.tar.0123abcd-17-89abcdef.semshard-tmp"
+    for name in (old, elsewhere):
+        (tmp_path / name).write_bytes(b"half")
+    (mine,) = (path.name for path in tmp_path.iterdir() if path.name.startswith(".mine."))
+    remove_leftovers(tmp_path, "00000.tar", everywhere=False)
+    assert {path.name for path in tmp_path.iterdir()} == {old, elsewhere, mine}
+    remove_leftovers(tmp_path, everywhere=False)
+    assert {path.name for path in tmp_path.iterdir()} == {old, elsewhere}
+    remove_leftovers(tmp_path, "00000.tar")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_name_of_the_machine_is_not_in_a_temporary_name(tmp_path):
+    with atomic_write(tmp_path / "x"):
+        (name,) = (path.name for path in tmp_path.iterdir())
+    assert os.uname().nodename not in name
+
+
+def test_of_several_that_write_a_file_once_the_first_wins(tmp_path):
+    write_json(tmp_path / "a", 1, replace=False)
+    with pytest.raises(FileExistsError):
+        write_json(tmp_path / "a", 2, replace=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "1\n"
+
+
+def test_without_locks_files_are_whole_all_the_same_and_nothing_is_taken_for_a_leftover(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / ".y.semshard-tmp").write_bytes(b"half")
+    with atomic_write(tmp_path / "x") as file:
+        file.write(b"x")
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"x", ".y.semshard-tmp"}
 
 
 def can_mount():

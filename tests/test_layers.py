@@ -26,6 +26,7 @@ SETTINGS = {*GROUND, "settings"}
 ALLOWED = {
     **{name: {"errors"} for name in GROUND},
     "threads": {"cores", "errors"},
+    "atomic": {"errors", "file_lock"},
     "settings": GROUND,
     "workers": GROUND,
     "models": SETTINGS,

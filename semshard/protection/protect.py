@@ -1,7 +1,13 @@
-"""The story of protect: source → surrogate → craft → quantise → encode → shard → manifest → data card."""
+"""The story of protect: source → surrogate → craft → quantise → encode → shard → manifest → data card.
+
+One call makes all of it, or one of three steps: until the surrogate, a part of the shards, the manifest (`parts`).
+"""
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +19,18 @@ from ..engine import deterministic, load_tensors, save_tensors
 from ..errors import LedgerError, OutputError, SettingError
 from ..progress import Progress, silent
 from ..publishing import needs_description, write_description
-from ..shards import Ledger, done_stats, ledger_path, manifest_sha256, read_manifest
+from ..shards import Ledger, ShardStats, done_stats, ledger_path, manifest_sha256, read_manifest
 from ..shards.signature import refresh_signature
 from ..signing import load_signer
 from ..sources import Collection, SourceOptions
 from .grow import grow
 from .known_shards import made_on
 from .noise import Crafting
+from .part import parse_part
+from .parts import check_begun, check_complete, check_part, check_rejects, check_steps, forget_machine, next_step
 from .publish import Finished, StatsOfShards
 from .request import Request
-from .resume import PhaseTimer, Run, open_run, refuse_nesting
+from .resume import PhaseTimer, Run, open_run, refuse_nesting, undone
 from .scan import scan_source
 from .settle import is_pending, settle
 from .shard_pool import make_missing
@@ -31,10 +39,10 @@ from .surrogate import SurrogateFiles, load_surrogate, train_surrogate
 
 @dataclass(frozen=True)
 class ProtectResult:
-    """What a protect run left behind."""
+    """What a protect run left behind; of a call that was one step of it, what this step is about."""
 
     samples: int
-    shards: int
+    shards: int  # all, or those of the part
     rejected: int
     bytes: int  # of all tars
     linf_max: int  # grey levels
@@ -46,6 +54,8 @@ class ProtectResult:
     fingerprint: str
     made: int  # shards written by this call; 0 where all were there already
     signed: bool  # whether manifest.dsse.json is there
+    part: str = ""  # like "2/8", of a call that made a part of the shards
+    next: str = ""  # what comes next, in words; empty where the manifest is there
 
 
 def protect(
@@ -66,6 +76,9 @@ def protect(
     progress: Progress = silent,
     title: str | None = None,
     licence: str | None = None,
+    until: str | None = None,
+    part: str | None = None,
+    finish: bool = False,
     **settings: Any,
 ) -> ProtectResult:
     """Write protected WebDataset shards of the images at `source` into the folder `out`, its ledger beside it.
@@ -79,14 +92,21 @@ def protect(
 
     With `sign_key`, a file that `keygen` wrote, and its `passphrase` the finished folder is signed, as `sign` does it.
 
+    Many processes that share a folder make one output in three steps, the same bytes as one call does: one process with
+    `until` "surrogate"; then any number with a `part` each, "1/8" to "8/8", at once or not; then one with `finish`.
+    A part of "auto" is taken from the environment of an array job.
+
     Raises `SourceError`, `SettingError`, `OutputError` (made with other settings, and no `overwrite`),
-    `TooManyRejects` (more than the share `max_rejects` of the inputs; the ledger says which).
+    `TooManyRejects` (more than the share `max_rejects` of the inputs, or of those of the part; the ledger says which),
+    `RunError` (`finish`, and shards are missing).
     """
-    signer = load_signer(sign_key, passphrase) if sign_key else None
+    signer = load_signer(sign_key, passphrase) if sign_key and not (until or part) else None
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),
-        progress, settings, extend, retry_rejects, {"title": title, "licence": licence}, signer,
+        progress, settings, extend, retry_rejects, {"title": title, "licence": licence}, signer, until,
+        None if part is None else parse_part(part, os.environ), finish,
     )  # fmt: skip
+    check_steps(request)
     if request.grows and overwrite:
         raise SettingError("--overwrite makes everything anew; leave it out to add images to what is there")
     return run_protect(request, Path(out))
@@ -102,6 +122,7 @@ def run_protect(request: Request, out: Path, collection: Collection | None = Non
     runtime = request.runtime()
     request.check(source, runtime)
     ledger = Ledger(ledger_path(out))
+    check_begun(request, ledger)
     if request.grows and not ledger.run():
         raise OutputError(f"{out} holds no run that could be given more images; leave out --extend and --retry-rejects")
 
@@ -109,20 +130,35 @@ def run_protect(request: Request, out: Path, collection: Collection | None = Non
         with timer("scan"):
             return collection or scan_source(source, request, runtime, ledger)
 
-    with ledger.locked():
+    if request.finish and ledger.is_locked:  # perhaps by parts: then this says more than that others are writing here
+        check_complete(ledger, undone(out, range(ledger.state().get("shards", 0)), ledger.digits))
+    with ledger.locked(shared=request.part is not None):
+        check_begun(request, ledger)  # as it is now that nobody begins another run
         run = open_run(source, request, runtime, ledger, out, scan)
         if request.grows:
             with timer("scan"):
                 run = grow(run, source)
-        if is_pending(out, ledger.state()):
+        if not request.part and is_pending(out, ledger.state()):
             settle(out, ledger)
         plan = run.plan()
-        missing = run.missing(len(plan))
+        share = request.part.of(len(plan)) if request.part else range(len(plan))
+        missing = run.missing(share)
+        if request.finish:
+            check_complete(ledger, missing)
+        if request.until:
+            forget_machine(run)
+            with timer("surrogate"):
+                surrogate_of(run)
+            return unfinished(run, (), len(plan), 0, timer, next_step(run, len(missing)))
+        if request.part and missing:
+            check_part(run, missing)
         if missing:
             with timer("surrogate"):
                 crafting = Crafting.of(run, surrogate_of(run))
             with timer("craft"), deterministic():
                 make_missing(run, crafting, plan, missing)
+        if request.part:
+            return unfinished(run, run.done(share), len(share), len(missing), timer, next_step(run))
         with timer("finish"):
             return finish(run, len(plan), len(missing), timer)
 
@@ -149,6 +185,8 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
     that a call that finds none, or another, writes all of it again.
     """
     stats = StatsOfShards(shards, lambda shard: done_stats(run.out, shard, run.ledger.digits))
+    if run.request.finish:
+        check_rejects(run, stats)
     recorded = run.ledger.published() == manifest_sha256(run.out)
     if made or not recorded or is_pending(run.out, run.ledger.state()):
         known, record = run.ledger.known(), run.ledger.record(0)
@@ -176,6 +214,32 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         fingerprint=run.fingerprint,
         made=made,
         signed=signed,
+    )
+
+
+def unfinished(
+    run: Run, stats: Sequence[ShardStats], shards: int, made: int, timer: PhaseTimer, next: str
+) -> ProtectResult:
+    """The result of a step that writes no manifest: what it knows of so many shards."""
+    known, samples = run.ledger.known(), sum(shard.samples for shard in stats)
+    assert known is not None
+    part = run.request.part
+    return ProtectResult(
+        samples=samples,
+        shards=shards,
+        rejected=sum(shard.rejected for shard in stats) if part else len(run.collection.rejects),
+        bytes=sum(shard.bytes for shard in stats),
+        linf_max=max((shard.linf_max for shard in stats), default=0),
+        psnr_mean=round(math.fsum(shard.psnr_mean * shard.samples for shard in stats) / max(1, samples), 4),
+        duplicates=known["duplicates"],
+        seconds=timer.seconds,
+        out=str(run.out),
+        ledger=str(run.ledger.path),
+        fingerprint=run.fingerprint,
+        made=made,
+        signed=False,
+        part=str(part or ""),
+        next=next,
     )
 
 

@@ -16,6 +16,7 @@ from ..settings import CELL_SETTINGS, PICTURES, TRAINED_WITH, ProtectConfig, Siz
 from ..signing import Signer
 from ..sources import AUTO, Source, SourceOptions, open_source
 from ..sources.decode import decoding_of
+from .part import Part
 
 _FINAL = ("final_steps", "final_alpha", "final_draws", "final_views")
 GROUPS = 10  # that --labels auto makes where --groups is not given
@@ -39,6 +40,9 @@ class Request:
     retry_rejects: bool = False
     stated: Mapping[str, str | None] = field(default_factory=dict)  # by the owner, for the data card
     signer: Signer | None = None  # of the finished folder
+    until: str | None = None  # "surrogate": the call ends when the surrogate is trained
+    part: Part | None = None  # of the shards: the call makes these, and no manifest
+    finish: bool = False  # the call makes no shards, and the manifest
 
     @property
     def grows(self) -> bool:

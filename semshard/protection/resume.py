@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,14 +17,13 @@ import torch
 from numpy.typing import NDArray
 
 from .._version import __version__
-from ..atomic import remove_leftovers
 from ..digests import sha256_of
 from ..engine import Runtime, permutation
 from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
 from ..publishing import is_description
 from ..settings import MOST_IN_SHARD, ProtectConfig, Size, fingerprint, method_plugin, to_json
-from ..shards import Fields, Ledger, LedgerRow, done_stats, list_in, metadata_blocks, shard_in
+from ..shards import Fields, Ledger, LedgerRow, ShardStats, done_stats, list_in, metadata_blocks, shard_in
 from ..sources import Collection, Source
 from ..sources.by_rows import about_source
 from ..sources.in_order import InOrder
@@ -97,14 +96,23 @@ class Run:
         size = self.config.shard_size
         return [usable[order[at : at + size]] for at in range(0, len(usable), size)]
 
-    def missing(self, shards: int) -> list[int]:
-        """Which of so many shards are not done."""
-        return [shard for shard in range(shards) if not done_stats(self.out, shard, self.ledger.digits)]
+    def missing(self, shards: Iterable[int]) -> list[int]:
+        """Which of those shards are not done."""
+        return undone(self.out, shards, self.ledger.digits)
+
+    def done(self, shards: Iterable[int]) -> list[ShardStats]:
+        """What those of the shards that are done hold."""
+        return [stats for shard in shards if (stats := done_stats(self.out, shard, self.ledger.digits))]
 
     @property
     def fields(self) -> Fields:
         """What a published sample consists of."""
         return fields_of(self.config, self.collection.source)
+
+
+def undone(out: Path, shards: Iterable[int], digits: int) -> list[int]:
+    """Which of those shards are not done."""
+    return [shard for shard in shards if not done_stats(out, shard, digits)]
 
 
 def fields_of(config: ProtectConfig, source: Source) -> Fields:
@@ -118,7 +126,7 @@ def open_run(source: Source, request: Request, runtime: Runtime, ledger: Ledger,
     `protect` does.
     """
     out.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(out)
+    ledger.clean(out)
     opening = _Opening(source, request, runtime, ledger, out)
     known = ledger.known()
     return (opening.resume(known) if known else None) or opening.create(scan)
@@ -245,7 +253,7 @@ def _differences(out: Path, known: Mapping[str, Any], run: Mapping[str, Any]) ->
 
 _OURS = re.compile(
     r"manifest(\.dsse)?\.json"
-    r"|run\.json|published\.json|sources\.parquet|index\.json|rejects\.jsonl"
+    r"|run\.json|parts\.json|published\.json|sources\.parquet|index\.json|rejects\.jsonl"
     r"|(surrogate(\.pushes)?|checkpoint)\.safetensors|lock"
 )
 

@@ -57,8 +57,9 @@ def make_missing(
     workers: int = -1,
     into: tuple[Path, Path] | None = None,
 ) -> Made:
-    """Write the `missing` shards of a plan, by so many processes (0: by this one, −1: as suits); `into` folders for
-    shards and their ledger that are not those of the run. Raises `TooManyRejects`, and `RunError` where a process dies.
+    """Write the `missing` shards of a plan, or of the part of it that the run's request asks for, by so many processes
+    (0: by this one, −1: as suits); `into` folders for shards and their ledger that are not those of the run. Raises
+    `TooManyRejects`, and `RunError` where a process dies.
     """
     out, ledger = into or (run.out, run.ledger.path)
     order = ShardOrder(
@@ -74,8 +75,8 @@ def make_missing(
         for _ in pool.run(make_shards, order, _works(run, plan, missing, apart=bool(suited)), count.add):
             pass
     except BaseException:
-        remove_leftovers(out)  # of workers that were killed
-        remove_leftovers(ledger)
+        for folder in (out, ledger):
+            remove_leftovers(folder, everywhere=False)  # of workers that were killed
         raise
     return Made(suited, tuple(pool.peaks)) if isinstance(pool, LocalPool) else Made(0)
 
@@ -96,10 +97,13 @@ class _Count:
 
     def __init__(self, run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> None:
         self._run, self._done, self._total = run, 0, sum(len(plan[shard]) for shard in missing)
-        done = sorted(set(range(len(plan))) - set(missing)) if not run.history else []  # checked when they were made
+        part = run.request.part
+        share = part.of(len(plan)) if part else range(len(plan))
+        done = sorted(set(share) - set(missing)) if not run.history else []  # checked when they were made
         finished = (done_stats(run.out, shard, run.ledger.digits) for shard in done)
-        unusable = sum(not was_removed(reason) for reason in run.collection.rejects.values())
+        unusable = 0 if part else sum(not was_removed(reason) for reason in run.collection.rejects.values())
         self._rejected = unusable + sum(stats.rejected for stats in finished if stats)
+        self._inputs = sum(len(plan[shard]) for shard in share) if part else len(run.collection.source)
         self._check(f"; see {run.ledger.path}")
 
     def add(self, advanced: Advanced) -> None:
@@ -110,7 +114,10 @@ class _Count:
 
     def _check(self, where: str = "") -> None:
         run = self._run
-        limit_rejects(self._rejected, len(run.collection.source), run.request.max_rejects, where)
+        where = (
+            f" in part {run.request.part}, which is measured by its own inputs{where}" if run.request.part else where
+        )
+        limit_rejects(self._rejected, self._inputs, run.request.max_rejects, where)
         run.request.progress(Event("craft", self._done, self._total, "images"))
 
 

@@ -11,7 +11,8 @@ NNNNN.parquet              per sample of shard NNNNN: key, source, SHA-256, or t
                            in its metadata sizes and hashes of the shard's files
 rejects.jsonl              every rejected input with its reason, one JSON object per line
 published.json             SHA-256 of the manifest that was written last: what audit holds the public one against
-lock                       held by the running process
+parts.json                 of a run in numbered parts: how many there are, and the machine that made the first
+lock                       held by the running process; parts of a run share it
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +42,7 @@ from .input_row import InputRow, array_of, rows_of, tables_of
 from .names import digits_for, shard_name
 
 PATIENCE = 3.0  # seconds that the lock is waited for
+_ASKED = 3  # times that the lock is tried before it counts as held: another process that asks has it for a moment
 _ROW = pa.schema(
     [
         ("number", pa.int64()),
@@ -81,37 +83,58 @@ class Ledger:
         self.lock: int | None = (
             None  # the file descriptor that holds the lock; a process that inherits it holds it, too
         )
+        self.is_alone = False  # whether the lock is held, and not shared
 
     @property
     def is_locked(self) -> bool:
-        """Whether a process is writing here now. Who asks keeps nobody out for longer than a moment."""
+        """Whether a process is writing here now, alone or beside others. Who asks keeps nobody out for longer than a
+        moment.
+        """
         try:
-            with open(self.path / "lock", "rb") as lock:
-                return not file_lock.take(lock, shared=True)
-        except FileNotFoundError:
+            for _ in range(_ASKED):
+                with open(self.path / "lock", "r+b") as lock:
+                    if file_lock.take(lock):
+                        return False
+                time.sleep(0.01)
+        except OSError:  # no run, no locks, or a file system that cannot be written to
             return False
+        return True
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Create the ledger with mode 0700 if needed, and keep every other process out until the block ends.
+    def locked(self, shared: bool = False) -> Iterator[None]:
+        """Create the ledger with mode 0700 if needed, and keep every other process out until the block ends, or, where
+        the lock is `shared`, those that do not share it.
 
-        Waits for `PATIENCE` seconds: the workers of a run that was killed take a moment to end.
+        Waits for `PATIENCE` seconds: the workers of a run that was killed take a moment to end. Raises `OutputError`.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.mkdir(mode=0o700, exist_ok=True)
         self.path.chmod(0o700)
-        with open(self.path / "lock", "ab") as lock:
+        with open(self.path / "lock", "a+b") as lock:
             until = time.monotonic() + PATIENCE
-            while not file_lock.take(lock):
+            while not self._take(lock, shared):
                 if time.monotonic() > until:
                     raise OutputError(f"another process is writing here (it holds {self.path / 'lock'})")
                 time.sleep(0.05)
-            remove_leftovers(self.path)
-            self.lock = lock.fileno()
+            self.lock, self.is_alone = lock.fileno(), not shared
             try:
+                self.clean(self.path)
                 yield
             finally:
-                self.lock = None
+                self.lock, self.is_alone = None, False
+
+    def _take(self, lock: IO[bytes], shared: bool) -> bool:
+        try:
+            return file_lock.take(lock, shared)
+        except file_lock.NoLocks:
+            raise OutputError(
+                f"the file system of {self.path} has no file locks, which keep processes from disturbing each other; "
+                "mount it with them (Lustre: -o flock), or write to another one"
+            ) from None
+
+    def clean(self, folder: Path) -> None:
+        """Delete what killed processes left half-written in a folder of the run, whose lock is held."""
+        remove_leftovers(folder, everywhere=self.is_alone)
 
     def run(self) -> dict[str, Any] | None:
         """What `begin` wrote; None for a fresh ledger."""
@@ -121,6 +144,19 @@ class Ledger:
         """What `begin` wrote, and what was changed since; None for a fresh ledger."""
         run = self.run()
         return run | self.state() if run else None
+
+    def write_parts(self, parts: dict[str, Any]) -> None:
+        """Write parts.json, unless it is there already."""
+        with suppress(FileExistsError):
+            write_json(self.path / "parts.json", parts, replace=False)
+
+    def parts(self) -> dict[str, Any] | None:
+        """What `write_parts` wrote first; None where it never did."""
+        return self._json("parts.json")
+
+    def forget_parts(self) -> None:
+        """Delete parts.json: the next part decides anew."""
+        (self.path / "parts.json").unlink(missing_ok=True)
 
     def begin(self, run: dict[str, Any]) -> None:
         """Write run.json: from then on the output belongs to this run."""
