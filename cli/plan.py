@@ -48,6 +48,14 @@ CostPerHour = Annotated[
     float, typer.Option(min=0, help="Price of a worker with its share of a GPU for an hour, in any currency.")
 ]
 CpusPerWorker = Annotated[int, typer.Option(min=1, help="Cores of each worker.", rich_help_panel=_MACHINES)]
+ScanCores = Annotated[
+    Optional[int],
+    typer.Option(
+        min=1,
+        help="Cores of the machine that lists and scans; without it, as many as this machine has.",
+        rich_help_panel=_MACHINES,
+    ),
+]
 SurrogateDevices = Annotated[
     int,
     typer.Option(
@@ -145,6 +153,7 @@ def plan(
     settings: dict[str, Any],
     options: Any,
     cpus_per_worker: CpusPerWorker = 1,
+    scan_cores: ScanCores = None,
     surrogate_devices: SurrogateDevices = 1,
     speed: Speed = 1,
     bandwidth: Bandwidth = None,
@@ -164,7 +173,7 @@ def plan(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Forecast a run on many machines: time, bytes, cost, bottleneck.
+    """Forecast a run on many machines: time, bytes and cost.
 
     A few real steps are measured on this machine; then runs on the machines that are asked for are simulated, with
     slow shards, failures and preemption. Nothing is written.
@@ -174,9 +183,9 @@ def plan(
     from .watch import Watch
 
     cluster = semshard.Cluster(
-        workers=workers or gpus or _cores(), gpus=gpus, cores=cpus_per_worker, surrogate_devices=surrogate_devices,
-        speed=speed, gpu_images=gpu_images or 0.0, gpu_rates=rates(gpu_rates) or (0.0, 0.0),
-        gpu_share=share(gpu_share), start=-1.0 if start is None else start, stragglers=share(stragglers),
+        workers=workers or gpus or _cores(), gpus=gpus, cores=cpus_per_worker, scan_cores=scan_cores or 0,
+        surrogate_devices=surrogate_devices, speed=speed, gpu_images=gpu_images or 0.0,
+        gpu_rates=rates(gpu_rates) or (0.0, 0.0), gpu_share=share(gpu_share), start=-1.0 if start is None else start, stragglers=share(stragglers),
         failures=failures, preemptions=preemptions, replacement=replacement,
         bandwidth=math.inf if bandwidth is None else bandwidth, cost_per_hour=cost_per_hour,
     )  # fmt: skip

@@ -40,7 +40,7 @@ MEASURED = {  # of a workload: what it is, and its unit
 }
 SETTINGS = {"preset": "paper", "network": "resnet18"}  # as photographs get it that keep their sizes
 SHARD_SIZE = 1_000
-MACHINES = {"cores": 8, "start": 60.0, "preemptions": 0.02, "bandwidth": 10e9, "cost_per_hour": 3.0}
+MACHINES = {"cores": 8, "scan_cores": 8, "start": 60.0, "preemptions": 0.02, "bandwidth": 10e9, "cost_per_hour": 3.0}
 PUT_RATE, GET_RATE = 3_500, 5_500  # requests per second and prefix that S3 takes at least
 FILES = 4  # of a shard: tar, table, stats, ledger
 PER_INPUT = 500 + 32 + 8 + 4 + 16  # bytes of the driver: index of names at most, SHA-256, size, label, digest of pixels
@@ -69,11 +69,14 @@ def breaks(measured: dict[str, float]) -> list[list]:
     """What one process, one file or one prefix is asked for, by the number of images."""
     entry = len(stats_bytes(ShardStats(12_345, 1_000, 0, 10**8, "0" * 64, 10**5, "0" * 64, 8, 30.1234)))
 
+    cores = MACHINES["scan_cores"]
+
     def row(what: str, of: callable) -> list:
         return [what, *(of(images) for images in IMAGES)]
 
     return [
         row("listing by one process", lambda n: days(n * measured["listing"])),
+        row(f"scan by {cores} cores of one machine", lambda n: days(n * measured["scan"] / cores)),
         row(f"reading each input twice, {GET_RATE:,} GET/s of one prefix", lambda n: days(2 * n / GET_RATE)),
         row("memory of the driver, at most", lambda n: size(n * PER_INPUT)),
         row(
@@ -139,7 +142,7 @@ def compare(source: str, out: Path, threads: tuple[int, ...] = (1, 2), times: in
 def command(environment: dict[str, str], *arguments: str) -> tuple[dict, float]:
     """What a command says, and its seconds from start to end."""
     start = time.perf_counter()
-    line = [sys.executable, "-m", "semshard_cli", *arguments, "--preset", "quick", "--json"]
+    line = [sys.executable, "-m", "semshard_cli", *arguments, "--preset", "quick", "--steps", "60", "--json"]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout), time.perf_counter() - start
 

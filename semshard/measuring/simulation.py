@@ -1,9 +1,9 @@
 """A run on many workers, simulated: how long it takes, what is lost on the way, and what holds it up.
 
-Arithmetic on numbers that are measured or assumed elsewhere. The phases follow each other as in `protect`: one process
-lists, all workers scan, a few devices train the surrogate, workers make shards, one process finishes. Only the shards
-are played event by event: the next free worker takes the next shard; a share of the shards is slow; a worker that
-fails or is preempted loses the shard in hand, which the next free worker begins again; all bytes pass one storage.
+Arithmetic on numbers that are measured or assumed elsewhere. The phases follow each other as in `protect`: one machine
+lists and scans, a few devices train the surrogate, workers make shards, one process finishes. Only the making of shards
+is played event by event: the next free worker takes the next shard; a share of the shards is slow; a worker that fails
+or is preempted loses the shard in hand, which the next free worker begins again; all bytes pass one storage.
 
 Of very many shards only the last are played so. Before, every worker is busy, so their time is the work divided by the
 workers, and how far each then is from its next shard is drawn from the renewal process that it is in.
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 HOUR = 3600.0
 SLOWEST = 10.0  # times the typical time of a shard; the engines end what takes longer
 LEAST_SLOW, TAIL_EXPONENT = 1.5, 3.0  # of the Pareto distribution of slow shards: 22 % of them above 2.5 times
-PLAYED, ROUNDS = 20_000, 8  # shards that are played event by event: so many, or so many per worker
+PLAYED, ROUNDS = 2_000, 8  # shards that are played event by event: so many, or so many per worker
 
 _READY, _LOST, _CRAFTED = range(3)
 
@@ -69,6 +69,7 @@ class Cluster:
     workers: int  # each makes one shard at a time; a single one is the process that does everything else, too
     gpus: int = 0  # that the workers share; 0: their cores make the noise
     cores: int = 1  # of each worker
+    scan_cores: int = 0  # of the machine that lists and scans; 0: as many as where it is measured
     surrogate_devices: int = 1
     speed: float = 1.0  # of a worker's core, in cores of the machine where it was measured
     gpu_images: float = 0.0  # images per second that one GPU crafts; 0: measured here, or counted
@@ -104,9 +105,8 @@ class SimulatedRun:
         """Of workers that are there only while they are used: those of the shards from the beginning of the first to
         the end of the last.
         """
-        alone = self.start + self.listing + self.finish
-        together = cluster.workers * (self.scan + self.craft)
-        return (alone + together + cluster.surrogate_devices * self.surrogate) / HOUR
+        alone = self.start + self.listing + self.scan + self.finish
+        return (alone + cluster.surrogate_devices * self.surrogate + cluster.workers * self.craft) / HOUR
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,7 @@ def simulate(work: Workload, cluster: Cluster, seed: int) -> SimulatedRun:
     """One run; the same arguments give the same run."""
     random = np.random.default_rng([seed, 24])
     start = max(0.0, cluster.start)
-    scan = max(
-        work.inputs * work.scan / (cluster.workers * cluster.cores), work.inputs * work.bytes_in / cluster.bandwidth
-    )
+    scan = work.inputs * max(work.scan / max(1, cluster.scan_cores), work.bytes_in / cluster.bandwidth)
     surrogate = work.surrogate * (work.repeated + (1 - work.repeated) / cluster.surrogate_devices)
     rate = (cluster.failures + cluster.preemptions) * cluster.surrogate_devices / HOUR
     interrupted = int(random.poisson(rate * surrogate))  # it continues from a checkpoint
@@ -187,7 +185,7 @@ class _Shards:
     def _away(self, lost: int) -> Floats:
         """How long the workers of so many lost shards are not there."""
         preempted = self._random.random(lost) < self._preempted
-        return max(0.0, self._cluster.start) + preempted * self._cluster.replacement
+        return np.asarray(max(0.0, self._cluster.start) + preempted * self._cluster.replacement, np.float64)
 
     def _bulk(self, first: int) -> tuple[list[float], float, int]:
         """When each worker is ready for the shards from `first` on, when the storage is, and the lost ones before."""
@@ -241,7 +239,7 @@ class _Shards:
 
 # --- several runs ----------------------------------------------------------------------------------------------------
 
-RUNS, RUNS_OF_CHANGES = 40, 8
+RUNS, RUNS_OF_CHANGES = 40, 5
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def forecast(
     """
     cluster = cluster or Cluster(allowed())
     check_cluster(cluster)
+    cluster = replace(cluster, scan_cores=cluster.scan_cores or allowed())
     if not cluster.gpus and device not in ("auto", "cpu"):
         raise SettingError(f"without GPUs the cores of the workers make the noise, not {device}")
     request = Request(
@@ -144,7 +145,16 @@ def check_cluster(cluster: Cluster) -> None:
     for name in positive:
         if not getattr(cluster, name) > 0:
             raise SettingError(f"{name} must be above 0")
-    for name in ("gpus", "gpu_images", "stragglers", "failures", "preemptions", "replacement", "cost_per_hour"):
+    for name in (
+        "gpus",
+        "scan_cores",
+        "gpu_images",
+        "stragglers",
+        "failures",
+        "preemptions",
+        "replacement",
+        "cost_per_hour",
+    ):
         if getattr(cluster, name) < 0:
             raise SettingError(f"{name} must not be below 0")
     if cluster.stragglers > 1 or cluster.gpu_share > 1:

@@ -183,12 +183,14 @@ class Trial:
         out, ledger, weights = (self.folder / name for name in ("shards", "ledger", "surrogate.safetensors"))
         for folder in (out, ledger):
             folder.mkdir()
+        surrogate, sha256 = None, ""
         if self.model is not None:
             save_tensors(weights, self.model.state_dict(), {})
-        given = (weights, sha256_of(weights)) if self.model is not None else (None, "")
+            surrogate, sha256 = weights, sha256_of(weights)
         crafting = Crafting(
-            None, config, len(collection.classes), collection.size, self.runtime, *given, held_out(collection, config)
-        )
+            None, config, len(collection.classes), collection.size, self.runtime, surrogate, sha256,
+            held_out(collection, config),
+        )  # fmt: skip
         recipe = Recipe(collection.classes, fields_of(config, collection.source), config.quality)
         return ShardOrder(crafting, config, recipe, out, ledger)
 

@@ -105,11 +105,18 @@ def test_the_lost_shards_are_as_many_as_the_rate_says():
     assert lost == pytest.approx(expected, rel=0.15)
 
 
-@pytest.mark.parametrize("workers", [1, 30, 300])
-@pytest.mark.parametrize("bandwidth", [math.inf, 1e6])
-def test_very_many_shards_take_as_long_as_where_all_are_played(monkeypatch, workers, bandwidth):
-    work = replace(WORK, images=100 * 9_000)
-    cluster = replace(ROUGH, workers=workers, bandwidth=bandwidth, replacement=10.0)
+@pytest.mark.parametrize(
+    "machines",
+    [
+        {"stragglers": 0.1},
+        {"stragglers": 0.1, "bandwidth": 1e6},
+        {"failures": 40.0, "start": 5.0},
+        {"preemptions": 20.0, "replacement": 10.0},
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 200])
+def test_very_many_shards_take_as_long_as_where_all_are_played(monkeypatch, workers, machines):
+    work, cluster = replace(WORK, images=100 * 9_000), replace(QUIET, workers=workers, **machines)
     played = [simulate(work, cluster, seed) for seed in range(6)]
     monkeypatch.setattr("semshard.measuring.simulation.PLAYED", 1_000)
     quick = [simulate(work, cluster, seed) for seed in range(6)]
@@ -138,7 +145,7 @@ def test_the_surrogate_on_several_devices_repeats_a_part_of_its_step():
 @pytest.mark.parametrize(
     ("changed", "machines", "bottleneck"),
     [
-        ({}, {}, "cores"),
+        ({"surrogate": 7.0}, {}, "cores"),
         ({"surrogate": 7_000.0}, {}, "surrogate"),
         ({"craft": 0.5}, {"gpus": 4}, "GPUs"),
         ({"listing": 1.0}, {}, "listing"),
