@@ -185,8 +185,8 @@ def plan(
     cluster = semshard.Cluster(
         workers=workers or gpus or _cores(), gpus=gpus, cores=cpus_per_worker, scan_cores=scan_cores or 0,
         surrogate_devices=surrogate_devices, speed=speed, gpu_images=gpu_images or 0.0,
-        gpu_rates=rates(gpu_rates) or (0.0, 0.0), gpu_share=share(gpu_share), start=-1.0 if start is None else start, stragglers=share(stragglers),
-        failures=failures, preemptions=preemptions, replacement=replacement,
+        gpu_rates=rates(gpu_rates) or (0.0, 0.0), gpu_share=share(gpu_share), start=-1.0 if start is None else start,
+        stragglers=share(stragglers), failures=failures, preemptions=preemptions, replacement=replacement,
         bandwidth=math.inf if bandwidth is None else bandwidth, cost_per_hour=cost_per_hour,
     )  # fmt: skip
     with Watch() as watch:

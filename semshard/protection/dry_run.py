@@ -72,8 +72,8 @@ def plan(
         runtime.remark(f"{config.network}: {forward:.3g} GFLOP per forward pass, {total:,.3f} PFLOP in all; measuring")
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(runtime, collection, config, sample.usable, Path(folder))
-        craft, size = trial.here()
         training = 0.0 if surrogate else trial.surrogate()
+        craft, size = trial.here()
     return Plan(
         inputs=len(opened),
         images=images,

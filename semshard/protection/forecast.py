@@ -191,8 +191,12 @@ class _Measured:
         """The workload of so many inputs, the seconds until a worker is ready, and what of it was not measured."""
         cluster, config, collection, speed = self.cluster, self.trial.config, self.sample.collection, self.cluster.speed
         elsewhere = bool(cluster.gpus) and self.trial.runtime.device.type == "cpu"
+        surrogate = self.trial.surrogate() if self.with_surrogate and not elsewhere else 0.0
         written = self.trial.encoded(_FEW) if elsewhere else self.trial.encoded()
-        craft, surrogate, ready, assumed = self._counted() if elsewhere else self._timed(written.encode)
+        if elsewhere:
+            craft, surrogate, ready, assumed = self._counted()
+        else:
+            craft, ready, assumed = self._timed(written.encode)
         if not cluster.gpus:
             craft, surrogate = craft / speed, surrogate / speed
         images, scan = self.sample.images(inputs), self.sample.seconds * allowed() / speed
@@ -219,16 +223,15 @@ class _Measured:
         )
         return work, ready / speed, assumed
 
-    def _timed(self, encode: float) -> tuple[float, float, float, list[str]]:
-        """Seconds of crafting an image and of the surrogate here, and until a worker is ready; what was not measured.
+    def _timed(self, encode: float) -> tuple[float, float, list[str]]:
+        """Seconds of crafting an image here, and until a worker is ready; what was not measured.
 
         On a CPU workers are measured as they would be at work: as many at once as the cores here allow.
         """
         trial, cluster, assumed = self.trial, self.cluster, list[str]()
-        surrogate = trial.surrogate() if self.with_surrogate else 0.0
         if trial.runtime.device.type != "cpu":
             given = 1 / cluster.gpu_images if cluster.gpu_images else trial.noise()
-            return given, surrogate, start_seconds(), assumed
+            return given, start_seconds(), assumed
         cores = min(cluster.cores, allowed())
         if cores < cluster.cores:
             assumed.append(
@@ -236,11 +239,14 @@ class _Measured:
             )
         times = trial.in_workers(min(cluster.workers, allowed() // cores), cores)
         if times is None:
-            return max(0.0, trial.noise() * allowed()), surrogate, start_seconds(), assumed
-        return max(0.0, times.image * cores - encode), surrogate, times.start, assumed
+            if cluster.workers > 1:
+                where = trial.collection.source.spec
+                raise SettingError(f"{where} can be read by one process only: there cannot be more than one worker")
+            return trial.noise() * allowed(), start_seconds(), assumed
+        return max(0.0, times.image * cores - encode), times.start, assumed
 
     def _counted(self) -> tuple[float, float, float, list[str]]:
-        """The same of GPUs that are not here: by arithmetic."""
+        """The same of GPUs that are not here, with the seconds of the surrogate in second place: by arithmetic."""
         cluster, config = self.cluster, self.trial.config
         passes = cost(config)
         if passes is None and config.method != "sc" and not cluster.gpu_images:
