@@ -90,7 +90,7 @@ def breaks(measured: dict[str, float]) -> list[list]:
 
 
 def days(seconds: float) -> str:
-    return duration(seconds) if seconds < 100 * 3600 else f"{seconds / 86400:,.0f} days"
+    return duration(seconds) if seconds < 100 * 3600 else f"{seconds / 86400:,.1f} days"
 
 
 def size(count: float) -> str:
@@ -180,15 +180,18 @@ def write(name: str, about: str, line: str, figures: dict[str, dict]) -> None:
     path.write_text(re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text) + "\n")
 
 
+def write_comparison(source: str, rows: list[list]) -> None:
+    heads = "cores", "time", "surrogate, s", "crafting, s", "all, s", "forecast − run"
+    pair = "{} → {}"
+    forms = {"time": "{}", "surrogate, s": pair, "crafting, s": pair, "all, s": pair, "forecast − run": "{:+} %"}
+    about = "Forecast → measured seconds of protect, from the start of the program to its end"
+    figures = {"runs": {"columns": columns(*heads, **forms), "rows": rows}}
+    write("forecast", about, f"python examples/scaling.py compare {source} DIR", figures)
+
+
 def main(action: str = "", source: str = "", out: str = "") -> None:
     if action == "compare":
-        heads = "cores", "time", "surrogate, s", "crafting, s", "all, s", "forecast − run"
-        pair = "{} → {}"
-        forms = {"time": "{}", "surrogate, s": pair, "crafting, s": pair, "all, s": pair, "forecast − run": "{:+} %"}
-        rows = compare(source, Path(out))
-        about = "Forecast → measured seconds of protect, from the start of the program to its end"
-        write("forecast", about, f"python examples/scaling.py compare {Path(source).name} DIR",
-              {"runs": {"columns": columns(*heads, **forms), "rows": rows}})  # fmt: skip
+        write_comparison(Path(source).name, compare(source, Path(out)))
         return
     measured = measure(source) if action == "measure" else known()
     about = "Simulated, GPUs by arithmetic: nothing of it has run on a GPU; the seeds of the simulation are 0 to 39"

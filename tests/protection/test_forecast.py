@@ -39,6 +39,7 @@ def test_one_worker_takes_the_sum_of_what_was_measured(foretold):
     assert foretold.assumed == ()
 
 
+@pytest.mark.slow
 def test_a_larger_source_elsewhere_and_quicker_machines_are_counted_from_the_same_steps(images):
     machines = Cluster(10, cores=2, speed=2.0, bandwidth=1e6, cost_per_hour=2.0)
     found = semshard.forecast(images, machines, images=4_000_000, runs=2, surrogate=None, **TINY)
@@ -52,6 +53,7 @@ def test_a_larger_source_elsewhere_and_quicker_machines_are_counted_from_the_sam
     assert any("0.001 GB/s" in sentence for sentence in found.assumed)
 
 
+@pytest.mark.slow
 def test_gpus_that_are_not_here_are_arithmetic_and_it_says_so(images):
     machines = Cluster(4, gpus=2, gpu_rates=(1e12, 1e15), gpu_share=0.5)
     settings = {**TINY, "final_steps": 1, "draws": 1, "views": "paper"}
@@ -60,8 +62,14 @@ def test_gpus_that_are_not_here_are_arithmetic_and_it_says_so(images):
     assert found.measured["craft"] == pytest.approx(flop["craft"] / 40 / 0.5e12)
     assert found.measured["surrogate"] == pytest.approx(flop["surrogate"] / 0.5e12)
     assert "arithmetic, not measured" in found.assumed[0]
-    given = semshard.forecast(images, Cluster(4, gpus=2, gpu_images=500.0), runs=2, **settings)
-    assert given.measured["craft"] == 1 / 500
+
+
+@pytest.mark.slow
+def test_the_rate_of_a_gpu_may_be_given(images):
+    found = semshard.forecast(images, Cluster(4, gpus=2, gpu_images=500.0), runs=2, method="ntga", craft_batch=8)
+    assert found.measured["craft"] == 1 / 500
+    assert found.measured["surrogate"] == 0
+    assert found.assumed[0] == "a GPU crafts 500 images/s, as given"
 
 
 @pytest.mark.parametrize(
@@ -84,6 +92,7 @@ def test_operations_that_are_not_counted_have_to_be_given(images):
         semshard.forecast(images, Cluster(1, gpus=1), method="ntga", craft_batch=8, runs=1)
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_json_object_or_a_table_and_writes_nothing(tmp_path, images):
     before = sorted(tmp_path.rglob("*"))
     result = json.loads(program("plan", images, "--json", "--workers=2", "--runs=2", *OPTIONS).stdout)
@@ -94,6 +103,7 @@ def test_the_command_prints_one_json_object_or_a_table_and_writes_nothing(tmp_pa
     assert result["bottleneck"] in result["saved"]
 
 
+@pytest.mark.slow
 def test_the_command_draws_a_table(images):
     line = ["plan", images, "--cost-per-hour=3", "--failures=50", "--images=100000", "--runs=2", "--workers=2"]
     shown = program(*line, *OPTIONS).stdout
