@@ -215,20 +215,18 @@ def _show(result: Forecast) -> None:
 
     cluster, read = result.cluster, show.size(result.bytes_read)
     size = f"{result.width} × {result.height} pixels" if result.width else "each at its own resolution"
-    cost = f", {result.cost:,.2f} in all, {result.cost_per_million:,.2f} per million images" if result.cost else ""
-    waiting = f"{_hours(result.waiting_hours)} more if all are there from start to end"
-    lost = f"{result.lost_shards:,.1f} shards begun and lost" if result.lost_shards else "no shard lost"
-    show.facts(
-        f"forecast for {_machines(cluster)}",
-        [
-            ("images", f"{result.images:,} of {result.inputs:,} inputs, {size}, {result.classes} classes"),
-            ("bytes", f"{read} read, {show.size(result.bytes_written)} written in {result.shards:,} shards"),
-            ("rate", f"{result.images_per_second:,.0f} images/s while shards are made; {lost}"),
-            ("worker hours", f"{_hours(result.worker_hours)}{cost}; {waiting}"),
-        ],
-    )
+    rows = [
+        ("images", f"{result.images:,} of {result.inputs:,} inputs, {size}, {result.classes} classes"),
+        ("bytes", f"{read} read, {show.size(result.bytes_written)} written in {result.shards:,} shards"),
+        ("rate", f"{result.images_per_second:,.0f} images/s while shards are made"),
+        ("lost", f"{result.lost_shards:,.1f} shards that were begun" if result.lost_shards else "nothing"),
+        ("worker hours", f"{_hours(result.worker_hours)}, and {_hours(result.waiting_hours)} of waiting if all stay"),
+    ]
+    if result.cost:
+        rows.append(("cost", f"{result.cost:,.2f} without waiting, {result.cost_per_million:,.2f} per million images"))
+    show.facts(f"forecast for {_machines(cluster)}", rows)
     show.table(
-        f"seconds, of {'1 run' if result.runs == 1 else f'{result.runs} runs'}",
+        f"time, of {'1 run' if result.runs == 1 else f'{result.runs} runs'}",
         ("phase", "a tenth is below", "median", "a tenth is above"),
         [
             (phase, *(show.duration(value) for value in (spread.low, spread.median, spread.high)))
