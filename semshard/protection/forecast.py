@@ -77,7 +77,7 @@ def forecast(
     progress: Progress = silent,
     **settings: Any,
 ) -> Forecast:
-    """What `protect` would take on the machines of a `Cluster`, by default on all cores of this one.
+    """What `protect` would take on the machines of `cluster`; by default with a worker for each core of this one.
 
     Reads an evenly spread sample of the inputs, takes a few steps of the surrogate and makes a few shards in worker
     processes; then so many `runs` are simulated. `images` is the number of inputs where the source is larger elsewhere.
@@ -152,8 +152,7 @@ def check_cluster(cluster: Cluster) -> None:
         raise SettingError(
             f"{cluster.gpus} GPUs for {cluster.workers} workers: a worker uses one GPU; ask for more workers"
         )
-    positive = ("workers", "cores", "surrogate_devices", "speed", "gpu_share", "bandwidth")
-    for name in positive:
+    for name in ("workers", "cores", "surrogate_devices", "speed", "gpu_share", "bandwidth"):
         if not getattr(cluster, name) > 0:
             raise SettingError(f"{name} must be above 0")
     for name in (

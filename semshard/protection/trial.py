@@ -135,7 +135,7 @@ class Trial:
         first = time.perf_counter() - start
         times = medians(actions, _REPEATS, self.runtime.device)
         if sum(times.values()) < _SHORT:
-            times = medians(actions, _MORE, self.runtime.device)
+            times = medians(actions, min(_MORE, self.config.steps), self.runtime.device)
         return max(0.0, first - sum(times.values())) + sum(each.config.steps * times[each.name] for each in parts)
 
     def here(self) -> tuple[float, float]:
