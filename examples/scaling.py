@@ -163,7 +163,7 @@ def tables(measured: dict[str, float]) -> dict[str, dict]:
     rows = [scaling(measured, images, gpus) for images in IMAGES for gpus in GPUS]
     shown = [[MEASURED[name], value] for name, value in measured.items()]
     return {
-        "measured": {"columns": columns("of 1,000 photographs of 224 × 224", "", **{"": "{:.4g}"}), "rows": shown},
+        "measured": {"columns": columns("photographs of 224 × 224, 256 of 1,200", "", **{"": "{:.4g}"}), "rows": shown},
         "scaling": {"columns": columns(*heads, **forms), "rows": rows},
         "breaks": {"columns": columns("", *map(power, IMAGES)), "rows": breaks(measured)},
     }
