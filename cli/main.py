@@ -16,6 +16,7 @@ from .export import export
 from .keygen import keygen
 from .methods import methods
 from .panels import PanelCommand, PanelGroup
+from .plan import plan
 from .preview import preview
 from .protect import protect
 from .remove import remove
@@ -42,7 +43,7 @@ _PANELS = {
     "Commands": (protect, verify, audit, preview, train, demo),
     "A finished folder": (card, sign, keygen, export, status, repair, remove),
     "What there is to choose from": (sources, methods, views, countermeasures),
-    "Studies and measurements": (sweep, robustness, reproduce, bench),
+    "Studies and measurements": (plan, sweep, robustness, reproduce, bench),
 }
 for _title, _commands in _PANELS.items():
     for _command in _commands:

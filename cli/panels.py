@@ -15,8 +15,8 @@ MAIN = "Options"  # the panel of what most people need first
 COMMANDS = "Commands"
 # Panels after the first, in this order; one that is not listed comes after these.
 ORDER = (
-    MAIN, "Source", "Pictures", "Noise", "Surrogate", "Crafting", "Output", "Attackers", "Training", "Data",
-    "Running in pieces", "Computing",
+    MAIN, "Machines", "Assumptions", "Source", "Pictures", "Noise", "Surrogate", "Crafting", "Output", "Attackers",
+    "Training", "Data", "Running in pieces", "Computing",
 )  # fmt: skip
 FEW = 12  # options of a command that need no panels
 

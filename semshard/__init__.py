@@ -47,8 +47,10 @@ if TYPE_CHECKING:
     from .inspection.audit import AuditResult, audit
     from .inspection.failure import Failure
     from .inspection.preview import preview
+    from .measuring.simulation import Cluster, Spread
     from .progress import Event, Progress
     from .protection.dry_run import Plan, plan
+    from .protection.forecast import Forecast, forecast
     from .protection.protect import ProtectResult, protect
     from .protection.remove import RemoveResult, remove
     from .protection.repair import RepairResult, repair
@@ -80,9 +82,11 @@ _HOME = {
     "inspection.audit": ("AuditResult", "audit"),
     "inspection.failure": ("Failure",),
     "inspection.preview": ("preview",),
+    "measuring.simulation": ("Cluster", "Spread"),
     "progress": ("Event", "Progress"),
     "publishing.card": ("CardResult", "card"),
     "protection.dry_run": ("Plan", "plan"),
+    "protection.forecast": ("Forecast", "forecast"),
     "protection.protect": ("ProtectResult", "protect"),
     "protection.remove": ("RemoveResult", "remove"),
     "protection.repair": ("RepairResult", "repair"),
@@ -109,11 +113,13 @@ __all__ = [
     "AuditResult",
     "BenchResult",
     "CardResult",
+    "Cluster",
     "CountermeasureInfo",
     "Event",
     "ExportResult",
     "Failure",
     "FamilyInfo",
+    "Forecast",
     "KeyPair",
     "AccuracySummary",
     "LedgerError",
@@ -141,6 +147,7 @@ __all__ = [
     "SourceError",
     "SourceKind",
     "SourceOptions",
+    "Spread",
     "Status",
     "SweepResult",
     "TableCell",
@@ -158,6 +165,7 @@ __all__ = [
     "check_source",
     "countermeasures",
     "export",
+    "forecast",
     "keygen",
     "methods",
     "open_shards",

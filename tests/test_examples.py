@@ -164,6 +164,16 @@ def test_the_page_on_strength_shows_what_was_measured():
         assert table in page
 
 
+def test_the_tables_on_many_machines_are_what_the_simulation_gives():
+    scaling = example("scaling")
+    measured = scaling.known()
+    figures = json.loads((EXAMPLES / "results" / "scaling.json").read_text())["figures"]
+    assert figures["breaks"]["rows"] == scaling.breaks(measured)
+    assert len(figures["scaling"]["rows"]) == len(scaling.IMAGES) * len(scaling.GPUS)
+    for images, gpus in ((10**6, 10), (10**6, 1_000), (10**7, 1)):
+        assert scaling.scaling(measured, images, gpus) in figures["scaling"]["rows"]
+
+
 def gpu_plan(tmp_path, scale):
     given = ("cifar", "photographs") if scale == "paper" else (None, None)
     return example("gpu").Plan(tmp_path, *given, scale, "cuda", 8.5)

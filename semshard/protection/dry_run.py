@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import nn
-
-from ..engine import Runtime, batch_numbers
 from ..measuring.cost import network
-from ..measuring.timing import medians
-from ..noise import Part, SurrogateTraining, initial_noise, new_surrogate, parts_of
 from ..noise.views import make_view
 from ..progress import Progress, silent
 from ..settings import ProtectConfig, to_json
-from ..shards import ShardWriter
-from ..sources import Collection, Source, SourceOptions, scan, with_groups
-from ..sources.decode import decoding_of
-from .noise import noise_of
-from .pipeline import Recipe, batches, craft_batch, encode_batches, load_batch
-from .request import GROUPS, Request
-from .resume import fields_of, refuse_nesting
-from .scan import remark_notes
-from .training_images import TrainingImages, squashed_side
-
-_SAMPLE = 256  # inputs that are really read
-_REPEATS = 3
+from ..sources import Collection, SourceOptions
+from .request import Request
+from .resume import refuse_nesting
+from .trial import Trial, scan_sample
 
 
 @dataclass(frozen=True)
@@ -78,18 +61,19 @@ def plan(
     opened = request.open()
     refuse_nesting(opened, Path(out))
     runtime = request.runtime()
-    start = time.perf_counter()
-    numbers, collection = _scan_sample(opened, request)
-    scan_seconds = (time.perf_counter() - start) / len(numbers) * len(opened)
+    sample = scan_sample(opened, request)
+    collection = sample.collection
     config = request.config(collection.size, runtime)
-    usable = np.setdiff1d(numbers, np.fromiter(collection.rejects, np.int64, len(collection.rejects)))
-    images = round(len(opened) * len(usable) / len(numbers))
+    images = sample.images(len(opened))
     flop = _operations(config, collection, images, with_surrogate=not surrogate)
     if flop:
         total = (flop["surrogate"] + flop["craft"]) / 1e15
         forward = flop["forward"] / 1e9
         runtime.remark(f"{config.network}: {forward:.3g} GFLOP per forward pass, {total:,.3f} PFLOP in all; measuring")
-    measured = _Trial(runtime, collection, config, usable).measure(with_surrogate=not surrogate)
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Trial(runtime, collection, config, sample.usable, Path(folder))
+        training = 0.0 if surrogate else trial.surrogate()
+        craft, size = trial.here()
     return Plan(
         inputs=len(opened),
         images=images,
@@ -97,11 +81,11 @@ def plan(
         width=(collection.size or (0, 0))[1],
         height=(collection.size or (0, 0))[0],
         shards=len(opened.shards) if opened.shards else -(-images // config.shard_size),
-        bytes=round(measured.bytes * images),
+        bytes=round(size * images),
         seconds={
-            "scan": round(scan_seconds, 1),
-            "surrogate": round(measured.training, 1),
-            "craft": round(measured.craft * images, 1),
+            "scan": round(sample.seconds * len(opened), 1),
+            "surrogate": round(training, 1),
+            "craft": round(craft * images, 1),
         },
         flop=flop,
         settings=to_json(config),
@@ -117,73 +101,3 @@ def _operations(config: ProtectConfig, collection: Collection, images: int, with
     cost = network(config.network, len(collection.classes), seen, config.precision)
     training = cost.surrogate(config).flop if with_surrogate else 0.0
     return {"forward": cost.flop, "surrogate": training, "craft": cost.crafting(config, images).flop}
-
-
-def _scan_sample(source: Source, request: Request) -> tuple[NDArray[np.int64], Collection]:
-    """Evenly spread inputs, and what a scan of them finds."""
-    numbers = np.unique(np.linspace(0, len(source) - 1, min(len(source), _SAMPLE)).astype(np.int64))
-    pictures = request.pictures()
-    collection = scan(source, decoding_of(pictures), pictures["resolution"], numbers.tolist())
-    remark_notes(collection.notes.values(), request.progress, f"of {len(numbers):,} images read")
-    if not source.classes:  # as good as any groups to measure the time with
-        groups = pictures["groups"] or GROUPS
-        with_groups(collection, {n: n % groups for n in numbers.tolist()}, tuple(map(str, range(groups))))
-    return numbers, collection
-
-
-@dataclass(frozen=True)
-class _Measured:
-    training: float  # seconds of the surrogate's training; 0 where none is trained
-    craft: float  # seconds per image, encoded and written
-    bytes: float  # per image
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A few steps of a run on a sample of its images, `usable`."""
-
-    runtime: Runtime
-    collection: Collection
-    config: ProtectConfig
-    usable: NDArray[np.int64]
-
-    def measure(self, with_surrogate: bool) -> _Measured:
-        collection, config, runtime = self.collection, self.config, self.runtime
-        model = (
-            new_surrogate(config, len(collection.classes), collection.size, runtime) if config.has_surrogate else None
-        )
-        parts = parts_of(model, config) if model is not None else []
-        part = next(batches(collection, config, self.usable))
-        with tempfile.TemporaryDirectory() as folder:
-            craft = self._crafting(model, part, Path(folder))
-            actions: dict[str, Callable[[], object]] = {"craft": craft}
-            if model is not None and with_surrogate:
-                actions |= {each.name: self._step(each) for each in parts}
-            times = medians(actions, _REPEATS, runtime.device)
-            training = sum(each.config.steps * times.get(each.name, 0.0) for each in parts)
-            return _Measured(training, times["craft"] / len(part), craft() / len(part))
-
-    def _crafting(self, model: nn.Module | None, part: NDArray[np.int64], folder: Path) -> Callable[[], int]:
-        """Crafts, encodes and writes a batch; returns the bytes."""
-        collection, config = self.collection, self.config
-        noise = noise_of(self.runtime, collection, config, model)
-        recipe = Recipe(collection.classes, fields_of(config, collection.source), config.quality)
-
-        def craft() -> int:
-            batch = craft_batch(noise, load_batch(collection, part, 0, 0))
-            with ShardWriter(folder, 0) as writer:
-                for chunk in encode_batches(iter([batch]), recipe):
-                    writer.add(chunk.samples)
-            return writer.stats.bytes
-
-        return craft
-
-    def _step(self, part: Part) -> Callable[[], object]:
-        """A step of the training of one of the surrogate's networks."""
-        config, collection = part.config, self.collection
-        side = squashed_side(collection, config)
-        data = TrainingImages(collection, self.usable, side)
-        kept = initial_noise(config, config.batch, collection.size or (side, side), self.runtime)
-        training = SurrogateTraining.of(self.runtime, part.model, make_view(config, collection.size)[0], config, kept)
-        numbers = batch_numbers(len(data), config.batch, config.seed, 0)
-        return lambda: training.step(0, *data.batch(numbers))
