@@ -1,4 +1,5 @@
-"""Equations 5, 6 and 10, Algorithm 1 and Table 7 of the SEM paper, transcribed line by line: slow, plain, float64.
+"""Equations 5, 6 and 10, Algorithm 1 and Table 7 of the SEM paper, and Equation 1 of SimCLR, transcribed line by line:
+slow, plain, float64.
 
 Nothing here shares code with semshard. Images are views of pixels in [0, 1]; every random draw is handed in, so that
 the fast code can be held against this one number by number.
@@ -170,3 +171,19 @@ def rounded(delta: torch.Tensor, rho: float) -> torch.Tensor:
     """The noise as stored, in grey levels: rounded to whole ones, never above the budget."""
     most = int(np.floor(rho * 255 + 1e-6))
     return torch.clamp(torch.round(delta * 255), -most, most)
+
+
+def nt_xent(first: torch.Tensor, second: torch.Tensor, tau: float) -> torch.Tensor:
+    """Equation 1 and Algorithm 1 of SimCLR (Chen et al., ICML 2020): `first[k]` and `second[k]` are the projections of
+    the two views of image k.
+    """
+    z = [row for pair in zip(first, second, strict=True) for row in pair]  # 2k and 2k + 1 belong together
+
+    def s(i: int, j: int) -> torch.Tensor:
+        return (z[i] * z[j]).sum() / ((z[i] ** 2).sum().sqrt() * (z[j] ** 2).sum().sqrt())
+
+    def ell(i: int, j: int) -> torch.Tensor:
+        among = sum(torch.exp(s(i, k) / tau) for k in range(len(z)) if k != i)
+        return -torch.log(torch.exp(s(i, j) / tau) / among)
+
+    return sum(ell(i, i + 1) + ell(i + 1, i) for i in range(0, len(z), 2)) / len(z)

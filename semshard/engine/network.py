@@ -12,7 +12,7 @@ from . import checkpoint
 from .captured import Graphs, on_gpu
 from .checkpoint import Checkpoint
 from .folded import FoldedNetwork
-from .parted import PartedBackward
+from .parted import Loss, PartedBackward
 from .runtime import Runtime
 from .schedule import learning_rate
 
@@ -28,10 +28,15 @@ def sgd(model: nn.Module, config: ProtectConfig | VerifyConfig, lr: float | None
 
 
 class TrainableNetwork:
-    """A model with its optimiser on a device. It owns its captured steps and its folded form."""
+    """A model with its optimiser on a device. It owns its captured steps and its folded form.
 
-    def __init__(self, runtime: Runtime, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        self.runtime, self.model, self.optimiser = runtime, model, optimiser
+    It learns by the mean cross-entropy, or by a `loss` of all outputs of a batch, float (N, D), and its labels.
+    """
+
+    def __init__(
+        self, runtime: Runtime, model: nn.Module, optimiser: torch.optim.Optimizer, loss: Loss | None = None
+    ) -> None:
+        self.runtime, self.model, self.optimiser, self.loss = runtime, model, optimiser, loss
         self.extra_state: dict[str, Tensor] = {}  # what steps change in place, too: in every checkpoint
         self._folded: FoldedNetwork | None = None
         self._stale = False  # whether the weights have changed since they were folded
@@ -50,8 +55,8 @@ class TrainableNetwork:
         return self._folded
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One SGD step on the mean cross-entropy of float images (N, 3, H, W) in [0, 1]; the loss before it, detached,
-        on the device. Labels are int64 (N,), or shares of the classes, float (N, classes).
+        """One SGD step on the loss of float images (N, 3, H, W) in [0, 1]; the loss before it, detached, on the device.
+        Labels are int64 (N,), or of the cross-entropy shares of the classes, float (N, classes).
 
         Raises `RunError` where the memory does not hold it: batch norm sees the whole batch, so it cannot go in halves.
         """
@@ -68,7 +73,7 @@ class TrainableNetwork:
         if not on_gpu(self.runtime.device):
             count = len(images)
             if count not in self._parted:
-                self._parted[count] = PartedBackward(self.model, self.runtime.precision, count)
+                self._parted[count] = PartedBackward(self.model, self.runtime.precision, count, self.loss)
             return self._parted[count](images, labels)
         if not self._gradients:
             trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -84,7 +89,7 @@ class TrainableNetwork:
         return loss.detach()
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(self.runtime.logits(self.model, images), labels)
+        return (self.loss or F.cross_entropy)(self.runtime.logits(self.model, images), labels)
 
     def set_learning_rate(self, config: ProtectConfig | VerifyConfig, step: int) -> None:
         """Give the optimiser the rate of `step`."""

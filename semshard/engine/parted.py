@@ -24,18 +24,22 @@ from .parts import one_thread, parts
 
 MOST = 64  # images of a part: fewer, and its convolutions spend their time on starting
 
+# The loss of the outputs of a whole batch, float (N, D), whose images are labelled so; differentiable in the outputs.
+Loss = Callable[[Tensor, Tensor], Tensor]
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class PartedBackward:
-    """The mean cross-entropy of a batch of `count` images and its gradients, which it puts into the parameters.
+    """The mean cross-entropy of a batch of `count` images and its gradients, which it puts into the parameters; or
+    another `loss`, for which all outputs meet.
 
     Batch norms in training mode learn the statistics of the whole batch, as in a pass of all images at once.
     """
 
-    def __init__(self, model: nn.Module, precision: str, count: int) -> None:
-        self._model, self._precision = model, precision
+    def __init__(self, model: nn.Module, precision: str, count: int, loss: Loss | None = None) -> None:
+        self._model, self._precision, self._loss = model, precision, loss
         self._parts = parts(count, torch.device("cpu"), MOST)
         self._meeting = _Meeting(len(self._parts))
         narrow = precision == "bfloat16" and next(model.parameters()).dtype is torch.float32
@@ -102,9 +106,23 @@ class PartedBackward:
     def _backward(self, part: int, images: Tensor, labels: Tensor) -> Tensor:
         here = self._parts[part]
         scores = run(self._replicas[part], images[here], self._precision)
+        if self._loss:
+            return self._through_all(self._loss, part, scores, labels)
         loss = F.cross_entropy(scores, labels[here], reduction="sum") / len(images)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+    def _through_all(self, loss: Loss, part: int, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The gradients of a loss of all outputs; returns the loss in the first part, 0 in the others."""
+
+        def with_gradient(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+            every = torch.cat(parts).requires_grad_()
+            value = loss(every, labels)
+            return value.detach(), torch.autograd.grad(value, every)[0]
+
+        value, gradient = self._meeting.join(part, outputs.detach(), with_gradient)
+        outputs.backward(gradient[self._parts[part]])  # type: ignore[no-untyped-call]
+        return value if part == 0 else torch.zeros_like(value)
 
 
 def _draws(layer: nn.Module) -> bool:

@@ -2,12 +2,12 @@
 
 `usual` holds those that reached most in this project's own measurements (docs/strength.md, docs/verifying.md), on SEM
 or on hardened noise, and adversarial training at radii up to that of the noise. `strong` adds stacks of filters, the
-filters with an adversary, and early stopping; `all` is every countermeasure at every usual radius.
+filters with an adversary, and early stopping; `all` is every countermeasure at every usual radius that it can have.
 """
 
 from __future__ import annotations
 
-from .names import COUNTERMEASURES, LISTED
+from .names import COUNTERMEASURES, LISTED, NO_ADVERSARY
 
 Pair = tuple[str, float]  # countermeasure, radius in [0, 1]
 
@@ -20,6 +20,12 @@ _WON = (
 _STACKS = ("grey+jpeg-10", "jpeg-10+gaussian", "normalise", "equalise")
 _FILTERS = ("mean", "median", "jpeg-50", "jpeg-75", "bits-2", "bits-4")
 
+
+def product(countermeasures: tuple[str, ...], radii: tuple[float, ...]) -> tuple[Pair, ...]:
+    """Every countermeasure at every radius, without an adversary where it cannot have one."""
+    return tuple((name, rho) for name in countermeasures for rho in radii if not rho or name not in NO_ADVERSARY)
+
+
 _USUAL: tuple[Pair, ...] = (*(("none", rho) for rho in RADII), *_WON)
 _STRONG: tuple[Pair, ...] = (
     *_USUAL,
@@ -29,7 +35,7 @@ _STRONG: tuple[Pair, ...] = (
 SETS: dict[str, tuple[Pair, ...]] = {
     "usual": _USUAL,
     "strong": _STRONG,
-    "all": tuple((name, rho) for name in COUNTERMEASURES for rho in RADII),
+    "all": product(COUNTERMEASURES, RADII),
 }
 
 
@@ -38,7 +44,7 @@ def pairs(attackers: str, countermeasures: tuple[str, ...], radii: tuple[float, 
     countermeasure.
     """
     if attackers == LISTED:
-        return tuple((name, rho) for name in countermeasures for rho in radii)
+        return product(countermeasures, radii)
     return tuple((name, rho) for name, rho in SETS[attackers] if name in countermeasures and rho in radii)
 
 

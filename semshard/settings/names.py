@@ -42,8 +42,9 @@ COUNTERMEASURES = (
     "none", "mean", "median", "gaussian", "grey", "jpeg-10", "jpeg-50", "jpeg-75", "bits-2", "bits-4", "resize",
     "grey+jpeg-10", "jpeg-10+gaussian", "normalise", "equalise",
     "cutout", "mixup", "cutmix", "erasing", "ueraser", "noise", "early-stop",
-    "ueraser-max", "refit", "denoise", "counter-noise",
+    "ueraser-max", "refit", "denoise", "counter-noise", "simclr",
 )  # fmt: skip
+NO_ADVERSARY = ("simclr",)  # countermeasures that train without labels, which an adversary would need
 ALL = "all"  # among choices of a list: every one
 LISTED = "listed"  # attackers that are listed one by one, not a set with a name
 

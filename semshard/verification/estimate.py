@@ -18,6 +18,7 @@ from ..measuring.timing import medians
 from ..progress import Event, duration
 from ..settings import to_json
 from ..victims import BY_NAME, TEST_BATCH, TRAIN_SAMPLE, Attacker, LabelledImages, VictimData, VictimRecipe, trial
+from ..victims.simclr import FITTED, TIMED
 from .dataset import VictimDataset
 from .grid import VictimTask, first_round, kinds_of, of_strongest, with_data
 from .inputs import VerifyInputs
@@ -144,21 +145,24 @@ class _VictimClock:
     def __init__(self, dataset: VictimDataset, trainer: VictimTrainer, at_once: int) -> None:
         self._trainer = replace(trainer, runtime=replace(trainer.runtime, remark=lambda sentence: None))
         self._data, self._at_once = _some(dataset, trainer.config.batch), at_once
-        self._tested = int(dataset.test.sum()) + min(TRAIN_SAMPLE, int(dataset.train.sum()))
+        trained = int(dataset.train.sum())
+        self._tested, self._fitted = int(dataset.test.sum()) + min(TRAIN_SAMPLE, trained), min(FITTED, trained)
         self._known: dict[tuple[Any, ...], dict[str, float]] = {}
 
     def seconds(self, attacker: Attacker) -> float:
         """The time of one victim of this attacker."""
         config, times = self._trainer.config, self._times(attacker)
-        tests = config.evaluations * self._tested / len(self._data.test.labels)
-        return round(config.steps * attacker.times * times["step"] + tests * times["test"], 1)
+        fitted = self._fitted if attacker.unlabelled else 0  # their features are taken, too
+        tests = config.evaluations * (self._tested + fitted) / len(self._data.test.labels)
+        fits = config.evaluations * fitted / TIMED * times.get("fit", 0.0)
+        return round(config.steps * attacker.times * times["step"] + tests * times["test"] + fits, 1)
 
     def _times(self, attacker: Attacker) -> dict[str, float]:
-        augmented = attacker.countermeasure if BY_NAME[attacker.countermeasure].augment else "none"
-        kind = attacker.network, attacker.start, augmented, attacker.rho_a > 0
+        changed = attacker.countermeasure if BY_NAME[attacker.countermeasure].changes_steps else "none"
+        kind = attacker.network, attacker.start, changed, attacker.rho_a > 0
         if kind not in self._known:
             trainer, cores = self._trainer, max(1, allowed() // self._at_once)
-            attacker = replace(attacker, countermeasure=augmented)
+            attacker = replace(attacker, countermeasure=changed)
             recipe = VictimRecipe(attacker, trainer.config, trainer.classes, 0, trainer.weights)
             on_cpu = trainer.runtime.device.type == "cpu"
             with limited(cores) if on_cpu else nullcontext():

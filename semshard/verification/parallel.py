@@ -64,7 +64,7 @@ def train_in_parallel(
     if missing:
         # Those that take longest come first, so that the last ones end together.
         works = [_Missing(key, task) for key, task in missing.items()]
-        works.sort(key=lambda each: not each.task.attacker.rho_a)
+        works.sort(key=lambda each: -operations(dataset, trainer, [each.task]))
         trainer.progress(Event("victims", 0, len(works), "victims"))
         found = LocalPool(jobs, allowed()).run(
             train_each, _Order(dataset, _elsewhere(trainer)), works, trainer.progress
@@ -88,7 +88,7 @@ def operations(dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence[
     _, size = make_view(config, (dataset.clean.shape[1], dataset.clean.shape[2]))
     for attacker, _, _ in wanted:
         cost = network(attacker.network, trainer.classes, size, precision).victim(config, attacker.rho_a, 0, 0)
-        flop += attacker.times * cost.flop
+        flop += attacker.times * (2 if attacker.unlabelled else 1) * cost.flop
     return flop
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from ..errors import SettingError
 from ..models import Weights, read_weights
 from ..progress import Event, Progress, remarks, silent
 from ..settings import LISTED, Size, VerifyConfig, verify_config
-from ..victims import BY_NAME
+from ..victims import BY_NAME, attackers, unsuited
 
 WITH_RADII = ("none", "grey", "jpeg-10")  # countermeasures that are tried where radii are listed and no countermeasure
 
@@ -40,7 +41,7 @@ class VerifyRequest:
         """The attackers and the recipe of their victims, for images of `size`. Raises `SettingError`."""
         preset = choose_preset(self.preset, runtime)
         config = verify_config(preset, size, runtime.precision, self._with_set())
-        return self._with_starts(self._suited(self._with_countermeasures(config), size))
+        return self._possible(self._with_starts(self._suited(self._with_countermeasures(config), size)))
 
     def start_weights(self) -> Weights | None:
         """The weights that victims start from, if any. Raises `SettingError`."""
@@ -80,4 +81,15 @@ class VerifyRequest:
             raise SettingError("start = scratch does not use --weights; leave one of them out")
         if not self.weights and config.start != ("scratch",):
             raise SettingError(f"start = {', '.join(config.start)} needs weights; give --weights")
+        return config
+
+    def _possible(self, config: VerifyConfig) -> VerifyConfig:
+        """Says which combinations of the lists are left out. Raises `SettingError` where no other is asked for."""
+        radii = config.rho_a if config.attackers == LISTED else (0.0,)  # a set has those that go together
+        found = itertools.product(config.countermeasure, radii, config.start)
+        problems = list(dict.fromkeys(problem for each in found if (problem := unsuited(*each))))
+        if problems and not any(attackers(config)):
+            raise SettingError(problems[0])
+        for problem in problems:
+            self.progress(Event("victims", message=f"{problem}: other combinations are not tried"))
         return config

@@ -1,8 +1,9 @@
 """Victims: networks that somebody trains on protected images, with real effort, and how well they do."""
 
-from .attacker import Attacker, attackers
+from .attacker import Attacker, attackers, unsuited
 from .countermeasures import BY_NAME, Countermeasure, Filter, added_countermeasures, apply, version_of
 from .data import LabelledImages, VictimData
+from .recipe import VictimRecipe
 from .stopping import Stop, ValidationPoint
 from .testing import TEST_BATCH
 from .training import (
@@ -11,7 +12,6 @@ from .training import (
     Supervision,
     TrainingState,
     Victim,
-    VictimRecipe,
     train_victim,
     trial,
 )
@@ -37,5 +37,6 @@ __all__ = [
     "attackers",
     "train_victim",
     "trial",
+    "unsuited",
     "version_of",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import SettingError
 from ..settings import VerifyConfig, format_radius
 from .countermeasures import BY_NAME
 
@@ -17,7 +18,8 @@ _STARTS = {"probe": "linear probe of given weights", "full": "fine-tuned from gi
 class Attacker:
     """A way to train on a collection of which `fraction` is protected; `rho_a` in [0, 1], 0 for standard training.
 
-    It trains for `longer` times the steps of its recipe and its countermeasure.
+    It trains for `longer` times the steps of its recipe and its countermeasure. Raises `SettingError` where its parts
+    do not go together.
     """
 
     network: str
@@ -26,6 +28,10 @@ class Attacker:
     start: str = "scratch"  # scratch | probe | full
     fraction: float = 1.0
     longer: int = 1
+
+    def __post_init__(self) -> None:
+        if problem := unsuited(self.countermeasure, self.rho_a, self.start):
+            raise SettingError(problem)
 
     @property
     def name(self) -> str:
@@ -47,6 +53,11 @@ class Attacker:
         """Its training steps over those of its recipe."""
         return self.longer * BY_NAME[self.countermeasure].longer
 
+    @property
+    def unlabelled(self) -> bool:
+        """Whether it learns features without labels, from two views of each image."""
+        return BY_NAME[self.countermeasure].unlabelled
+
     def to_json(self) -> dict[str, Any]:
         return {
             "network": self.network, "start": self.start, "rho_a": format_radius(self.rho_a),
@@ -56,9 +67,20 @@ class Attacker:
 
 
 def attackers(config: VerifyConfig) -> Iterator[Attacker]:
-    """Every attacker of a config: all combinations of its lists, with the pairs of its set only."""
+    """Every attacker of a config: all combinations of its lists that go together, with the pairs of its set only."""
     axes = config.victim, config.start, config.countermeasure, config.protected_fraction, config.rho_a
     tried = set(config.pairs)
     for network, start, countermeasure, fraction, rho_a in itertools.product(*axes):
-        if (countermeasure, rho_a) in tried:
+        if (countermeasure, rho_a) in tried and not unsuited(countermeasure, rho_a, start):
             yield Attacker(network, rho_a, countermeasure, start, fraction)
+
+
+def unsuited(countermeasure: str, rho_a: float, start: str) -> str:
+    """Why there is no such attacker, in words; empty where there is."""
+    if not BY_NAME[countermeasure].unlabelled:
+        return ""
+    if rho_a:
+        return f"{countermeasure} trains without the labels that an adversary needs; it goes with radius 0 only"
+    if start == "probe":
+        return f"{countermeasure} trains the features that a probe leaves as they are; start it from scratch or full"
+    return ""

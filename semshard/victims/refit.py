@@ -28,13 +28,18 @@ def with_refitted_head(runtime: Runtime, model: nn.Module, view: View, own: Labe
     refitted = copy.deepcopy(model).eval()
     layer = head(refitted)[1]
     seen = _features(runtime, refitted, layer, view, own)
-    mean, spread = seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)
-    weight, bias = logistic_regression((seen - mean) / spread, own.labels.cpu(), layer.out_features)
-    weight = weight / spread
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        layer.bias.copy_(bias - weight @ mean)
+    load_fitted(layer, seen, own.labels.cpu())
     return refitted
+
+
+@torch.no_grad()
+def load_fitted(layer: nn.Linear, features: Tensor, labels: Tensor) -> None:
+    """Give a layer the logistic regression of float64 features (N, features), standardised, and int64 labels (N,)."""
+    mean, spread = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
+    weight, bias = logistic_regression((features - mean) / spread, labels, layer.out_features)
+    weight = weight / spread
+    layer.weight.copy_(weight)
+    layer.bias.copy_(bias - weight @ mean)
 
 
 @torch.no_grad()

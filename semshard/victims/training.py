@@ -23,15 +23,14 @@ from ..engine import (
     deterministic,
     sgd,
 )
-from ..models import Weights, build, build_from, head
 from ..noise import InnerPerturbation
 from ..noise.views import View, make_view
-from ..settings import VerifyConfig
 from ..threads import ahead
-from .attacker import Attacker
 from .countermeasures import BY_NAME
 from .data import LabelledImages, VictimData
+from .recipe import VictimRecipe, initial_model
 from .refit import with_refitted_head
+from .simclr import SimclrStep, nt_xent, projection_of, trial_fit, with_fitted_head
 from .stopping import Stop, ValidationPoint, stops
 from .testing import TEST_BATCH, accuracy_under_pgd, correct_predictions
 
@@ -55,20 +54,6 @@ class TrainingState:
     curve: tuple[Point, ...] = ()
     correct: tuple[Tensor, ...] = ()  # bool (test images,) at each point of the curve
     validation_points: tuple[ValidationPoint, ...] = ()
-
-
-@dataclass(frozen=True)
-class VictimRecipe:
-    """All that decides a victim besides its data and the device.
-
-    Draws, batches and initial weights depend on `seed` alone, so that victims of one seed differ in their data only.
-    """
-
-    attacker: Attacker
-    config: VerifyConfig
-    classes: int
-    seed: int
-    weights: Weights | None = None  # that it starts from, unless it starts from scratch
 
 
 def _ignore(done: int, loss: Tensor, point: Point | None) -> None:
@@ -137,15 +122,19 @@ def train_victim(
 
 
 def trial(runtime: Runtime, data: VictimData, recipe: VictimRecipe) -> dict[str, Callable[[], object]]:
-    """A training step of such a victim, and a test on so many images as `data` has, at most `TEST_BATCH`: to be timed,
-    for what they return means nothing.
+    """A training step of such a victim, a test on so many images as `data` has, at most `TEST_BATCH`, and of features
+    that were learned without labels a fit of the last layer: to be timed, for what they return means nothing.
     """
     training = _VictimTraining(runtime, data, recipe, Supervision())
     (batch,), tested = training._batches(range(1)), data.test[:TEST_BATCH]
-    return {
+    actions: dict[str, Callable[[], object]] = {
         "step": lambda: training.step(batch, 0),
         "test": lambda: correct_predictions(training.network.folded, tested, training.view, runtime),
     }
+    if recipe.attacker.unlabelled:
+        _, projection = projection_of(training.network.model)
+        actions["fit"] = partial(trial_fit, projection.features, recipe.classes)
+    return actions
 
 
 class _VictimTraining:
@@ -155,10 +144,16 @@ class _VictimTraining:
         self.runtime, self.data, self.recipe, self.supervision = runtime, data, recipe, supervision
         config, images = recipe.config, data.train.images
         self.view, size = make_view(config, (images.shape[2], images.shape[3]))
-        model = runtime.place(_initial_model(recipe, size))
+        model = runtime.place(initial_model(recipe, size))
         lr = config.lr if recipe.attacker.start == "scratch" else config.tune_lr
-        self.network = TrainableNetwork(runtime, model, sgd(model, config, lr))
-        self.step = VictimStep(self.network, self.view, recipe)
+        self.step: Callable[[LabelledImages, int], Tensor]
+        if recipe.attacker.unlabelled:
+            self.network = TrainableNetwork(runtime, model, sgd(model, config, lr), nt_xent)
+            self.step = SimclrStep(self.network, self.view, recipe.seed)
+        else:
+            self.network = TrainableNetwork(runtime, model, sgd(model, config, lr))
+            self.step = VictimStep(self.network, self.view, recipe)
+        self.tested = model  # the network of the last test
         self.curve, self.validation_points = list(supervision.begin.curve), list(supervision.begin.validation_points)
         self.correct = list(supervision.begin.correct)
         self._due = {round(config.steps * k / config.evaluations) for k in range(1, config.evaluations + 1)}
@@ -176,13 +171,16 @@ class _VictimTraining:
         loop = TrainingLoop(self.network, config, self._batches, self._train_on, self._after, autosave)
         loop.run(self.supervision.begin.checkpoint)
         rules = stops(self.validation_points, config.patience, config.clean_share)
-        model = self._refitted() if self.data.own else self.network.model
-        return Victim(model, self.curve, self.correct, rules, self._accuracy_under_pgd(model))
+        return Victim(self.tested, self.curve, self.correct, rules, self._accuracy_under_pgd(self.tested))
 
-    def _refitted(self) -> nn.Module:
-        """The network of now with a last layer fitted on the attacker's own images; the training goes on without it."""
-        assert self.data.own
-        return with_refitted_head(self.runtime, self.network.model, self.view, self.data.own)
+    def _fitted(self) -> nn.Module:
+        """The network of now as it is tested: with a last layer fitted where its attacker does so. The training goes on
+        without that layer.
+        """
+        runtime, model, recipe = self.runtime, self.network.model, self.recipe
+        if recipe.attacker.unlabelled:
+            return with_fitted_head(runtime, model, self.view, self.data.train, recipe.classes, recipe.seed)
+        return with_refitted_head(runtime, model, self.view, self.data.own) if self.data.own else model
 
     def _batches(self, steps: range) -> Iterator[LabelledImages]:
         train, config, device = self.data.train, self.recipe.config, self.runtime.device
@@ -207,7 +205,8 @@ class _VictimTraining:
     def _measure(self, done: int) -> Point:
         """Accuracies after `done` steps; what early stopping sees of them, too."""
         data = self.data
-        network = self.runtime.folded(self._refitted()) if data.own else self.network.folded
+        self.tested = self._fitted()
+        network = self._folded(self.tested)
         self.correct.append(correct_predictions(network, data.test, self.view, self.runtime))
         test = float(self.correct[-1].float().mean())
         sample = correct_predictions(network, data.train[:TRAIN_SAMPLE], self.view, self.runtime)
@@ -225,22 +224,11 @@ class _VictimTraining:
         rho, test = self.recipe.attacker.rho_a, self.data.test
         if not rho:
             return None
-        network = self.runtime.folded(model) if self.data.own else self.network.folded
         with deterministic():
-            return accuracy_under_pgd(network, test, self.view, self.runtime, rho, self.recipe.seed)
+            return accuracy_under_pgd(self._folded(model), test, self.view, self.runtime, rho, self.recipe.seed)
 
-
-def _initial_model(recipe: VictimRecipe, size: tuple[int, int]) -> nn.Module:
-    """The network before its first step, in the mode that it trains in."""
-    attacker, classes, seed = recipe.attacker, recipe.classes, recipe.seed
-    if attacker.start == "scratch" or recipe.weights is None:
-        return build(attacker.network, classes, size, seed).train()
-    model = build_from(recipe.weights, attacker.network, classes, size, seed)
-    if attacker.start == "full":
-        return model.train()
-    model.requires_grad_(False)
-    head(model)[1].requires_grad_(True)
-    return model.eval()  # of a probe, batch norm stays as it was given
+    def _folded(self, model: nn.Module) -> FoldedNetwork:
+        return self.network.folded if model is self.network.model else self.runtime.folded(model)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from semshard.noise import NoiseCrafter, SurrogateTraining, new_surrogate
 from semshard.noise.views import make_view, noise_view
 from semshard.settings import NETWORKS, protect_config, verify_config
 from semshard.victims import Attacker, LabelledImages, VictimRecipe
+from semshard.victims.simclr import SimclrStep, nt_xent, with_projection
 from semshard.victims.training import VictimStep
 from tests.support.fake_cuda import GPU, FakeRuntime, Watch, fake_cuda
 from tests.support.graphs import cudnn_operators
@@ -92,6 +93,14 @@ def test_a_victim_step_stays_on_its_gpu_and_waits_for_nothing(gpu, countermeasur
     model = runtime.place(build("small", 5, SIZE, 0)).train()
     recipe = VictimRecipe(Attacker("small", 4 / 255, countermeasure), config, 5, 0)
     step = VictimStep(TrainableNetwork(runtime, model, sgd(model, config)), make_view(config, SIZE)[0], recipe)
+    watched(lambda number: step(LabelledImages(*images(device=GPU)), number), 0)
+
+
+def test_a_step_without_labels_stays_on_its_gpu_and_waits_for_nothing(gpu):
+    config, runtime = verify_config("quick", SIZE, "bfloat16", {}), FakeRuntime(GPU, "bfloat16")
+    model = runtime.place(with_projection(build("small", 5, SIZE, 0), 0)).train()
+    network = TrainableNetwork(runtime, model, sgd(model, config), nt_xent)
+    step = SimclrStep(network, make_view(config, SIZE)[0], 0)
     watched(lambda number: step(LabelledImages(*images(device=GPU)), number), 0)
 
 

@@ -10,6 +10,7 @@ from semshard.cores import set_cores
 from semshard.engine import Runtime, TrainableNetwork, parted, sgd
 from semshard.engine.parted import PartedBackward
 from semshard.settings import protect_config
+from semshard.victims.simclr import nt_xent
 from tests.support.networks import used
 
 CPU = torch.device("cpu")
@@ -43,6 +44,21 @@ def test_loss_gradients_and_statistics_are_those_of_the_whole_batch(name, count)
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("count", [2, 14, 20])
+def test_a_loss_of_all_outputs_has_the_gradients_of_the_whole_batch(count):
+    model = used("small", torch.float64).train()
+    whole, (x, _) = copy.deepcopy(model), batch(count)
+    numbers = torch.arange(count) % (count // 2)
+    loss = PartedBackward(model, "float32", count, nt_xent)(x.double(), numbers)
+    expected = nt_xent(whole(x.double()), numbers)
+    expected.backward()
+    torch.testing.assert_close(loss, expected.detach())
+    for ours, theirs in zip(model.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-6, atol=1e-9)
+    for ours, theirs in zip(model.buffers(), whole.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_in_bfloat16_it_is_as_near_to_the_exact_gradients_as_a_plain_step():
     model, (x, y) = used("small", torch.float32).train(), batch(24)
     plain, exact = copy.deepcopy(model), copy.deepcopy(model).double()
@@ -54,17 +70,18 @@ def test_in_bfloat16_it_is_as_near_to_the_exact_gradients_as_a_plain_step():
         assert (ours.grad - true.grad).norm() < 1.5 * error + 0.02 * true.grad.norm()
 
 
+@pytest.mark.parametrize("loss", [None, nt_xent])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_no_bit_depends_on_the_number_of_cores(precision):
+def test_no_bit_depends_on_the_number_of_cores(precision, loss):
     config = protect_config("quick", (32, 32), precision, {})
     states = []
     for cores in (1, 2, 5):
         set_cores(cores)
         runtime = Runtime(CPU, precision)
         model = runtime.place(used("small", torch.float32)).train()
-        network = TrainableNetwork(runtime, model, sgd(model, config))
+        network, (x, y) = TrainableNetwork(runtime, model, sgd(model, config), loss), batch(20)
         for _ in range(3):
-            network.step(*batch(20))
+            network.step(x, torch.arange(20) % 10 if loss else y)
         states.append(model.state_dict())
     for state in states[1:]:
         assert all(torch.equal(value, states[0][name]) for name, value in state.items())

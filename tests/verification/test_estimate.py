@@ -8,6 +8,7 @@ import semshard
 from semshard.settings import SETS
 from semshard.verification import estimate
 from semshard.verification.estimate import plan_of
+from semshard.victims import BY_NAME
 from tests.support.verification import PLAIN, QUICK, RECIPE, opened_inputs, trained_phases
 
 
@@ -65,6 +66,12 @@ def test_longer_trainings_take_longer(finished):
         for steps in (50, 5000)
     )
     assert long > 10 * short
+
+
+def test_training_without_labels_is_timed_with_its_steps_and_its_fits(finished):
+    settings = {"rho_a": "0", "countermeasure": "none,simclr", "steps": 200}
+    plain, unlabelled = semshard.plan_verification(finished / "shards", **(PLAIN | settings)).attackers
+    assert unlabelled.seconds > BY_NAME["simclr"].longer * plain.seconds
 
 
 def test_the_time_is_shown_before_the_first_training_and_says_that_it_is_an_estimate(finished, monkeypatch):

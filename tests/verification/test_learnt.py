@@ -16,7 +16,7 @@ from semshard.verification.request import VerifyRequest
 from semshard.victims import BY_NAME
 from tests.support.verification import QUICK, RECIPE, opened_inputs
 
-LEARNING = "denoise,counter-noise,refit,ueraser-max"
+LEARNING = "denoise,counter-noise,refit,ueraser-max,simclr"
 
 
 def test_one_process_and_two_give_the_same_and_the_report_lists_them(finished, tmp_path):

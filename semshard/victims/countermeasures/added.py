@@ -39,7 +39,7 @@ def added_countermeasures() -> tuple[list[Countermeasure], list[str]]:
 def load_countermeasure(found: Plugin) -> Countermeasure:
     """The countermeasure of a plugin. Raises `SettingError` where it is none that other packages can add."""
     one = found.load(Countermeasure)
-    if (one.filter is None) == (one.augment is None) or one.learns or not one.label:
+    if (one.filter is None) == (one.augment is None) or one.learns or one.unlabelled or not one.label:
         raise SettingError(f"{found} must have a label, and either a filter or an augment, nothing that learns")
     if one.filter:
         return replace(one, filter=_checked(found, one.filter))

@@ -22,18 +22,32 @@ def strong(images: Tensor, shares: Tensor, generator: Generator, losses: Losses)
 
     The view before it flips.
     """
-    n, _, height, width = images.shape
+    return changed_colours(random_part(images, generator), generator), shares
+
+
+def random_part(images: Tensor, generator: Generator) -> Tensor:
+    """A box of each of the float images (N, 3, H, W), 10 to 100 % of its area, at the size of the image."""
+    height, width = images.shape[2:]
 
     def uniform(low: float, high: float) -> Tensor:
-        draw = torch.rand(n, generator=generator, device=images.device, dtype=images.dtype)
-        return low + (high - low) * draw
+        return low + (high - low) * _uniform(images, generator)
 
     area = uniform(*AREA) * height * width
     ratio = uniform(math.log(RATIO[0]), math.log(RATIO[1])).exp()
     tall, wide = (area / ratio).sqrt().clamp(2, height), (area * ratio).sqrt().clamp(2, width)
     top, left = uniform(0, 1) * (height - tall), uniform(0, 1) * (width - wide)
-    seen = resample(images, Resampling(weights(top, tall, height, height), weights(left, wide, width, width)))
+    return resample(images, Resampling(weights(top, tall, height, height), weights(left, wide, width, width)))
+
+
+def changed_colours(images: Tensor, generator: Generator) -> Tensor:
+    """The images in [0, 1] with changed brightness, contrast and saturation, most of them; some without colour."""
+    seen = images
     for family, share in _COLOURS:
         changed, _ = family.apply(seen, family.draw(seen, generator))
-        seen = torch.where(uniform(0, 1)[:, None, None, None] < share, changed, seen)
-    return seen.clamp(0, 1), shares
+        seen = torch.where(_uniform(seen, generator)[:, None, None, None] < share, changed, seen)
+    return seen.clamp(0, 1)
+
+
+def _uniform(images: Tensor, generator: Generator) -> Tensor:
+    """Uniform in [0, 1), one for each image."""
+    return torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype)

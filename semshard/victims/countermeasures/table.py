@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ... import filters
-from ...settings import COUNTERMEASURES
+from ...settings import COUNTERMEASURES, NO_ADVERSARY
 from . import augment
 from .strong import strong
 from .ueraser_max import ueraser_max
@@ -27,12 +27,18 @@ class Countermeasure:
     learns: Literal["", "denoiser", "counter-noise"] = ""  # the network of his own
     own: float = 0.0  # share of the training images that he owns, clean, and does not take from the collection
     own_least: int = 0  # and at least so many, but no more than half
+    unlabelled: bool = False  # learns features without labels, from two views of each image, then the last layer
     longer: int = 1  # it takes so many times the steps to show
     cost: str = ""  # beside the same training without it; where it is empty, that of its kind
 
     def own_share(self, images: int) -> float:
         """The share of so many training images that the attacker owns."""
         return max(self.own, min(0.5, self.own_least / max(1, images)))
+
+    @property
+    def changes_steps(self) -> bool:
+        """Whether its training steps are others than those of a victim without it."""
+        return self.augment is not None or self.unlabelled
 
     @property
     def one_size(self) -> bool:
@@ -168,5 +174,16 @@ ALL = (
         learns="counter-noise",
         cost="once for originals, shards and control: that network's training, in as many steps as a victim's",
     ),
+    Countermeasure(
+        "simclr",
+        "SimCLR with a linear probe",
+        "features learned without the labels, from two random parts of each image, with changed colours, that should "
+        "be alike; then the last layer fitted by logistic regression",
+        "Chen et al., ICML 2020 (SimCLR, without its blur and its change of hue)",
+        unlabelled=True,
+        longer=3,
+        cost="the time of three, with two images in place of one at every step; at every test a last layer is fitted",
+    ),
 )
 assert tuple(each.name for each in ALL) == COUNTERMEASURES
+assert tuple(each.name for each in ALL if each.unlabelled) == NO_ADVERSARY
