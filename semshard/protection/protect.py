@@ -17,14 +17,16 @@ from ..shards import Ledger, done_stats, ledger_path, manifest_sha256, read_mani
 from ..shards.signature import refresh_signature
 from ..signing import load_signer
 from ..sources import Collection, SourceOptions
+from ..workers import WorkerOptions
 from .grow import grow
+from .known_plan import first_shards
 from .known_shards import made_on
 from .noise import Crafting
 from .publish import Finished
 from .request import Request
 from .resume import PhaseTimer, Run, open_run, refuse_nesting
 from .scan import scan_source
-from .settle import is_pending, settle
+from .settle import is_pending, machines_in, settle
 from .shard_pool import make_missing
 from .surrogate import SurrogateFiles, load_surrogate, train_surrogate
 
@@ -66,6 +68,7 @@ def protect(
     progress: Progress = silent,
     title: str | None = None,
     licence: str | None = None,
+    workers: WorkerOptions | None = None,
     **settings: Any,
 ) -> ProtectResult:
     """Write protected WebDataset shards of the images at `source` into the folder `out`, its ledger beside it.
@@ -77,6 +80,8 @@ def protect(
     With `extend`, new images of the same classes at `source`, and with `retry_rejects`, rejected inputs that can be
     read now, are added to a finished output in shards of their own, made with the same surrogate.
 
+    `workers` are the processes, or the machines, that make the shards; who they are changes no byte.
+
     With `sign_key`, a file that `keygen` wrote, and its `passphrase` the finished folder is signed, as `sign` does it.
 
     Raises `SourceError`, `SettingError`, `OutputError` (made with other settings, and no `overwrite`),
@@ -86,9 +91,12 @@ def protect(
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),
         progress, settings, extend, retry_rejects, {"title": title, "licence": licence}, signer,
+        workers or WorkerOptions(),
     )  # fmt: skip
     if request.grows and overwrite:
         raise SettingError("--overwrite makes everything anew; leave it out to add images to what is there")
+    if request.grows and request.workers.mixed_hardware:
+        raise SettingError("what is added is made on machines of one kind: leave --mixed-hardware out")
     return run_protect(request, Path(out))
 
 
@@ -153,7 +161,9 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
     if made or not recorded or is_pending(run.out, run.ledger.state()):
         known, record = run.ledger.known(), run.ledger.record(0)
         assert known is not None
-        machine = record.get("made_on") or _stated_machine(run, made) or made_on(run)
+        first = first_shards(run.history)
+        machine = machines_in(run.ledger, shards if first is None else first)
+        machine = machine or _stated_machine(run, made) or made_on(run)
         version = record.get("version", __version__)
         Finished(run.out, run.ledger, known, run.config, run.fields, machine, version).publish(
             stats, run.request.progress

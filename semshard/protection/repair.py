@@ -249,7 +249,8 @@ class _Repair:
                 _copy(folders[0] / f"{shard_name(shard)}{suffix}", self._out / f"{shard_name(shard)}{suffix}")
             if broken[0].startswith(self._ledger.path.name):
                 scratch = Ledger(folders[1])
-                self._ledger.write_shard(shard, scratch.shard(shard), scratch.record(shard))
+                record = {**scratch.record(shard), "made_on": self._finished.made_on}  # they are its bytes
+                self._ledger.write_shard(shard, scratch.shard(shard), record)
             mark_done(self._out, stats_in(self._ledger, shard))
             self.repaired += broken
             self.remade += 1

@@ -16,6 +16,7 @@ from ..settings import CELL_SETTINGS, PICTURES, TRAINED_WITH, ProtectConfig, Siz
 from ..signing import Signer
 from ..sources import AUTO, Source, SourceOptions, open_source
 from ..sources.decode import decoding_of
+from ..workers import WorkerOptions
 
 GROUPS = 10  # that --labels auto makes where --groups is not given
 
@@ -38,6 +39,7 @@ class Request:
     retry_rejects: bool = False
     stated: Mapping[str, str | None] = field(default_factory=dict)  # by the owner, for the data card
     signer: Signer | None = None  # of the finished folder
+    workers: WorkerOptions = field(default_factory=WorkerOptions)
 
     @property
     def grows(self) -> bool:
@@ -62,6 +64,7 @@ class Request:
         for a statement that cannot be published, and for a surrogate that was trained for other classes.
         """
         Statement().updated(self.stated)
+        self.workers.check()
         self._check_settings(runtime)
         if self.surrogate and source.classes:
             known, classes = load_tensors(Path(self.surrogate))[1].get("classes"), list(source.classes)
