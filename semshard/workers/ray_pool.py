@@ -17,6 +17,7 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -234,7 +235,9 @@ def _room(cpus: int, gpus: float) -> int:
 def _first_line(error: BaseException) -> str:
     """What went wrong, as Ray says it, in one line without the numbers of actors."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
-    return f"{type(error).__name__}: {lines[-1] if lines else 'no reason is known'}"
+    text = lines[-1] if lines else "no reason is known"
+    text = text.split("Worker exit detail: ")[-1].split(" Some common causes include")[0]  # a guess of half a page
+    return f"{type(error).__name__}: {text}"
 
 
 @contextmanager
@@ -253,15 +256,41 @@ def _connected(options: WorkerOptions, size: int) -> Iterator[None]:
             "object_store_memory": _STORE + 2 * size,
             "include_dashboard": False,
         }
-    try:
-        with _sigterm_as_it_was():
-            ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR, **more)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise SettingError(f"no Ray cluster at {options.address}: {_first_line(error)}") from None
+    with _quiet_output():
+        try:
+            with _sigterm_as_it_was():
+                ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR, **more)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise SettingError(f"no Ray cluster at {options.address}: {_first_line(error)}") from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+class _Quiet:
+    """Standard output without what Ray's own threads print there: `remark` says the same, and programs read it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        is_of_ray = threading.current_thread().name.startswith("ray_")
+        return len(text) if is_of_ray else int(self._stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _quiet_output() -> Iterator[None]:
+    before, quiet = sys.stdout, _Quiet(sys.stdout)
+    sys.stdout = quiet  # type: ignore[assignment]
     try:
         yield
     finally:
-        ray.shutdown()
+        if sys.stdout is quiet:
+            sys.stdout = before
 
 
 @contextmanager

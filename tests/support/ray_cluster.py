@@ -15,28 +15,39 @@ SETTINGS = {
     "RAY_health_check_period_ms": "500",  # so that a dead node is known soon
     "RAY_health_check_failure_threshold": "3",
     "OMP_NUM_THREADS": "1",
+    "RAY_AUTH_MODE": "token",  # as Ray itself decides for a cluster that a program starts; a process knows one mode only
+    "RAY_AUTH_TOKEN": "0123456789abcdef",
 }
 
 
 @contextmanager
-def ray_cluster(nodes):
-    """The cluster, as `ray.cluster_utils.Cluster`; skips the test where Ray is not installed."""
+def ray_settings():
+    """Within it Ray starts with few processes, which find the tests; skips the test where Ray is not installed."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'semshard[ray]'")
-    from ray.cluster_utils import Cluster
-
     before = os.environ.copy()
     path = os.pathsep.join([str(ROOT), *filter(None, [before.get("PYTHONPATH")])])
     os.environ.update(SETTINGS, PYTHONPATH=path)
     os.environ.pop("RAY_ADDRESS", None)
-    cluster = Cluster(True, head_node_args={"num_cpus": 0, **PLAIN})
     try:
-        for _ in range(nodes):
-            cluster.add_node(num_cpus=1, **PLAIN)
-        yield cluster
+        yield
     finally:
-        cluster.shutdown()
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def ray_cluster(nodes):
+    """The cluster, as `ray.cluster_utils.Cluster`."""
+    with ray_settings():
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(True, head_node_args={"num_cpus": 0, **PLAIN})
+        try:
+            for _ in range(nodes):
+                cluster.add_node(num_cpus=1, **PLAIN)
+            yield cluster
+        finally:
+            cluster.shutdown()
 
 
 PLAIN = {"object_store_memory": STORE, "include_dashboard": False, "include_log_monitor": False}
