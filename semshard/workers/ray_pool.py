@@ -15,12 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import queue
-import signal
-import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,18 +24,18 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-from ..cores import allowed, set_cores
+from ..cores import allowed
 from ..errors import RunError, SettingError
 from ..threads import ahead
+from .actor import Actor
 from .attempts import Attempts, Book
 from .local import WorkerTraceback
 from .options import WorkerOptions
-from .process import one_thread, sendable
-from .protocol import Job, Order, Report, Result, Work, run_alone
+from .protocol import Job, Order, Report, Result, Work
+from .undisturbed import quiet_output, sigterm_as_it_was
 
 Hello = Mapping[str, str]  # what a worker says of itself
 QUEUED = 2  # pieces of work that an actor has: one in hand, and one that it goes on with at once
-SIGN = 1.0  # seconds between two signs of life of an actor that reports, at least
 LEAST = 60.0  # seconds without a sign of life that are always allowed
 _TICK = 1.0  # seconds between looks for actors that give no sign of life
 _REMIND = 60.0  # seconds without any worker after which the caller is reminded of that
@@ -209,9 +204,7 @@ class _Driver:
             self._alone_since = now
         elif now - self._alone_since > _REMIND:
             self._alone_since = now
-            needs = f"{self._pool.options.cpus_per_worker} CPU" + f" and {self._pool.gpus:g} GPU" * (
-                self._pool.gpus > 0
-            )
+            needs = f"{self._pool.options.cpus_per_worker} CPU and {self._pool.gpus:g} GPU"
             self._pool.remark(f"no worker runs yet: each waits for a node with {needs} to spare")
 
 
@@ -256,9 +249,9 @@ def _connected(options: WorkerOptions, size: int) -> Iterator[None]:
             "object_store_memory": _STORE + 2 * size,
             "include_dashboard": False,
         }
-    with _quiet_output():
+    with quiet_output("ray_"):  # what Ray prints of lost workers, `remark` says, too
         try:
-            with _sigterm_as_it_was():
+            with sigterm_as_it_was():
                 ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR, **more)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise SettingError(f"no Ray cluster at {options.address}: {_first_line(error)}") from None
@@ -268,83 +261,10 @@ def _connected(options: WorkerOptions, size: int) -> Iterator[None]:
             ray.shutdown()
 
 
-class _Quiet:
-    """Standard output without what Ray's own threads print there: `remark` says the same, and programs read it."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        is_of_ray = threading.current_thread().name.startswith("ray_")
-        return len(text) if is_of_ray else int(self._stream.write(text))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextmanager
-def _quiet_output() -> Iterator[None]:
-    before, quiet = sys.stdout, _Quiet(sys.stdout)
-    sys.stdout = quiet  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if sys.stdout is quiet:
-            sys.stdout = before
-
-
-@contextmanager
-def _sigterm_as_it_was() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; what the program does about it stays."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-
-
-# --- an actor -----------------------------------------------------------------------------------------------------
-
-
-class _Worker:
-    """An actor of so many CPUs."""
-
-    def __init__(self, cores: int) -> None:
-        os.environ["OMP_NUM_THREADS"] = "1"  # read by libraries that the order is going to load
-        set_cores(cores)
+class _Worker(Actor):
+    """An actor that knows where it is."""
 
     def enter(self, packed: bytes) -> tuple[Any, ...]:
-        try:
-            self._job, order, enter = pickle.loads(packed)  # noqa: S301  # of the driver
-            one_thread()
-            self._order, hello = enter(order)
-        except Exception as error:
-            return "error", sendable(error), traceback.format_exc()
-        here = ray.get_runtime_context().get_node_id()
-        return "hello", hello, here, ray.util.get_node_ip_address()
-
-    def work(self, packed: bytes) -> Iterator[tuple[Any, ...]]:
-        """What happens while a piece of work is done by a thread of its own: this one says so."""
-        messages = queue.SimpleQueue[tuple[Any, ...]]()
-        threading.Thread(target=self._do, args=(packed, messages.put), daemon=True).start()
-        reports, since = list[Any](), time.monotonic()
-        while True:
-            kind, *rest = messages.get()
-            reports += rest if kind == "report" else []
-            if reports and (kind != "report" or time.monotonic() - since >= SIGN):
-                yield "reports", reports
-                reports, since = [], time.monotonic()
-            if kind != "report":
-                yield kind, *rest
-                return
-
-    def _do(self, packed: bytes, say: Callable[[tuple[Any, ...]], None]) -> None:
-        try:
-            work = pickle.loads(packed)  # noqa: S301  # of the driver
-            say(("result", run_alone(self._job, self._order, work, lambda message: say(("report", message)))))
-        except BaseException as error:
-            if isinstance(error, OSError | MemoryError) or type(error).__name__ == "OutOfMemoryError":  # CUDA's
-                say(("lost", f"{type(error).__name__}: {error}"))  # another machine may be better off
-            else:
-                say(("error", sendable(error), traceback.format_exc()))
+        answer = super().enter(packed)
+        here = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+        return (*answer, *here) if answer[0] == "hello" else answer

@@ -15,7 +15,7 @@ SETTINGS = {
     "RAY_health_check_period_ms": "500",  # so that a dead node is known soon
     "RAY_health_check_failure_threshold": "3",
     "OMP_NUM_THREADS": "1",
-    "RAY_AUTH_MODE": "token",  # as Ray itself decides for a cluster that a program starts; a process knows one mode only
+    "RAY_AUTH_MODE": "token",  # as for a cluster that a program starts; a process knows one mode
     "RAY_AUTH_TOKEN": "0123456789abcdef",
 }
 
