@@ -46,6 +46,7 @@ def make_on_cluster(run: Run, order: ShardOrder, works: Iterable[ShardWork], mos
     """
     pool, options = ray_pool(), run.request.workers
     gpus = _gpus(run)
+    order = replace(order, out=order.out.absolute(), ledger=order.ledger.absolute())  # an actor starts elsewhere
     if isinstance(order.craft, Crafting):
         order = replace(order, craft=order.craft.with_weights())
     nonce = run.ledger.path / NONCE

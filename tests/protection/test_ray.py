@@ -28,9 +28,9 @@ def cluster():
 
 
 def driver(cluster, source, out, *more, settings=SMALL):
-    """The program that protects on the cluster, started in a folder that has no semshard."""
+    """The program that protects on the cluster, started in a folder that has no semshard, with paths from there."""
     given = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    command = [sys.executable, "-m", "semshard_cli", "protect", str(source), "--out", str(out), *given, "--json"]
+    command = [sys.executable, "-m", "semshard_cli", "protect", os.path.relpath(source, out.parent), "--out", out.name, *given, "--json"]
     command += ["--engine", "ray", "--ray-address", cluster.address, *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=out.parent)
 
