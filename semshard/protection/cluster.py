@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def _gpus(run: Run) -> float:
     return float(on_gpu) if given is None else given
 
 
-def make_shards_there(order: ShardOrder, works: Iterable[ShardWork], report: Report) -> Iterable[ShardStats]:
+def make_shards_there(order: ShardOrder, works: Iterable[ShardWork], report: Report) -> Iterator[ShardStats]:
     """`make_shards` in another process."""
     with deterministic():
         yield from make_shards(order, works, report)

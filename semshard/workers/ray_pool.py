@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, RayError
+from ray.exceptions import RayError
 
 from ..cores import allowed
 from ..errors import RunError, SettingError
@@ -158,10 +158,9 @@ class _Driver:
     def _hear(self, actor: _Actor) -> Iterator[Any]:
         try:
             message = ray.get(actor.hello or next(actor.tasks[0][1]))
-        except ActorDiedError as error:
-            return self._lose(actor, _first_line(error), not error.preempted)
         except (RayError, StopIteration) as error:
-            return self._lose(actor, _first_line(error))
+            self._lose(actor, _first_line(error), not getattr(error, "preempted", False))
+            return
         actor.heard = time.monotonic()
         match message:
             case "hello", hello, node, address:

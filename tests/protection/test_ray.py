@@ -18,7 +18,7 @@ from tests.support.runs import TINY, public_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of Ray, which is not ours
 
-SMALL = TINY | {"shard_size": 2, "final_steps": 60}  # 20 shards
+SMALL = TINY | {"shard_size": 2, "final_steps": 100}  # 20 shards
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,17 @@ def cluster():
 def driver(cluster, source, out, *more, settings=SMALL):
     """The program that protects on the cluster, started in a folder that has no semshard, with paths from there."""
     given = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    command = [sys.executable, "-m", "semshard_cli", "protect", os.path.relpath(source, out.parent), "--out", out.name, *given, "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "semshard_cli",
+        "protect",
+        os.path.relpath(source, out.parent),
+        "--out",
+        out.name,
+        *given,
+        "--json",
+    ]
     command += ["--engine", "ray", "--ray-address", cluster.address, *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=out.parent)
 
@@ -87,7 +97,7 @@ def test_workers_a_node_and_the_driver_are_killed_and_the_bytes_are_those_of_a_q
     assert killed == 2
     assert 9 <= done(out) < 20
     run = driver(cluster, images, out, "--workers", "2")
-    wait_for(12, out, run)
+    wait_for(done(out) + 2, out, run)
     kill_node(cluster, next(node for node in nodes if actors_of(node)))
     printed, _ = finish(run)
     assert json.loads(printed)["samples"] == 40
