@@ -28,7 +28,7 @@ class _Quiet:
 def quiet_output(threads: str) -> Iterator[None]:
     """Within it nothing comes to standard output from threads whose names begin like this: programs read it."""
     before, quiet = sys.stdout, _Quiet(sys.stdout, threads)
-    sys.stdout = quiet  # type: ignore[assignment]
+    sys.stdout = quiet
     try:
         yield
     finally:
