@@ -2,6 +2,7 @@
 
 import os
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ SETTINGS = {
 @contextmanager
 def ray_settings():
     """Within it Ray starts with few processes, which find the tests; skips the test where Ray is not installed."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'semshard[ray]'")
+    if find_spec("ray") is None:  # it is not imported before the settings stand: it reads some of them at once
+        pytest.skip("Ray is not installed: pip install 'semshard[ray]'")
     before = os.environ.copy()
     path = os.pathsep.join([str(ROOT), *filter(None, [before.get("PYTHONPATH")])])
     os.environ.update(SETTINGS, PYTHONPATH=path)

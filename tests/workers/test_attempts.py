@@ -1,6 +1,6 @@
 """What is remembered of pieces of work whose workers are lost, and options that do not go together."""
 
-import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -100,10 +100,6 @@ def test_a_client_in_the_environment_is_refused_too(monkeypatch):
 
 
 def test_one_module_imports_ray():
-    importers = set()
-    for path in (ROOT / "semshard").rglob("*.py"):
-        for each in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in each.names] if isinstance(each, ast.Import) else []
-            names += [each.module or ""] if isinstance(each, ast.ImportFrom) and not each.level else []
-            importers |= {path.name for name in names if name.split(".")[0] == "ray"}
-    assert importers == {"ray_pool.py"}
+    statement = re.compile(r"^\s*(import|from) ray\b", re.MULTILINE)
+    importers = [path.name for path in (ROOT / "semshard").rglob("*.py") if statement.search(path.read_text())]
+    assert importers == ["ray_pool.py"]
