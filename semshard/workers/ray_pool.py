@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -39,6 +40,7 @@ QUEUED = 2  # pieces of work that an actor has: one in hand, and one that it goe
 LEAST = 60.0  # seconds without a sign of life that are always allowed
 _TICK = 1.0  # seconds between looks for actors that give no sign of life
 _REMIND = 60.0  # seconds without any worker after which the caller is reminded of that
+_ANSWER = 20.0  # seconds that a cluster may take to answer
 _STORE = 1 << 27  # bytes of an object store that is started for a run, besides the order
 
 
@@ -250,14 +252,22 @@ def _connected(options: WorkerOptions, size: int) -> Iterator[None]:
         }
     with quiet_output("ray_"):  # what Ray prints of lost workers, `remark` says, too
         try:
+            _check_answers(options.address)
             with sigterm_as_it_was():
                 ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR, **more)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise SettingError(f"no Ray cluster at {options.address}: {_first_line(error)}") from None
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise `OSError` where nothing listens at an address, for which Ray itself would wait a minute and more."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER).close()
 
 
 class _Worker(Actor):
