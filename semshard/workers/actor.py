@@ -22,7 +22,7 @@ SIGN = 1.0  # seconds between two signs of life of an actor that reports, at lea
 
 
 class Actor:
-    """One of a pool's actors, with so many cores. What it answers is said in `ray_pool`."""
+    """One of a pool's actors, with so many cores. `ray_pool` lists its answers."""
 
     def __init__(self, cores: int) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"  # read by libraries that the order is going to load
