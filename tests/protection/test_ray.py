@@ -18,7 +18,7 @@ from tests.support.runs import TINY, public_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of Ray, which is not ours
 
-SMALL = TINY | {"shard_size": 2, "final_steps": 100}  # 20 shards
+SMALL = TINY | {"shard_size": 2, "final_steps": 20}  # 20 shards
 
 
 @pytest.fixture(scope="module")
