@@ -16,9 +16,10 @@ import logging
 import os
 import pickle
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -260,7 +261,8 @@ def _connected(options: WorkerOptions, size: int) -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            with redirect_stdout(sys.stderr):  # what its threads had not printed yet
+                ray.shutdown()
 
 
 def _check_answers(address: str) -> None:
