@@ -4,10 +4,10 @@ from .checkpoint import Checkpoint
 from .deadline import NEVER, Deadline
 from .folded import FoldedNetwork
 from .network import TrainableNetwork, sgd
-from .runtime import Runtime, choose_preset, deterministic, make_runtime
+from .runtime import Runtime, choose_precision, choose_preset, deterministic, make_runtime
 from .schedule import batch_numbers, learning_rate, permutation
 from .training import Autosave, TrainingLoop
-from .weights import bfloat16_where_exact, load_tensors, save_tensors
+from .weights import bfloat16_where_exact, load_tensors, save_tensors, tensors_in
 
 __all__ = [
     "NEVER",
@@ -20,6 +20,7 @@ __all__ = [
     "TrainingLoop",
     "batch_numbers",
     "bfloat16_where_exact",
+    "choose_precision",
     "choose_preset",
     "deterministic",
     "learning_rate",
@@ -28,4 +29,5 @@ __all__ = [
     "permutation",
     "save_tensors",
     "sgd",
+    "tensors_in",
 ]
