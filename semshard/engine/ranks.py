@@ -85,10 +85,8 @@ class Ranks:
         if len(sent) != most:  # all send as many rows: what else is there is left out below
             sent = mine.new_zeros((most, *mine.shape[1:]))
             sent[:own] = mine[:own]
-        received = sent.new_empty((self.size * most, *sent.shape[1:]))
-        with self._in_words():
-            dist.all_gather_into_tensor(received, sent, group=self.steps)
-        whole = torch.cat([received[rank * most : rank * most + count] for rank, count in enumerate(rows)])
+        received = self._of_all(sent)
+        whole = torch.cat([theirs[:count] for theirs, count in zip(received, rows, strict=True)])
         last = torch.channels_last
         if mine.dim() == 4 and not mine.is_contiguous() and mine.is_contiguous(memory_format=last):
             return whole.contiguous(memory_format=last)
@@ -100,7 +98,7 @@ class Ranks:
         """
         if self.size == 1:
             return
-        counts = self._of_all((step, images))
+        counts = [each.tolist() for each in self._of_all(torch.tensor([step, images]))]
         for rank, count in enumerate(counts):
             if count != counts[0]:
                 raise RunError(
@@ -112,7 +110,7 @@ class Ranks:
         """Compare the weights of all ranks, after every so many steps. Raises `RunError` where they differ."""
         if self.size == 1 or not (always or done % WEIGHTS_EVERY == 0):
             return
-        digests = self._of_all(_digest(model))
+        digests = [each.tolist() for each in self._of_all(_digest(model))]
         for rank, digest in enumerate(digests):
             if digest != digests[0]:
                 raise RunError(
@@ -159,12 +157,12 @@ class Ranks:
         with self._in_words():
             dist.broadcast_object_list(sent, src=0, group=self.alone)
 
-    def _of_all(self, numbers: Sequence[int]) -> list[list[int]]:
-        """The whole numbers that each rank has."""
-        found = torch.empty((self.size, len(numbers)), dtype=torch.int64)
+    def _of_all(self, mine: Tensor) -> list[Tensor]:
+        """The tensors of each rank, of the same shape and type."""
+        found = [torch.empty_like(mine) for _ in range(self.size)]
         with self._in_words():
-            dist.all_gather_into_tensor(found.view(-1), torch.tensor(numbers), group=self.steps)
-        return found.tolist()  # type: ignore[no-any-return]
+            dist.all_gather(found, mine, group=self.steps)
+        return found
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
@@ -217,18 +215,19 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
 
 
 @functools.cache
-def _store() -> dist.Store:
+def _store() -> Any:
     """Where the processes find each other: one for all trainings of a process, each of which has names of its own."""
-    store: dist.Store = next(iter(dist.rendezvous("env://", timeout=timedelta(seconds=STEP_SECONDS))))[0]
-    return store
+    from torch.distributed.rendezvous import rendezvous  # a build without torch.distributed lacks it
+
+    return next(rendezvous("env://", timeout=timedelta(seconds=STEP_SECONDS)))[0]  # type: ignore[no-untyped-call]
 
 
-def _digest(model: nn.Module) -> list[int]:
-    """SHA-256 of the weights and buffers of a model, as four whole numbers."""
+def _digest(model: nn.Module) -> Tensor:
+    """SHA-256 of the weights and buffers of a model: int64 (4,)."""
     digest = hashlib.sha256()
     for value in model.state_dict().values():
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.int64).tolist()  # type: ignore[no-any-return]
+    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.int64)
 
 
 def _short(value: Any) -> str:

@@ -4,8 +4,11 @@ Real processes, that find each other by the variables that torchrun sets, and ex
 """
 
 import itertools
+import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -18,7 +21,7 @@ from tests.support.runs import TINY
 PLAIN = TINY | {"label_noise": 0.5, "warm_up": 0.5, "steps": 4, "checkpoint_seconds": 0}
 CASES = {
     "plain": PLAIN,
-    "noise kept": PLAIN | {"pool": 24},
+    "noise kept": PLAIN | {"pool": 24, "precision": "float32"},
     "two networks": TINY | {"push_steps": 3, "final_views": "grey=0.4", "views": "hardened", "round_every": 1},
     "clean images": TINY | {"method": "tap"},
 }
@@ -98,26 +101,55 @@ def test_two_ranks_train_the_surrogate_of_one_process(pictures, alone, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*CASES, "other", "resumed"])
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_ends_the_others_and_one_process_continues_to_the_same_bytes(pictures, alone, tmp_path):
     out = tmp_path / "surrogate"
-    ranks = start(command(pictures, out))
-    wait_for(out.with_name("surrogate.checkpoint"), ranks)
-    ranks[1].kill()
-    (code, _, errors), (killed, _, _) = finished(ranks)
-    assert killed == -signal.SIGKILL
-    assert code == 1
-    assert "semshard (rank 0): error: rank 0 of 2 stops: another rank has ended" in errors
-    assert "Traceback" not in errors
-    assert not out.exists()
+    assert stops(1, start(command(pictures, out)), out)
     messages = []
     semshard.train(pictures, out, progress=lambda event: messages.append(event.message), **LONG)
     assert any("continues from step" in message for message in messages)
     assert out.read_bytes() == alone(LONG)
 
 
-def wait_for(path, ranks):
-    while not path.exists() and all(rank.poll() is None for rank in ranks):
+@pytest.mark.slow
+def test_where_the_first_rank_dies_torchrun_continues_to_the_same_bytes(pictures, alone, tmp_path):
+    out = tmp_path / "surrogate"
+    assert stops(0, start(command(pictures, out)), out)
+    log = tmp_path / "log.jsonl"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = [*torchrun, *command(pictures, out), "--json", "--log-json", log]
+    done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"surrogate": str(out)}
+    assert done.stderr.count("continues from step") == 1, "the first rank alone reports"
+    assert [json.loads(line)["event"] for line in log.read_text().splitlines()].count("start") == 1
+    assert out.read_bytes() == alone(LONG)
+
+
+@pytest.mark.slow
+def test_a_rank_that_hangs_ends_the_others_after_a_while(pictures, tmp_path):
+    out = tmp_path / "surrogate"
+    program = (
+        "import sys; from semshard.engine import ranks; ranks.STEP_SECONDS = 4.0; "
+        "from semshard_cli.main import main; sys.argv[0] = 'semshard'; main()"
+    )
+    ranks = start(["-c", program, *command(pictures, out)[2:]])
+    assert stops(1, ranks, out, by=signal.SIGSTOP)
+
+
+def stops(rank, ranks, out, by=signal.SIGKILL):
+    """Whether the other of two ranks ends with an error in words, once one gets a signal after the first checkpoint."""
+    checkpoint = out.with_name(f"{out.name}.checkpoint")
+    while not checkpoint.exists() and all(each.poll() is None for each in ranks):
         time.sleep(0.001)
+    ranks[rank].send_signal(by)
+    ((code, output, errors),) = finished([ranks[1 - rank]])
+    ranks[rank].kill()
+    ranks[rank].communicate()
+    assert code == 1, errors
+    assert f"semshard (rank {1 - rank}): error: rank {1 - rank} of 2 stops: another rank has ended, or did" in errors
+    assert "Traceback" not in errors
+    return checkpoint.exists() and not output and not out.exists()
 
 
 def test_protect_is_refused_where_several_processes_were_started(pictures, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import semshard
+from semshard.cores import set_cores
 from semshard.engine import Runtime, joined
 
 ROOT = Path(__file__).parents[2]
@@ -22,12 +23,12 @@ def free_port():
         return found.getsockname()[1]
 
 
-def start(arguments, size=2, threads=1):
-    """A process for each rank that runs Python with these arguments."""
+def start(arguments, size=2):
+    """A process for each rank that runs Python with these arguments, on one core."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     shared = {
         "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(),
-        "OMP_NUM_THREADS": threads, "PYTHONPATH": path,
+        "OMP_NUM_THREADS": 1, "PYTHONPATH": path,
     }  # fmt: skip
     return [
         subprocess.Popen(
@@ -49,7 +50,7 @@ def finished(ranks):
     return [(rank.returncode, *output) for rank, output in zip(ranks, outputs, strict=True)]
 
 
-def together(trainings, size=2, threads=1):
+def together(trainings):
     """What each rank reports of each of several trainings: pairs of the path that it returned and its last event, or
     the class and the words of its error.
 
@@ -57,7 +58,7 @@ def together(trainings, size=2, threads=1):
     """
     program = "import sys; from tests.support.ranks import train_each; train_each(sys.argv[1])"
     given = json.dumps(trainings, default=str)
-    results = finished(start(["-c", program, given], size, threads))
+    results = finished(start(["-c", program, given]))
     assert all(code == 0 for code, _, _ in results), results
     return [json.loads(output.splitlines()[-1]) for _, output, _ in results]
 
@@ -65,7 +66,8 @@ def together(trainings, size=2, threads=1):
 def train_each(given):
     """The program of a rank."""
     found, rank = [], int(os.environ["RANK"])
-    for training in json.loads(given):
+    for number, training in enumerate(json.loads(given)):
+        set_cores(1 + number % 2)  # nothing may depend on it
         source, out, settings = training if isinstance(training[0], str) else training[rank]
         events = []
         try:
