@@ -25,9 +25,10 @@ from torch import Tensor, nn
 
 from ..errors import RunError, SemshardError, SettingError
 from ..launch import launch
-from .captured import on_gpu
+from .captured import HOST, on_gpu
 from .parts import parts
 
+JOIN_SECONDS = 600.0  # that a rank waits until all have been started
 STEP_SECONDS = 600.0  # that a rank waits for the others at a step: the first one may be writing a checkpoint
 ALONE_SECONDS = 7 * 86_400.0  # that the others wait for what the first one does alone, such as a scan
 WEIGHTS_EVERY = 100  # steps between two comparisons of the weights
@@ -192,14 +193,15 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         return
     if not dist.is_available():
         raise SettingError("this build of torch lacks torch.distributed: train in one process")
-    if device in ("auto", "cuda") and torch.cuda.is_available():
+    gpu = device != HOST and torch.cuda.is_available()
+    if gpu and device in ("auto", "cuda"):
         device = f"cuda:{here.local_rank}"
         if here.local_rank >= torch.cuda.device_count():
             raise SettingError(
                 f"this machine has {torch.cuda.device_count()} GPUs for {here.local_size} processes; start one for each"
             )
         torch.cuda.set_device(here.local_rank)
-    backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"  # by where a tensor is; NCCL was never run
     alone = Ranks(here.rank, here.size)
     with alone._in_words():
         store = dist.PrefixStore(f"training {next(_joins)}", _store())
@@ -219,7 +221,7 @@ def _store() -> Any:
     """Where the processes find each other: one for all trainings of a process, each of which has names of its own."""
     from torch.distributed.rendezvous import rendezvous  # a build without torch.distributed lacks it
 
-    return next(rendezvous("env://", timeout=timedelta(seconds=STEP_SECONDS)))[0]  # type: ignore[no-untyped-call]
+    return next(rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS)))[0]  # type: ignore[no-untyped-call]
 
 
 def _digest(model: nn.Module) -> Tensor:

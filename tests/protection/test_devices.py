@@ -130,7 +130,7 @@ def test_where_the_first_rank_dies_torchrun_continues_to_the_same_bytes(pictures
 def test_a_rank_that_hangs_ends_the_others_after_a_while(pictures, tmp_path):
     out = tmp_path / "surrogate"
     program = (
-        "import sys; from semshard.engine import ranks; ranks.STEP_SECONDS = 4.0; "
+        "import sys; from semshard.engine import ranks; ranks.STEP_SECONDS = 10.0; "
         "from semshard_cli.main import main; sys.argv[0] = 'semshard'; main()"
     )
     ranks = start(["-c", program, *command(pictures, out)[2:]])
