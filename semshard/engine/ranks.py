@@ -142,9 +142,9 @@ class Ranks:
         if self.is_first:
             try:
                 sent[0] = function()
-            except Exception as error:
-                known = isinstance(error, SemshardError | OSError)
-                sent[1] = error if known else RunError(f"rank 0 failed: {type(error).__name__}: {error}")
+            except Exception as failure:
+                known = isinstance(failure, SemshardError | OSError)
+                sent[1] = failure if known else RunError(f"rank 0 failed: {type(failure).__name__}: {failure}")
                 self._broadcast(sent)
                 raise
         self._broadcast(sent)
@@ -204,7 +204,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
     backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"  # by where a tensor is; NCCL was never run
     alone = Ranks(here.rank, here.size)
     with alone._in_words():
-        store = dist.PrefixStore(f"training {next(_joins)}", _store())
+        store = _store(f"training {next(_joins)}")
         dist.init_process_group(
             backend, store=store, rank=here.rank, world_size=here.size, timeout=timedelta(seconds=STEP_SECONDS)
         )
@@ -216,12 +216,18 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         dist.destroy_process_group()
 
 
+def _store(name: str) -> Any:
+    """Where the processes find each other for a training; one server for all trainings of a process."""
+    from torch.distributed.distributed_c10d import PrefixStore
+
+    return PrefixStore(name, _server())
+
+
 @functools.cache
-def _store() -> Any:
-    """Where the processes find each other: one for all trainings of a process, each of which has names of its own."""
+def _server() -> Any:
     from torch.distributed.rendezvous import rendezvous  # a build without torch.distributed lacks it
 
-    return next(rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS)))[0]  # type: ignore[no-untyped-call]
+    return next(rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS)))[0]
 
 
 def _digest(model: nn.Module) -> Tensor:
