@@ -13,6 +13,7 @@ import typer
 
 from semshard.atomic import AFTERWARDS, NO_SPACE
 from semshard.errors import SemshardError, TimeIsUp
+from semshard.launch import launch
 from semshard.settings import declared, names_where
 
 from .exits import INTERRUPTED, TERMINATED, Terminated
@@ -130,4 +131,5 @@ def message_of(error: BaseException) -> str:
 
 
 def _print_error(message: str) -> None:
-    print(f"semshard: {message}", file=sys.stderr)
+    here = launch()
+    print(f"semshard{f' (rank {here.rank})' if here.size > 1 else ''}: {message}", file=sys.stderr)

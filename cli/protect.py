@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from semshard.launch import launch
 from semshard.settings import ProtectConfig
 
 from .command import errors_in_one_line, settings_of, source_options, worker_options
@@ -113,6 +114,10 @@ def protect(
     from . import show
     from .watch import Watch
 
+    if launch().size > 1:
+        raise semshard.UsageError(
+            "protect is one process: start train with torchrun, then protect alone with --surrogate FILE"
+        )
     if dry_run and (extend or retry_rejects):
         raise semshard.UsageError("--dry-run is of a whole run; leave out --extend and --retry-rejects")
     is_step = until is not None or part is not None

@@ -4,6 +4,7 @@ from .checkpoint import Checkpoint
 from .deadline import NEVER, Deadline
 from .folded import FoldedNetwork
 from .network import TrainableNetwork, sgd
+from .ranks import Ranks, joined
 from .runtime import Runtime, choose_precision, choose_preset, deterministic, make_runtime
 from .schedule import batch_numbers, learning_rate, permutation
 from .training import Autosave, TrainingLoop
@@ -15,6 +16,7 @@ __all__ = [
     "Checkpoint",
     "Deadline",
     "FoldedNetwork",
+    "Ranks",
     "Runtime",
     "TrainableNetwork",
     "TrainingLoop",
@@ -23,6 +25,7 @@ __all__ = [
     "choose_precision",
     "choose_preset",
     "deterministic",
+    "joined",
     "learning_rate",
     "load_tensors",
     "make_runtime",
