@@ -51,9 +51,10 @@ if TYPE_CHECKING:
     from .progress import Event, Progress
     from .protection.dry_run import Plan, plan
     from .protection.forecast import Forecast, forecast
-    from .protection.protect import ProtectResult, protect
+    from .protection.protect import protect
     from .protection.remove import RemoveResult, remove
     from .protection.repair import RepairResult, repair
+    from .protection.result import ProtectResult
     from .protection.status import Status, status
     from .protection.surrogate import train
     from .publishing.card import CardResult, card
@@ -88,7 +89,8 @@ _HOME = {
     "publishing.card": ("CardResult", "card"),
     "protection.dry_run": ("Plan", "plan"),
     "protection.forecast": ("Forecast", "forecast"),
-    "protection.protect": ("ProtectResult", "protect"),
+    "protection.protect": ("protect",),
+    "protection.result": ("ProtectResult",),
     "protection.remove": ("RemoveResult", "remove"),
     "protection.repair": ("RepairResult", "repair"),
     "protection.status": ("Status", "status"),

@@ -5,10 +5,7 @@ One call makes all of it, or one of three steps: until the surrogate, a part of 
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ from ..engine import deterministic, load_tensors, save_tensors
 from ..errors import LedgerError, OutputError, SettingError
 from ..progress import Progress, silent
 from ..publishing import needs_description, write_description
-from ..shards import Ledger, ShardStats, done_stats, ledger_path, manifest_sha256, read_manifest
+from ..shards import Ledger, done_stats, ledger_path, manifest_sha256, read_manifest
 from ..shards.signature import refresh_signature
 from ..signing import load_signer
 from ..sources import Collection, SourceOptions
@@ -29,35 +26,15 @@ from .known_plan import first_shards
 from .known_shards import made_on
 from .noise import Crafting
 from .part import parse_part
-from .parts import check_begun, check_complete, check_part, check_rejects, check_steps, forget_machine, next_step
+from .parts import check_begun, check_complete, check_part, check_rejects, check_steps, forget_machine
 from .publish import Finished, StatsOfShards
 from .request import Request
+from .result import ProtectResult, of_step
 from .resume import PhaseTimer, Run, open_run, refuse_nesting, undone
 from .scan import scan_source
 from .settle import is_pending, machines_in, settle
 from .shard_pool import make_missing
 from .surrogate import SurrogateFiles, load_surrogate, train_surrogate
-
-
-@dataclass(frozen=True)
-class ProtectResult:
-    """What a protect run left behind; of a call that was one step of it, what this step is about."""
-
-    samples: int
-    shards: int  # all, or those of the part
-    rejected: int
-    bytes: int  # of all tars
-    linf_max: int  # grey levels
-    psnr_mean: float  # dB
-    duplicates: int  # usable inputs that have the pixels of an earlier one
-    seconds: dict[str, float]  # by phase, of this call
-    out: str
-    ledger: str
-    fingerprint: str
-    made: int  # shards written by this call; 0 where all were there already
-    signed: bool  # whether manifest.dsse.json is there
-    part: str = ""  # like "2/8", of a call that made a part of the shards
-    next: str = ""  # what comes next, in words; empty where the manifest is there
 
 
 def protect(
@@ -147,27 +124,39 @@ def run_protect(request: Request, out: Path, collection: Collection | None = Non
                 run = grow(run, source)
         if not request.part and is_pending(out, ledger.state()):
             settle(out, ledger)
-        plan = run.plan()
-        share = request.part.of(len(plan)) if request.part else range(len(plan))
-        missing = run.missing(share)
-        if request.finish:
-            check_complete(ledger, missing)
         if request.until:
-            forget_machine(run)
-            with timer("surrogate"):
-                surrogate_of(run)
-            return unfinished(run, (), len(plan), 0, timer, next_step(run, len(missing)))
-        if request.part and missing:
-            check_part(run, missing)
-        if missing:
-            with timer("surrogate"):
-                crafting = Crafting.of(run, surrogate_of(run))
-            with timer("craft"), deterministic():
-                make_missing(run, crafting, plan, missing)
+            return until_surrogate(run, timer)
+        made = craft_share(run, timer)
         if request.part:
-            return unfinished(run, run.done(share), len(share), len(missing), timer, next_step(run))
+            return of_step(run, timer, run.share, made)
         with timer("finish"):
-            return finish(run, len(plan), len(missing), timer)
+            return finish(run, made, timer)
+
+
+def until_surrogate(run: Run, timer: PhaseTimer) -> ProtectResult:
+    """Train the surrogate and leave the shards to parts."""
+    forget_machine(run)
+    with timer("surrogate"):
+        surrogate_of(run)
+    return of_step(run, timer, run.share)
+
+
+def craft_share(run: Run, timer: PhaseTimer) -> int:
+    """Make the missing shards, of all or of the part that is asked for, and return how many they were. Where the
+    manifest alone is asked for, raise `RunError` for missing ones.
+    """
+    missing = run.missing(run.share)
+    if run.request.finish:
+        check_complete(run.ledger, missing)
+    if not missing:
+        return 0
+    if run.request.part:
+        check_part(run, missing)
+    with timer("surrogate"):
+        crafting = Crafting.of(run, surrogate_of(run))
+    with timer("craft"), deterministic():
+        make_missing(run, crafting, run.plan(), missing)
+    return len(missing)
 
 
 def surrogate_of(run: Run) -> nn.Module | None:
@@ -187,10 +176,11 @@ def surrogate_of(run: Run) -> nn.Module | None:
     return train_surrogate(run.runtime, run.collection, run.config, files, run.request.progress)
 
 
-def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult:
+def finish(run: Run, made: int, timer: PhaseTimer) -> ProtectResult:
     """Write the rejects and the manifest, once every shard is done; the ledger's record of the manifest comes last, so
     that a call that finds none, or another, writes all of it again.
     """
+    shards = len(run.share)
     stats = StatsOfShards(shards, lambda shard: done_stats(run.out, shard, run.ledger.digits))
     if run.request.finish:
         check_rejects(run, stats)
@@ -223,32 +213,6 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
         fingerprint=run.fingerprint,
         made=made,
         signed=signed,
-    )
-
-
-def unfinished(
-    run: Run, stats: Sequence[ShardStats], shards: int, made: int, timer: PhaseTimer, next: str
-) -> ProtectResult:
-    """The result of a step that writes no manifest: what it knows of so many shards."""
-    known, samples = run.ledger.known(), sum(shard.samples for shard in stats)
-    assert known is not None
-    part = run.request.part
-    return ProtectResult(
-        samples=samples,
-        shards=shards,
-        rejected=sum(shard.rejected for shard in stats) if part else len(run.collection.rejects),
-        bytes=sum(shard.bytes for shard in stats),
-        linf_max=max((shard.linf_max for shard in stats), default=0),
-        psnr_mean=round(math.fsum(shard.psnr_mean * shard.samples for shard in stats) / max(1, samples), 4),
-        duplicates=known["duplicates"],
-        seconds=timer.seconds,
-        out=str(run.out),
-        ledger=str(run.ledger.path),
-        fingerprint=run.fingerprint,
-        made=made,
-        signed=False,
-        part=str(part or ""),
-        next=next,
     )
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,6 +95,12 @@ class Run:
         order = permutation(len(usable), self.config.seed, "shards").numpy()
         size = self.config.shard_size
         return [usable[order[at : at + size]] for at in range(0, len(usable), size)]
+
+    @property
+    def share(self) -> Sequence[int]:
+        """The shards that this call is about: all, or those of its part."""
+        count = len(self.known_plan.shards if self.known_plan else self.plan())
+        return self.request.part.of(count) if self.request.part else range(count)
 
     def missing(self, shards: Iterable[int]) -> list[int]:
         """Which of those shards are not done."""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..engine import NEVER, Deadline, Runtime
 from ..progress import Progress
-from ..protection.protect import ProtectResult, run_protect
+from ..protection.protect import run_protect
 from ..protection.request import Request
+from ..protection.result import ProtectResult
 from ..protection.scan import check_collection, scan_source
 from ..protection.surrogate import SurrogateFiles, train_surrogate
 from ..settings import ProtectConfig
