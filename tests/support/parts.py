@@ -24,9 +24,9 @@ def copy_of(home, tmp_path):
 
 
 def everything(home):
-    """The bytes of all that a run leaves, public and private; but run.json, which has the path of its source, and what
-    is of the parts alone.
+    """The bytes of all that a run leaves, public and private; but run.json and index.json, which have the path of its
+    source, and what is of the parts alone.
     """
-    own = {"run.json", "parts.json", "lock"}
-    private = {name: data for name, data in public_bytes(home / "shards.ledger").items() if name not in own}
-    return public_bytes(home / "shards") | {f"ledger/{name}": data for name, data in private.items()}
+    own, ledger = {"run.json", "index.json", "parts.json", "lock"}, home / "shards.ledger"
+    private = [path for path in sorted(ledger.rglob("*")) if path.is_file() and path.name not in own]
+    return public_bytes(home / "shards") | {f"ledger/{path.relative_to(ledger)}": path.read_bytes() for path in private}
