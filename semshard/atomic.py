@@ -13,6 +13,7 @@ from typing import IO, Any
 from .errors import RunError
 
 _PREFIX, _SUFFIX = ".", ".semshard-tmp"
+LEFTOVERS = f"{_PREFIX}*{_SUFFIX}"  # what temporary files are called
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 AFTERWARDS = "free some, then run the same command again: it goes on from here"
 
@@ -35,10 +36,10 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise RunError(f"{os.strerror(error.errno)}: {path}; {AFTERWARDS}") from error
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the new name last, too; Windows opens no folders, and needs no such call."""
     if os.name != "posix":
         return

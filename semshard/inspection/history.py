@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import LedgerError
-from ..shards import ADDITIONS, Ledger, Shards, ledger_path
+from ..shards import ADDITIONS, Ledger, Shards
 from .failure import Failure
 
 
@@ -23,7 +23,7 @@ def broken_history(shards: Shards) -> Iterator[Failure]:
             yield Failure("manifest.json", "", f"its history removes {entry['samples']} samples, from {stated}")
     if removed > shards.manifest["counts"]["rejected"]:
         yield Failure("manifest.json", "", f"its history removes {removed} samples, its counts do not")
-    ledger = Ledger(ledger_path(shards.directory))
+    ledger = Ledger(shards.ledger)
     if not ledger.path.exists():
         return
     try:

@@ -46,7 +46,7 @@ def audit_shard(
             if comparison:
                 comparison.add(tar.name, key, sample, row["linf"] if row else None)
     except ShardError as error:
-        fail(tar.name, str(error))
+        fail(tar.name, str(error).replace(str(shards.directory), shards.url))
     for key in rows:
         fail(tar.name, "is only in the parquet file", key)
     if count != entry["samples"]:

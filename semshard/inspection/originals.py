@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LedgerError, RejectedImage, ShardError, SourceError
-from ..shards import Ledger, Sample, Shards, damage, ledger_path
+from ..shards import Ledger, Sample, Shards, damage
 from ..sources import AUTO, Collection, Source, SourceOptions, open_source, scan, unscanned
 from ..sources.decode import decoding_of
 from ..threads import ordered_map
@@ -61,7 +61,7 @@ def find_originals(shards: Shards, clean: str | Path | None) -> Originals | None
     With a ledger, `clean` says where the source is now; without one, every published image is matched to an image of
     `clean` that differs from it by at most its noise. Raises `SourceError`, `LedgerError`.
     """
-    ledger = Ledger(ledger_path(shards.directory))
+    ledger = Ledger(shards.ledger)
     run = ledger.run()
     if run:
         return _by_ledger(shards, ledger, run, clean)

@@ -14,6 +14,7 @@ from .failure import Failure
 
 _PUBLIC = re.compile(r"[0-9]{5}(\.tar|\.parquet|_stats\.json)|manifest(\.dsse)?\.json")
 _OPTIONAL = {*DESCRIPTION, SIGNATURE}
+WHOLE_FOLDER = ("manifest.json", *sorted(_OPTIONAL))  # files that do not belong to a shard
 _PATH = re.compile(r"(^|[\s\"'=])(/[^/\s]+/|[A-Za-z]:\\)")
 
 
@@ -25,14 +26,14 @@ def expected_files(shards: Shards) -> set[str]:
 def public_folder(shards: Shards) -> Iterator[Failure]:
     """Files that are missing or too many, or are none, and paths in the manifest."""
     expected = expected_files(shards)
-    present = {path.name: path for path in shards.directory.iterdir()}
+    present = shards.files.listed()
     for name in sorted(present.keys() - expected - _OPTIONAL):
         known = _PUBLIC.fullmatch(name)
         yield Failure(name, "", f"does not belong in {'these shards' if known else 'a public folder'}")
     for name in sorted(expected - present.keys()):
         yield Failure(name, "", "is missing")
     for name in sorted((expected | _OPTIONAL) & present.keys()):
-        if not is_plain(present[name]):
+        if not present[name]:
             yield Failure(name, "", "is not a plain file")
     for text in _strings(shards.manifest):
         if _PATH.search(text):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import RejectedImage, ShardError
-from ..shards import Shards, ledger_path, metadata_in, read_tar
+from ..shards import Shards, metadata_in, read_tar
 from ..sources.image_metadata import Metadata, MetadataChoice, reservation
 from ..sources.private_metadata import private_in_exif, without_private
 from ..sources.rights import at_least_as_strict, is_right, mining_of, stated_keys
@@ -31,13 +31,14 @@ def broken_rights(shards: Shards, originals: Originals | None) -> Iterator[Failu
     choice = MetadataChoice(settings["keep_metadata"], **later)
     if not choice.anything:
         return  # the container then holds pixels alone, which the sample's own check says
-    known = originals if ledger_path(shards.directory).exists() else None
+    known = originals if shards.ledger.exists() else None
     for tar in shards.tars:
         try:
-            pictures = _pictures(shards, tar.name)
-            checked = ordered_map(lambda one: (one[0], list(_problems(*one, shards, choice, known))), pictures)
-            for key, problems in checked:
-                yield from (Failure(tar.name, key, problem) for problem in problems)
+            with shards.at_hand(tar):
+                pictures = _pictures(shards, tar.name)
+                checked = ordered_map(lambda one: (one[0], list(_problems(*one, shards, choice, known))), pictures)
+                for key, problems in checked:
+                    yield from (Failure(tar.name, key, problem) for problem in problems)
         except ShardError:
             continue  # the tar is broken or missing, which is reported with the shard
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..digests import sha256_of
 from ..errors import LedgerError, ShardError
-from ..shards import Ledger, Shards, ledger_path
+from ..shards import Ledger, Shards
 from ..shards.signature import data_files, known_source, stated_digests
 from ..signing import FILE, Verifier, read_envelope, statement_problems
 from .failure import Failure
@@ -53,7 +53,7 @@ def signature_failures(shards: Shards, verifier: Verifier | None) -> Iterator[Fa
 def _known_source(shards: Shards) -> str | None:
     """The digest of the source; None without a ledger, or where it is damaged, which audit reports elsewhere."""
     try:
-        return known_source(Ledger(ledger_path(shards.directory)))
+        return known_source(Ledger(shards.ledger))
     except LedgerError:
         return None
 

@@ -17,6 +17,7 @@ from ..shards import Ledger, done_stats, ledger_path, manifest_sha256, read_mani
 from ..shards.signature import refresh_signature
 from ..signing import load_signer
 from ..sources import Collection, SourceOptions
+from ..storage import refuse_remote
 from .grow import grow
 from .known_shards import made_on
 from .noise import Crafting
@@ -82,6 +83,7 @@ def protect(
     Raises `SourceError`, `SettingError`, `OutputError` (made with other settings, and no `overwrite`),
     `TooManyRejects` (more than the share `max_rejects` of the inputs; the ledger says which).
     """
+    refuse_remote(out, "--out")
     signer = load_signer(sign_key, passphrase) if sign_key else None
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),

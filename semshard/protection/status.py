@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import LedgerError, ShardError
 from ..settings.names import NO_NETWORK
-from ..shards import Ledger, ShardStats, done_stats, ledger_path, read_manifest, was_removed
+from ..shards import Ledger, ShardStats, done_stats, ledger_path, open_shards, read_manifest, was_removed
+from ..storage import is_remote
 from .settle import is_pending
 
 
@@ -39,10 +40,14 @@ class Status:
 
 
 def status(shards: str | Path) -> Status:
-    """How far the run is whose output is the folder `shards`, and what to do next.
+    """How far the run is whose output is the folder `shards`, and what to do next; of shards on an object store,
+    whether all of them are there.
 
-    Raises `ShardError` where there is neither a ledger nor anything that `protect` wrote.
+    Raises `ShardError` where there is neither a ledger nor anything that `protect` wrote, and as
+    `open_shards` does.
     """
+    if is_remote(shards):
+        return _of_copy(str(shards))
     out, ledger = Path(shards), Ledger(ledger_path(Path(shards)))
     running, known = ledger.is_locked, ledger.known()
     if known is not None:
@@ -56,13 +61,24 @@ def status(shards: str | Path) -> Status:
     return _without_ledger(out)
 
 
+def _of_copy(url: str) -> Status:
+    """Of finished shards on an object store."""
+    opened = open_shards(url)
+    here = opened.files.listed()
+    return _finished(url, opened.manifest, sum(here.get(tar.name, False) for tar in opened.tars))
+
+
 def _without_ledger(out: Path) -> Status:
     manifest = read_manifest(out)
+    return _finished(str(out), manifest, sum((out / shard["name"]).exists() for shard in manifest["shards"]))
+
+
+def _finished(out: str, manifest: Mapping[str, Any], done: int) -> Status:
+    """Where the manifest is all that is known; `done` of its tars are there."""
     counts = manifest["counts"]
-    done = sum((out / shard["name"]).exists() for shard in manifest["shards"])
     whole = done == counts["shards"]
     return Status(
-        str(out), "done" if whole else "damaged", False, False, counts["inputs"], counts["rejected"], shards_done=done,
+        out, "done" if whole else "damaged", False, False, counts["inputs"], counts["rejected"], shards_done=done,
         shards=counts["shards"],
         next=f"semshard audit {out} checks it; without its ledger it can be neither repaired nor changed",
     )  # fmt: skip

@@ -22,6 +22,7 @@ def verify(
     shards: str | Path,
     *,
     clean: str | Path | None = None,
+    ledger: str | Path | None = None,
     preset: str = "auto",
     report: str | Path | None = None,
     weights: str | Path | None = None,
@@ -45,13 +46,14 @@ def verify(
 
     Raises `LedgerError` where the originals are missing, `ShardError`, `SourceError`, `SettingError`, `OutputError`.
     """
-    return run_verify(VerifyRequest(shards, clean, preset, report, weights, jobs, device, progress, settings))
+    return run_verify(VerifyRequest(shards, clean, preset, ledger, report, weights, jobs, device, progress, settings))
 
 
 def plan_verification(
     shards: str | Path,
     *,
     clean: str | Path | None = None,
+    ledger: str | Path | None = None,
     preset: str = "auto",
     report: str | Path | None = None,
     weights: str | Path | None = None,
@@ -64,7 +66,7 @@ def plan_verification(
 
     Trains nothing and writes nothing. Raises as `verify`.
     """
-    request = VerifyRequest(shards, clean, preset, report, weights, jobs, device, progress, settings)
+    request = VerifyRequest(shards, clean, preset, ledger, report, weights, jobs, device, progress, settings)
     return plan_of(open_inputs(request, writes=False), jobs)
 
 
