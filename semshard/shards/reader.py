@@ -180,7 +180,7 @@ def _ledger_files(
         return LocalFolder(ledger_path(files.directory))
     there = open_folder(ledger, remarks(progress))
     if isinstance(there, FetchedFolder):
-        there.fetch_all(leave_out=".safetensors")
+        there.keep_all(leave_out=".safetensors")
     if not (there.directory / "run.json").exists():
         raise LedgerError(f"{there.place.url} holds no ledger: run.json is missing")
     return there

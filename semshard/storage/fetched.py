@@ -69,16 +69,19 @@ class LocalFolder:
 
 
 class FetchedFolder:
-    """Files of an object store, in a temporary folder of this process. Pickled, it is another folder elsewhere."""
+    """Files of an object store, in a temporary folder of this process; another one where it is sent by pickle."""
 
-    def __init__(self, place: Place, room: int = ROOM) -> None:
-        self.place, self._room = place, room
+    def __init__(
+        self, place: Place, room: int = ROOM, kept: tuple[str, ...] = (), all_without: str | None = None
+    ) -> None:
+        """Up to `room` bytes of files that are not in use stay; the others are for pickle."""
+        self.place, self._room, self._kept, self._all_without = place, room, kept, all_without
         self._home: Path | None = None
         self._used = OrderedDict[str, list[int]]()  # name → bytes, blocks that use it; the longest unused first
         self._lock = RLock()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return FetchedFolder, (self.place, self._room)
+        return FetchedFolder, (self.place, self._room, self._kept, self._all_without)
 
     @property
     def directory(self) -> Path:
@@ -88,6 +91,12 @@ class FetchedFolder:
                 weakref.finalize(self, _remove, home, os.getpid())
                 self._home = home / (self.place.url.rpartition("/")[2] or "shards")
                 self._home.mkdir(mode=0o700)
+                try:
+                    self._fetch_kept()
+                except BaseException:
+                    self._home = None
+                    self._used.clear()
+                    raise
             return self._home
 
     @contextmanager
@@ -95,7 +104,9 @@ class FetchedFolder:
         here = list[str]()
         try:
             with self._lock:
-                here += (name for name in names if self._fetch(name))
+                for name in names:
+                    if self._fetch(name):
+                        here.append(name)
             yield
         finally:
             with self._lock:
@@ -104,15 +115,25 @@ class FetchedFolder:
 
     def keep(self, *names: str) -> None:
         with self._lock:
-            for name in names:
-                self._fetch(name)
+            self._kept += names
+            if self._home is None:
+                _ = self.directory
+            else:
+                self._fetch_kept()
 
-    def fetch_all(self, leave_out: str) -> None:
-        """Fetch every file, but those whose names end so; they stay."""
-        with self._lock:
+    def keep_all(self, leave_out: str) -> None:
+        """From now on every file is in `directory`, but those whose names end so."""
+        self._all_without = leave_out
+        self.keep()
+
+    def _fetch_kept(self) -> None:
+        for name in self._kept:
+            if name not in self._used:
+                self._fetch(name)
+        if self._all_without is not None:
             for entry in self.place.list():
-                if not entry.name.endswith(leave_out):
-                    self._write(check_name(entry.name))
+                if not entry.name.endswith(self._all_without) and entry.name not in self._used:
+                    self._fetch(check_name(entry.name))
 
     def listed(self) -> dict[str, bool]:
         found = dict[str, bool]()

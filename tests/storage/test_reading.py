@@ -17,6 +17,7 @@ from semshard.storage import FetchedFolder, LocalPlace, open_place
 from semshard.verification.dataset import load_dataset
 from tests.support.command import semshard as command
 from tests.support.object_store import Fault, place_in
+from tests.support.runs import public_bytes
 
 FAULTS = [Fault("refuse"), Fault("drop"), Fault("cut"), Fault("refuse", status=500, code="InternalError")]
 
@@ -152,6 +153,9 @@ def test_the_networks_of_a_ledger_are_not_fetched(finished, prefix, store, remot
     assert (finished / "shards.ledger" / "surrogate.safetensors").exists()
     assert not (opened.ledger / "surrogate.safetensors").exists()
     assert opened.ledger.stat().st_mode & 0o077 == 0
+    sent = pickle.loads(pickle.dumps(opened))
+    assert sent.ledger != opened.ledger
+    assert public_bytes(sent.ledger) == public_bytes(opened.ledger)
 
 
 def test_a_preview_is_the_same_picture(finished, remote, tmp_path):
@@ -174,6 +178,7 @@ def test_verify_reads_the_same_images(finished, remote):
         assert np.array_equal(getattr(here, name), getattr(there, name))
 
 
+@pytest.mark.slow
 def test_the_commands_read_an_object_store(finished, remote, tmp_path):
     ledger = finished / "shards.ledger"
     found = json.loads(command("audit", remote, "--ledger", ledger, "--json").stdout)
