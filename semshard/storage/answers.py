@@ -29,7 +29,6 @@ class Problem:
     words: str
     passes: bool = False  # whether another attempt may succeed
     is_missing: bool = False  # the object is not there; the bucket is
-    is_outside: bool = False  # the object ends before the bytes that were asked for
 
 
 def problem_of(kind: str, text: str, timeout: float) -> Problem:
@@ -43,8 +42,6 @@ def problem_of(kind: str, text: str, timeout: float) -> Problem:
         return Problem("no credentials: the environment has none, and this machine has no role that gives some")
     if kind == "FileNotFoundError" or status == 404:
         return Problem("is missing", is_missing=True)
-    if status == 416:
-        return Problem("has no such bytes", is_outside=True)
     if code in _LATER_CODES or status in _LATER:
         return Problem(f"the store answered {answer}", passes=True)
     if kind in ("PermissionDeniedError", "UnauthenticatedError") or status in (401, 403):

@@ -32,8 +32,8 @@ _PAGE = 1000  # objects of a listing that are handed over together
 _users = dict[str, int]()  # the process that made the first request: obstore's threads do not survive a fork
 
 
-class _OutsideError(StorageError):
-    """A part of an object was asked for that begins behind its end."""
+class _RefusedError(StorageError):
+    """The store does not carry out a request: it answers so, or with what makes no sense."""
 
 
 def silent(sentence: str) -> None:
@@ -181,8 +181,9 @@ class ObjectPlace:
         part = self._limits.part
         try:
             data, size, version = self._part(name, (start, min(start + part, end)))
-        except _OutsideError:  # as all parts of an empty object are
-            self.size(name)
+        except _RefusedError:  # a part that begins at the end or behind it, as every part of an empty object
+            if not self._ends_by(name, start):
+                raise
             return
         yield data
         end = min(end, size)
@@ -197,6 +198,13 @@ class ObjectPlace:
                 waiting.append(pool.submit(self._part, name, each, version))
             while waiting:
                 yield waiting.popleft().result()[0]
+
+    def _ends_by(self, name: str, start: int) -> bool:
+        """Whether an object has no byte from `start` on; False where that cannot be found out."""
+        try:
+            return self.size(name) <= start
+        except (FileNotFoundError, StorageError):
+            return False
 
     def _part(self, name: str, part: tuple[int, int], version: str | None = None) -> tuple[bytes, int, str | None]:
         """Bytes of an object, its size and its version. Raises `StorageError` where it is no longer of `version`."""
@@ -232,11 +240,9 @@ class ObjectPlace:
                 problem = problem_of(type(error).__name__, str(error), self._limits.timeout)
             if problem.is_missing:
                 raise FileNotFoundError(f"{where} is missing")
-            if problem.is_outside:
-                raise _OutsideError(f"{where} has no such bytes")
             if problem.passes:
                 raise Passing(problem.words)
-            raise StorageError(f"{where}: {problem.words}")
+            raise _RefusedError(f"{where}: {problem.words}")
 
         try:
             return attempt(in_words, self._limits, f"{self.url}: {what}", self._remark, attempts)

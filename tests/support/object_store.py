@@ -126,9 +126,8 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
 
     def carry_out(self, body: bytes, fault: Fault | None):
         store, kind = self.server.store, fault.kind if fault else ""
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
-        if store.ignores_conditions:
-            headers.pop("If-None-Match", None)
+        dropped = {*_HOP, "if-none-match"} if store.ignores_conditions else _HOP
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
         one_at_a_time = store.conditional if "If-None-Match" in self.headers else nullcontext()
         with one_at_a_time:
             page = f"&max-keys={store.page}" if "list-type" in self.path else ""
