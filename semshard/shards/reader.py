@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import LedgerError, ShardError
 from ..progress import Progress, remarks, silent
 from ..settings import Size, levels, parse_radius
-from ..storage import FetchedFolder, LocalFolder, open_folder
+from ..storage import FetchedFolder, Folder, LocalFolder, open_folder
 from .damage import damage
 from .fields import Fields
 from .ledger import ledger_path
@@ -58,9 +58,9 @@ class Shards:
     Of an object store, tars are fetched when they are read: `at_hand` says for how long they are files of this machine.
     """
 
-    files: LocalFolder | FetchedFolder
+    files: Folder
     manifest: dict[str, Any]
-    ledger_files: LocalFolder | FetchedFolder  # private
+    ledger_files: Folder  # private
     _offsets: dict[int, TarIndex] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -173,9 +173,7 @@ def open_shards(directory: str | Path, *, ledger: str | Path | None = None, prog
         raise ShardError(str(error).replace(str(files.directory), files.place.url)) from None
 
 
-def _ledger_files(
-    files: LocalFolder | FetchedFolder, ledger: str | Path | None, progress: Progress
-) -> LocalFolder | FetchedFolder:
+def _ledger_files(files: Folder, ledger: str | Path | None, progress: Progress) -> Folder:
     if ledger is None:
         return LocalFolder(ledger_path(files.directory))
     there = open_folder(ledger, remarks(progress))

@@ -180,7 +180,7 @@ class FetchedFolder:
                 held -= each
 
 
-def open_folder(where: str | Path, remark: Remark) -> LocalFolder | FetchedFolder:
+def open_folder(where: str | Path, remark: Remark) -> Folder:
     """The files at a path or a URL. Raises `UsageError`."""
     place = open_place(where, remark)
     return LocalFolder(where) if isinstance(place, LocalPlace) else FetchedFolder(place)

@@ -91,10 +91,13 @@ class ObjectPlace:
             nonlocal tries, written
             tries += 1
             try:
-                put()
-                written = True
-                if not self._is_conditional:  # not known yet: the same bytes again must be refused
+                if self._is_conditional:
                     put()
+                    return True
+                if self._known_size(name) is None:  # a store that ignores conditions would replace what is there
+                    put()
+                    written = True
+                    put()  # of the same bytes, which must be refused
                     raise StorageError(f"{self.url}: {_UNCONDITIONAL}")
             except (AlreadyExistsError, PreconditionError):
                 self._is_conditional = True
@@ -182,7 +185,8 @@ class ObjectPlace:
         try:
             data, size, version = self._part(name, (start, min(start + part, end)))
         except _RefusedError:  # a part that begins at the end or behind it, as every part of an empty object
-            if not self._ends_by(name, start):
+            size = self._known_size(name)
+            if size is None or start < size:
                 raise
             return
         yield data
@@ -199,12 +203,12 @@ class ObjectPlace:
             while waiting:
                 yield waiting.popleft().result()[0]
 
-    def _ends_by(self, name: str, start: int) -> bool:
-        """Whether an object has no byte from `start` on; False where that cannot be found out."""
+    def _known_size(self, name: str) -> int | None:
+        """The bytes of an object; None where it is not there, or that cannot be found out."""
         try:
-            return self.size(name) <= start
+            return self.size(name)
         except (FileNotFoundError, StorageError):
-            return False
+            return None
 
     def _part(self, name: str, part: tuple[int, int], version: str | None = None) -> tuple[bytes, int, str | None]:
         """Bytes of an object, its size and its version. Raises `StorageError` where it is no longer of `version`."""

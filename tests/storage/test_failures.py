@@ -143,6 +143,9 @@ def test_a_store_that_ignores_conditions_is_found_out(store, prefix, monkeypatch
     place = place_in(store, f"s3://bucket/{prefix}")
     with pytest.raises(StorageError, match=f"^s3://bucket/{prefix}: this store ignores If-None-Match"):
         place.put_if_absent("run.json", b"mine")
+    with pytest.raises(AlreadyThere):
+        place.put_if_absent("run.json", b"others")
+    assert place.get("run.json") == b"mine"
 
 
 @pytest.mark.parametrize("times", [1, 3, 99])
