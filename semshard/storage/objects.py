@@ -143,7 +143,7 @@ class ObjectPlace:
             nonlocal stream
             here = stream or iter(obstore.list(self._single, prefix or None, offset=last, chunk_size=_PAGE))
             stream = None  # a listing that failed is asked for anew, behind the last object
-            found = next(here, [])
+            found: Any = next(here, [])
             stream = here
             return found
 
@@ -185,8 +185,8 @@ class ObjectPlace:
         try:
             data, size, version = self._part(name, (start, min(start + part, end)))
         except _RefusedError:  # a part that begins at the end or behind it, as every part of an empty object
-            size = self._known_size(name)
-            if size is None or start < size:
+            known = self._known_size(name)
+            if known is None or start < known:
                 raise
             return
         yield data

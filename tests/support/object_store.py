@@ -54,7 +54,7 @@ class Store:
     faults: list[Fault] = field(default_factory=list)
     page: int = 1000  # objects in an answer to a listing, at most
     ignores_conditions: bool = False  # as some stores do
-    requests: list[str] = field(default_factory=list)  # "METHOD path?query" of each, in order
+    requests: list[str] = field(default_factory=list, repr=False)  # "METHOD path?query" of each, in order
     turn: threading.Lock = field(default_factory=threading.Lock)
     conditional: threading.Lock = field(default_factory=threading.Lock)
 
