@@ -81,7 +81,11 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", sorted(DAMAGE))
+QUICK = ("a flipped bit", "half a tar", "more than belongs there")
+NAMES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in sorted(DAMAGE)]
+
+
+@pytest.mark.parametrize("damage", NAMES)
 def test_an_audit_names_the_damage_that_it_names_in_the_folder(finished, remote, damage):
     DAMAGE[damage](LocalPlace(finished / "shards"))
     DAMAGE[damage](open_place(remote))
@@ -91,6 +95,7 @@ def test_an_audit_names_the_damage_that_it_names_in_the_folder(finished, remote,
     assert report(there).replace(remote, str(finished / "shards")) == report(here)
 
 
+@pytest.mark.slow
 @given(chosen=st.lists(st.sampled_from(FAULTS), max_size=3), method=st.sampled_from(["GET", "HEAD", ""]))
 @settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_audit_is_the_same_when_requests_fail(finished, remote, store, monkeypatch, chosen, method):
@@ -158,6 +163,7 @@ def test_the_networks_of_a_ledger_are_not_fetched(finished, prefix, store, remot
     assert public_bytes(sent.ledger) == public_bytes(opened.ledger)
 
 
+@pytest.mark.slow
 def test_a_preview_is_the_same_picture(finished, remote, tmp_path):
     semshard.preview(finished / "shards", tmp_path / "here.png")
     semshard.preview(remote, tmp_path / "there.png", ledger=finished / "shards.ledger")
