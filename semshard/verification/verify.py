@@ -35,6 +35,7 @@ def verify(
     random noise (control), too, by the same recipe and seeds; test each on clean images that none of them saw in any
     form.
 
+    The `shards` may be on an object store; the `ledger` is the one beside their folder unless another is given.
     `settings` are fields of `VerifyConfig`. `attackers` is a set: usual, strong or all; usual where neither it nor a
     countermeasure nor a radius is given. Attackers that are listed by countermeasure and radius are all trained on
     originals and control. With radii alone, the countermeasures are none, grey and jpeg-10, each at radius 0, too.
