@@ -23,6 +23,7 @@ from ..shards import Ledger, ShardStats, done_stats, ledger_path, manifest_sha25
 from ..shards.signature import refresh_signature
 from ..signing import load_signer
 from ..sources import Collection, SourceOptions
+from ..storage import refuse_remote
 from .grow import grow
 from .known_shards import made_on
 from .noise import Crafting
@@ -100,6 +101,7 @@ def protect(
     `TooManyRejects` (more than the share `max_rejects` of the inputs, or of those of the part; the ledger says which),
     `RunError` (`finish`, and shards are missing).
     """
+    refuse_remote(out, "--out")
     signer = load_signer(sign_key, passphrase) if sign_key and not (until or part) else None
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),
