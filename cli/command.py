@@ -13,11 +13,12 @@ import typer
 
 from semshard.atomic import AFTERWARDS, NO_SPACE
 from semshard.errors import SemshardError, TimeIsUp
+from semshard.launch import launch
 from semshard.settings import declared, names_where
 from semshard.storage import refuse_remote
 
 from .exits import INTERRUPTED, TERMINATED, Terminated
-from .options import SOURCE_OPTIONS, ConfigFile, Debug, option_of
+from .options import SOURCE_OPTIONS, WORKER_OPTIONS, ConfigFile, Debug, option_of
 from .values import read_toml, share
 
 Command = Callable[..., None]
@@ -89,6 +90,19 @@ def source_options(command: Command) -> Command:
     return with_options(parse_options, command, {n: (option, None) for n, option in SOURCE_OPTIONS.items()}, "options")
 
 
+def worker_options(command: Command) -> Command:
+    """Give a command the options of who does the work; it receives them as `workers`."""
+
+    @functools.wraps(command)
+    def parse_options(*args: Any, **kwargs: Any) -> None:
+        from semshard import WorkerOptions
+
+        given = {name: value for name in WORKER_OPTIONS if (value := kwargs.pop(name)) is not None}
+        command(*args, workers=WorkerOptions(**given), **kwargs)
+
+    return with_options(parse_options, command, {n: (option, None) for n, option in WORKER_OPTIONS.items()}, "workers")
+
+
 def with_options(run: Command, command: Command, options: dict[str, tuple[Any, Any]], place: str = "") -> Command:
     """`run` with the signature of `command`, and in it `options` (name → annotation, default) in place of the parameter
     `place`, or at the end.
@@ -127,4 +141,5 @@ def message_of(error: BaseException) -> str:
 
 
 def _print_error(message: str) -> None:
-    print(f"semshard: {message}", file=sys.stderr)
+    here = launch()
+    print(f"semshard{f' (rank {here.rank})' if here.size > 1 else ''}: {message}", file=sys.stderr)

@@ -27,6 +27,7 @@ import typer
 from semshard import Event
 from semshard._version import __version__
 from semshard.errors import OutputError
+from semshard.launch import launch
 from semshard.progress import Throttle
 
 from .command import Command, exit_code_of, message_of, with_options
@@ -98,7 +99,7 @@ def logged(command: Command) -> Command:
 
     @functools.wraps(command)
     def run(*args: Any, log_json: Path | None = None, **kwargs: Any) -> None:
-        if log_json is None:
+        if log_json is None or not launch().is_first:
             command(*args, **kwargs)
             return
         log, start = EventLog(log_json), time.monotonic()

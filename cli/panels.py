@@ -16,7 +16,7 @@ COMMANDS = "Commands"
 # Panels after the first, in this order; one that is not listed comes after these.
 ORDER = (
     MAIN, "Machines", "Assumptions", "Source", "Pictures", "Noise", "Surrogate", "Crafting", "Output", "Attackers",
-    "Training", "Data", "Running in pieces", "Computing",
+    "Training", "Data", "Running in pieces", "Workers", "Computing",
 )  # fmt: skip
 FEW = 12  # options of a command that need no panels
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from semshard.launch import launch
 from semshard.settings import ProtectConfig
 
-from .command import errors_in_one_line, settings_of, source_options
+from .command import errors_in_one_line, settings_of, source_options, worker_options
 from .event_log import logged, record_result
 from .options import (
     IN_PIECES,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @errors_in_one_line
 @logged
 @source_options
+@worker_options
 @settings_of(ProtectConfig)
 def protect(
     source: Source,
@@ -42,6 +44,7 @@ def protect(
     preset: Preset = "auto",
     settings: dict[str, Any],
     options: Any,
+    workers: Any,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards made with other settings.")] = False,
     extend: Annotated[
         bool,
@@ -111,6 +114,10 @@ def protect(
     from . import show
     from .watch import Watch
 
+    if launch().size > 1:
+        raise semshard.UsageError(
+            "protect is one process: start train with torchrun, then protect alone with --surrogate FILE"
+        )
     if dry_run and (extend or retry_rejects):
         raise semshard.UsageError("--dry-run is of a whole run; leave out --extend and --retry-rejects")
     is_step = until is not None or part is not None
@@ -127,7 +134,7 @@ def protect(
                 settings |= {"sign_key": sign_key, "passphrase": passphrase}
             settings |= {"overwrite": overwrite, "checkpoint_seconds": checkpoint_seconds}
             settings |= {"extend": extend, "retry_rejects": retry_rejects}
-            settings |= {"title": title, "licence": licence}
+            settings |= {"title": title, "licence": licence, "workers": workers}
             settings |= {"until": until, "part": part, "finish": finish}
             result = semshard.protect(source, out, surrogate=surrogate, progress=watch, **settings)
     record_result(lambda: asdict(result))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from semshard.launch import launch
 from semshard.settings import ProtectConfig
 
 from .command import errors_in_one_line, settings_of, source_options
@@ -31,7 +32,7 @@ def train(
     checkpoint_seconds: CheckpointSeconds = 20,
     json: Json = False,
 ) -> None:
-    """Train a surrogate only, for protect --surrogate."""
+    """Train a surrogate only, for protect --surrogate; on several devices where torchrun starts this."""
     import semshard
 
     from . import show
@@ -50,6 +51,8 @@ def train(
             **settings,
         )
     record_result(lambda: {"surrogate": str(written)})
+    if not launch().is_first:
+        return
     if json:
         show.as_json({"surrogate": str(written)})
     else:

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from .verification.estimate import PlannedAttacker, VerifyPlan
     from .verification.results import AccuracySummary, AttackerResult, VerifyResult, VictimResult
     from .verification.verify import plan_verification, verify
+    from .workers import WorkerOptions
 
 _HOME = {
     "benchmark.bench": ("BenchResult", "bench"),
@@ -107,6 +108,7 @@ _HOME = {
     "verification.estimate": ("PlannedAttacker", "VerifyPlan"),
     "verification.results": ("AccuracySummary", "AttackerResult", "VerifyResult", "VictimResult"),
     "verification.verify": ("plan_verification", "verify"),
+    "workers": ("WorkerOptions",),
 }  # fmt: skip
 
 __all__ = [
@@ -160,6 +162,7 @@ __all__ = [
     "VerifyPlan",
     "VerifyResult",
     "VictimResult",
+    "WorkerOptions",
     "__version__",
     "audit",
     "bench",

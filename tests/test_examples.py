@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -227,3 +228,31 @@ def test_protect_and_verify_examples(tmp_path, images, capsys):
     assert "audit passed" in out
     assert "trained on protected" in out
     assert (tmp_path / "shards.preview.png").exists()
+
+
+def test_the_ray_cluster_has_what_the_pool_needs():
+    """Against Ray's own schema of such files where Ray is installed."""
+    yaml = pytest.importorskip("yaml")
+    text = (EXAMPLES / "ray_cluster.yaml").read_text()
+    cluster = yaml.safe_load(text)
+    if importlib.util.find_spec("ray"):
+        from importlib import resources
+
+        import jsonschema
+
+        schema = json.loads(resources.files("ray.autoscaler").joinpath("ray-schema.json").read_text())
+        jsonschema.validate(cluster, schema)
+    head, spot = (cluster["available_node_types"][name] for name in (cluster["head_node_type"], "spot_gpu"))
+    assert set(head["resources"].values()) == {0}  # the driver alone uses its GPU
+    assert head["node_config"]["InstanceType"] == spot["node_config"]["InstanceType"]
+    assert spot["node_config"]["InstanceMarketOptions"]["MarketType"] == "spot"
+    assert spot["resources"]["GPU"] == 1  # of each worker, where the driver computes on a GPU
+    assert any("--disable-usage-stats" in command for command in cluster["head_start_ray_commands"])
+    assert any("RAY_USAGE_STATS_ENABLED=0" in command for command in cluster["worker_start_ray_commands"])
+    assert "semshard-" in (install := cluster["setup_commands"][-1])
+    assert "[ray]" in install
+    words = shlex.split(re.search(r"^#\s+(semshard protect .*)$", text, re.MULTILINE)[1])
+    context = get_command(app).commands["protect"].make_context("protect", words[2:])
+    assert context.params["engine"] == "ray"
+    assert context.params["workers"] == spot["max_workers"] == cluster["max_workers"]
+    assert context.params["ray_address"] is None  # `ray job submit` sets RAY_ADDRESS

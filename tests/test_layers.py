@@ -15,6 +15,7 @@ GROUND = {
     "digests",
     "errors",
     "file_lock",
+    "launch",
     "lazy",
     "memory",
     "plugins",

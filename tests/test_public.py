@@ -21,7 +21,7 @@ PUBLIC = {
     "plan_verification",
     "preview", "protect", "reproduce", "robustness", "source_kinds", "sweep", "train", "verify", "views",
     "check_source", "RemoveResult", "RepairResult", "Status", "remove", "repair", "status",
-    "CardResult", "card", "Cluster", "Forecast", "Spread", "forecast",
+    "CardResult", "card", "Cluster", "Forecast", "Spread", "forecast", "WorkerOptions",
 }  # fmt: skip
 
 

@@ -21,8 +21,9 @@ from ..memory import free_memory
 from . import cudnn, fused
 from .captured import on_gpu
 from .folded import FoldedNetwork, run
-from .parts import in_parts, one_thread, parts
+from .parts import in_parts, one_thread
 from .pooling import with_reproducible_pooling
+from .ranks import ALONE, Ranks
 
 ALL_DRAWS = 1000  # more than any setting asks for
 # Without it products of matrices are not reproducible on a GPU. Torch and cuBLAS read it when CUDA starts.
@@ -41,6 +42,7 @@ class Runtime:
     precision: str  # float32 | bfloat16
     remark: Callable[[str], None] = _ignore  # receives, in sentences, what was chosen and what had to be changed
     draws_together: int = ALL_DRAWS  # of the J draws of a noise step, how many go through a network at once, at most
+    ranks: Ranks = ALONE  # the processes that train a surrogate together
 
     @property
     def dtype(self) -> torch.dtype:
@@ -87,14 +89,20 @@ class Runtime:
             return int(torch.cuda.mem_get_info(self.device)[0])
         return free_memory()
 
-    def by_parts(self, count: int, function: Callable[[int, slice], Tensor]) -> Tensor:
+    def by_parts(self, count: int, function: Callable[[int, slice], Tensor], among: Ranks = ALONE) -> Tensor:
         """`function(number of the part, its images)` of every part of a batch of `count` images, joined in order.
 
-        On a CPU threads share the parts, and whatever is drawn for a part has to come from a stream of its own.
+        On a CPU threads share the parts, and whatever is drawn for a part has to come from a stream of its own. `among`
+        several ranks each computes some of the parts, and all get the whole.
         """
-        pieces = list(enumerate(parts(count, self.device)))
-        results = in_parts(lambda piece: function(*piece), pieces)
-        return results[0] if len(results) == 1 else torch.cat(results)
+        here = among.parts(count, self.device)
+        pieces = list(enumerate(here))
+        mine = among.share(pieces) or pieces[:1]
+        if on_gpu(self.device):
+            results = [function(*piece) for piece in mine]
+        else:
+            results = in_parts(lambda piece: function(*piece), mine)
+        return among.gather(results[0] if len(results) == 1 else torch.cat(results), here)
 
     def generator(self, seed: int, *path: str | int) -> torch.Generator:
         """A fresh random stream on the device, decided by `seed` and `path` alone."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from ..atomic import atomic_write
@@ -32,6 +32,14 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise LedgerError(f"{path} holds no weights written by semshard ({error})") from None
+
+
+def tensors_in(data: bytes) -> dict[str, Tensor]:
+    """The tensors of a file's bytes. Raises `LedgerError` where they are not those of such a file."""
+    try:
+        return dict(load(data))
+    except SafetensorError as error:
+        raise LedgerError(f"these bytes are no weights written by semshard ({error})") from None
 
 
 def bfloat16_where_exact(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -91,7 +91,7 @@ class SurrogateTraining:
 
         `after_step(steps done, loss)` is called after every step, the loss still on the device.
         """
-        config = self.config
+        config, ranks = self.config, self.network.runtime.ranks
 
         def batches(steps: range) -> Iterator[tuple[Batch, Tensor]]:
             return ahead(batch(step) for step in steps)
@@ -105,7 +105,11 @@ class SurrogateTraining:
         def step(number: int, batch: tuple[Batch, Tensor]) -> Tensor:
             return self.step(number, *batch[0], rows=batch[1])
 
-        loop = TrainingLoop(self.network, config, batches, step, after_step, autosave)
+        def compare(done: int, loss: Tensor) -> None:
+            ranks.compare_weights(done, self.network.model, always=done == config.steps)
+            after_step(done, loss)
+
+        loop = TrainingLoop(self.network, config, batches, step, compare, autosave)
         loop.run(begin or Checkpoint(), until)
         return self.network.model
 
@@ -114,10 +118,12 @@ class SurrogateTraining:
     ) -> Tensor:
         """One pass of the loop over a uint8 minibatch; returns the loss of the model step.
 
-        Lines 2–11 treat every image by itself, and go part by part; line 12 needs the whole minibatch. `rows`, int64
-        (n,), are those of the images in `persistent`; None for the first ones.
+        Lines 2–11 treat every image by itself, and go part by part, shared out among ranks; line 12 needs the whole
+        minibatch, and every rank computes it. `rows`, int64 (n,), are those of the images in `persistent`; None for the
+        first ones.
         """
         runtime, config = self.network.runtime, self.config.at_warmup_step(number)
+        runtime.ranks.meet(number, len(images))
         images, labels = runtime.send(images), runtime.send(labels)
         sizes = None if sizes is None else runtime.send(sizes)
         by_parts = partial(self._by_parts, config, number)
@@ -150,7 +156,7 @@ class SurrogateTraining:
                 return with_network(*pieces, generator=generator)
             return network.graphs((name, config), with_network, *pieces, generator=generator)
 
-        return runtime.by_parts(len(images), of)
+        return runtime.by_parts(len(images), of, runtime.ranks)
 
     def _perturbed(
         self,

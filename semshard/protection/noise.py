@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..digests import sha256_of
-from ..engine import Runtime, load_tensors, permutation
+from ..digests import read_plain, sha256_of
+from ..engine import Runtime, permutation, tensors_in
 from ..errors import RunError
 from ..noise import new_surrogate
 from ..noise.methods import HELD_OUT, HeldOut, Noise, make_noise
@@ -93,6 +94,7 @@ class Crafting:
     surrogate: Path | None  # the file of its weights; None where the method has none
     sha256: str  # of that file
     others: HeldOut | None
+    weights: bytes | None = None  # of that file, where it is not read again
 
     @classmethod
     def of(cls, run: Run, model: nn.Module | None) -> Crafting:
@@ -105,23 +107,27 @@ class Crafting:
             collection.size, run.runtime, path, _sha256(path), others,
         )  # fmt: skip
 
+    def with_weights(self) -> Crafting:
+        """The same with the bytes of the surrogate's file, for processes that may not have the file."""
+        return self if self.surrogate is None else replace(self, weights=read_plain(self.surrogate))
+
     def __call__(self) -> Craft:
         return functools.partial(craft_batch, self.noise or self._noise())
 
     def __getstate__(self) -> dict[str, Any]:
         others = self.others if self.config.method == "ntga" else None
-        runtime = Runtime(
-            self.runtime.device, self.runtime.precision, draws_together=self.runtime.draws_together
-        )  # fmt: skip
+        kind = torch.device(self.runtime.device.type)  # the number is another one in a process that sees fewer GPUs
+        runtime = Runtime(kind, self.runtime.precision, draws_together=self.runtime.draws_together)
         return vars(self) | {"noise": None, "others": others, "runtime": runtime}
 
     def _noise(self) -> Noise:
         model = None
         if self.surrogate is not None:
-            if _sha256(self.surrogate) != self.sha256:
+            data = self.weights or read_plain(self.surrogate)
+            if hashlib.sha256(data).hexdigest() != self.sha256:
                 raise RunError(f"{self.surrogate} has changed while the run was using it")
             model = new_surrogate(self.config, self.classes, self.size, self.runtime)
-            model.load_state_dict(load_tensors(self.surrogate)[0])
+            model.load_state_dict(tensors_in(data))
         return make_noise(self.runtime, self.config, self.classes, self.size, model=model, held_out=self.others)
 
 

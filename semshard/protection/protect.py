@@ -24,7 +24,9 @@ from ..shards.signature import refresh_signature
 from ..signing import load_signer
 from ..sources import Collection, SourceOptions
 from ..storage import refuse_remote
+from ..workers import WorkerOptions
 from .grow import grow
+from .known_plan import first_shards
 from .known_shards import made_on
 from .noise import Crafting
 from .part import parse_part
@@ -33,7 +35,7 @@ from .publish import Finished, StatsOfShards
 from .request import Request
 from .resume import PhaseTimer, Run, open_run, refuse_nesting, undone
 from .scan import scan_source
-from .settle import is_pending, settle
+from .settle import is_pending, machines_in, settle
 from .shard_pool import make_missing
 from .surrogate import SurrogateFiles, load_surrogate, train_surrogate
 
@@ -80,6 +82,7 @@ def protect(
     until: str | None = None,
     part: str | None = None,
     finish: bool = False,
+    workers: WorkerOptions | None = None,
     **settings: Any,
 ) -> ProtectResult:
     """Write protected WebDataset shards of the images at `source` into the folder `out`, its ledger beside it.
@@ -90,6 +93,8 @@ def protect(
 
     With `extend`, new images of the same classes at `source`, and with `retry_rejects`, rejected inputs that can be
     read now, are added to a finished output in shards of their own, made with the same surrogate.
+
+    `workers` are the processes, or the machines, that make the shards; who they are changes no byte.
 
     With `sign_key`, a file that `keygen` wrote, and its `passphrase` the finished folder is signed, as `sign` does it.
 
@@ -106,11 +111,13 @@ def protect(
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),
         progress, settings, extend, retry_rejects, {"title": title, "licence": licence}, signer, until,
-        None if part is None else parse_part(part, os.environ), finish,
+        None if part is None else parse_part(part, os.environ), finish, workers or WorkerOptions(),
     )  # fmt: skip
     check_steps(request)
     if request.grows and overwrite:
         raise SettingError("--overwrite makes everything anew; leave it out to add images to what is there")
+    if request.grows and request.workers.mixed_hardware:
+        raise SettingError("what is added is made on machines of one kind: leave --mixed-hardware out")
     return run_protect(request, Path(out))
 
 
@@ -193,7 +200,9 @@ def finish(run: Run, shards: int, made: int, timer: PhaseTimer) -> ProtectResult
     if made or not recorded or is_pending(run.out, run.ledger.state()):
         known, record = run.ledger.known(), run.ledger.record(0)
         assert known is not None
-        machine = record.get("made_on") or _stated_machine(run, made) or made_on(run)
+        first = first_shards(run.history)
+        machine = machines_in(run.ledger, shards if first is None else first)
+        machine = machine or _stated_machine(run, made) or made_on(run)
         version = record.get("version", __version__)
         Finished(run.out, run.ledger, known, run.config, run.fields, machine, version).publish(
             stats, run.request.progress

@@ -26,7 +26,8 @@ from ..shards import (
     write_manifest,
 )
 from ..shards.signature import refresh_signature
-from .settle import EARLIER, record_in
+from .known_plan import first_shards
+from .settle import EARLIER, machines_in, record_in
 
 
 class StatsOfShards(Collection[ShardStats]):
@@ -79,7 +80,9 @@ class Finished:
         except SettingError as error:
             raise LedgerError(f"{ledger.path} is of another version of semshard: {error}") from None
         fields = Fields(config.format, config.keep_metadata, tuple(record["carried"]))
-        return cls(out, ledger, known, config, fields, record["made_on"], record["version"])
+        first = first_shards(known.get("history", []))
+        made_on = machines_in(ledger, known["shards"] if first is None else first) or record["made_on"]
+        return cls(out, ledger, known, config, fields, made_on, record["version"])
 
     @property
     def shards(self) -> int:

@@ -267,7 +267,8 @@ class _Repair:
                 _copy(*(folder / f"{self._stem(shard)}{suffix}" for folder in (folders[0], self._out)))
             if broken[0].startswith(self._ledger.path.name):
                 scratch = Ledger(folders[1], self._ledger.digits)
-                self._ledger.write_shard(shard, scratch.shard(shard), scratch.record(shard))
+                record = {**scratch.record(shard), "made_on": self._finished.made_on}  # they are its bytes
+                self._ledger.write_shard(shard, scratch.shard(shard), record)
             mark_done(self._out, stats_in(self._ledger, shard), self._ledger.digits)
             self.repaired += broken
             self.remade += 1

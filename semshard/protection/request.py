@@ -16,6 +16,7 @@ from ..settings import CELL_SETTINGS, PICTURES, TRAINED_WITH, ProtectConfig, Siz
 from ..signing import Signer
 from ..sources import AUTO, Source, SourceOptions, open_source
 from ..sources.decode import decoding_of
+from ..workers import WorkerOptions
 from .part import Part
 
 _FINAL = ("final_steps", "final_alpha", "final_draws", "final_views")
@@ -43,6 +44,7 @@ class Request:
     until: str | None = None  # "surrogate": the call ends when the surrogate is trained
     part: Part | None = None  # of the shards: the call makes these, and no manifest
     finish: bool = False  # the call makes no shards, and the manifest
+    workers: WorkerOptions = field(default_factory=WorkerOptions)
 
     @property
     def grows(self) -> bool:
@@ -67,6 +69,7 @@ class Request:
         for a statement that cannot be published, and for a surrogate that was trained for other classes.
         """
         Statement().updated(self.stated)
+        self.workers.check()
         self._check_settings(runtime)
         if self.surrogate and source.classes:
             known, classes = load_tensors(Path(self.surrogate))[1].get("classes"), list(source.classes)

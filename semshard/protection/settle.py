@@ -70,6 +70,19 @@ def record_in(ledger: Ledger, shard: int) -> dict[str, Any]:
         return {}
 
 
+def machines_in(ledger: Ledger, shards: int) -> dict[str, str]:
+    """What made the first so many shards, as their records say; where they were made on several kinds of machines, all
+    kinds by name, joined by "; ". Empty where no record says it.
+    """
+    made_on = [record["made_on"] for shard in range(shards) if "made_on" in (record := record_in(ledger, shard))]
+    if not made_on:
+        return {}
+    return {
+        name: "; ".join(sorted({kind for machine in made_on for kind in machine[name].split("; ")}))
+        for name in ("device", "torch")
+    }
+
+
 def stats_in(ledger: Ledger, shard: int) -> ShardStats:
     """What the ledger says of the files of a shard. Raises `LedgerError`."""
     record = ledger.record(shard)

@@ -1,4 +1,4 @@
-"""Where the shards of a run are made: in this process, or in local processes with a core each.
+"""Where the shards of a run are made: in this process, in local processes with a core each, or on a Ray cluster.
 
 Processes of their own, because threads of one take turns at the interpreter's lock. Each reads, crafts, encodes and
 writes whole shards; this process hands out the work, adds up rejects, and holds the lock, which they inherit.
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from ..atomic import remove_leftovers
 from ..cores import allowed
+from ..errors import SettingError
 from ..noise.methods.ntga import needed
 from ..progress import Event
 from ..shards import done_stats, was_removed
 from ..sources.collection import PART_BYTES
 from ..workers import Here, LocalPool, Pool
+from .cluster import make_on_cluster
 from .known_shards import known_shard, record_of
 from .pipeline import (
     BATCH_PIXELS,
@@ -58,8 +60,8 @@ def make_missing(
     into: tuple[Path, Path] | None = None,
 ) -> Made:
     """Write the `missing` shards of a plan, or of the part of it that the run's request asks for, by so many processes
-    (0: by this one, −1: as suits); `into` folders for shards and their ledger that are not those of the run. Raises
-    `TooManyRejects`, and `RunError` where a process dies.
+    (0: by this one, −1: as the request says, or as suits); `into` folders for shards and their ledger that are not
+    those of the run. Raises `TooManyRejects`, and `RunError` where a process dies.
     """
     out, ledger = into or (run.out, run.ledger.path)
     order = ShardOrder(
@@ -67,12 +69,18 @@ def make_missing(
         record_of(run),
     )  # fmt: skip
     count = _Count(run, plan, missing)
+    on_cluster = run.request.workers.engine == "ray"
+    if on_cluster:
+        workers = 0
     suited = _workers(run, order, plan, missing) if workers < 0 else workers
     pool: Pool = (
         LocalPool(suited, allowed(), [run.ledger.lock] if run.ledger.lock is not None else []) if suited else Here()
     )
     try:
-        for _ in pool.run(make_shards, order, _works(run, plan, missing, apart=bool(suited)), count.add):
+        if on_cluster:
+            make_on_cluster(run, order, _works(run, plan, missing, True, 0), len(missing), count.add)
+            return Made(0)
+        for _ in pool.run(make_shards, order, _works(run, plan, missing, bool(suited)), count.add):
             pass
     except BaseException:
         for folder in (out, ledger):
@@ -81,13 +89,16 @@ def make_missing(
     return Made(suited, tuple(pool.peaks)) if isinstance(pool, LocalPool) else Made(0)
 
 
-def _works(run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int], apart: bool) -> Iterator[ShardWork]:
+def _works(
+    run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int], apart: bool, pixels: int = PART_BYTES
+) -> Iterator[ShardWork]:
+    """The missing shards; `apart` for other processes, each with so many bytes of known `pixels` at most."""
     for shard in missing:
         known = known_shard(run, shard, plan[shard])
         if not apart:
             yield ShardWork(shard, run.collection, known.numbers, known.absent, known.withheld)
             continue
-        part = run.collection.part(known.numbers)
+        part = run.collection.part(known.numbers, pixels)
         assert part is not None
         yield ShardWork(shard, part, np.arange(len(known.numbers)), known.absent, known.withheld)
 
@@ -125,9 +136,16 @@ class _Count:
 
 
 def _workers(run: Run, order: ShardOrder, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> int:
-    """As many as there are cores, missing shards, and room in memory; 0 where this process does as well alone."""
-    most = min(allowed(), len(missing), run.runtime.memory() // memory_of_worker(run))
-    if run.runtime.device.type != "cpu" or most < 2 or not _is_worth_it(run, order, plan, missing):
+    """As many as were asked for; otherwise as many as there are cores, missing shards, and room in memory; 0 where this
+    process does as well alone.
+    """
+    asked, on_cpu = run.request.workers.workers, run.runtime.device.type == "cpu"
+    if asked is not None and asked > 1 and not on_cpu:
+        raise SettingError("one process uses a GPU: leave --workers out, or use --engine ray with --gpus-per-worker")
+    most = min(asked or allowed(), len(missing))
+    if asked is None:
+        most = min(most, run.runtime.memory() // memory_of_worker(run))
+    if most < 2 or not on_cpu or not (asked or _is_worth_it(run, order, plan, missing)):
         return 0
     if run.collection.part(plan[missing[0]][:1]) is None:
         where = run.collection.source.spec

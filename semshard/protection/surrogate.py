@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..engine import (
     Deadline,
     Runtime,
     bfloat16_where_exact,
+    joined,
     load_tensors,
     save_tensors,
 )
@@ -26,7 +28,8 @@ from ..progress import Event, Progress, Throttle, silent
 from ..settings import ProtectConfig, to_json
 from ..sources import Collection, SourceOptions
 from .request import Request, in_short
-from .scan import check_collection, scan_source
+from .scan import check_collection
+from .together import check_alike, scan_once
 from .training_images import squashed_side, training_images
 
 
@@ -46,25 +49,37 @@ def train(
 
     An interrupted training continues from `<out>.checkpoint`, with the same result. Raises as `protect` does, and
     `OutputError` where `out` exists.
+
+    Processes that torchrun has started train one surrogate together: each has to make this call. The first of them
+    alone reads and writes `out` and its checkpoint, and reports `progress`.
     """
-    request = Request(
-        source, preset, max_rejects=max_rejects, device=device, checkpoint_seconds=checkpoint_seconds,
-        options=options or SourceOptions(), progress=progress, settings=settings,
-    )  # fmt: skip
-    out = Path(out)
+    with joined(device) as (ranks, own_device):
+        progress = progress if ranks.is_first else silent
+        request = Request(
+            source, preset, max_rejects=max_rejects, device=own_device, checkpoint_seconds=checkpoint_seconds,
+            options=options or SourceOptions(), progress=progress, settings=settings,
+        )  # fmt: skip
+        out = Path(out)
+        ranks.from_first(partial(_refuse_existing, out))
+        opened, runtime = request.open(), replace(request.runtime(), ranks=ranks)
+        request.check(opened, runtime)
+        collection = scan_once(opened, request, runtime, ranks)
+        check_collection(collection, request)
+        config = request.config(collection.size, runtime)
+        if not config.has_surrogate:
+            raise SettingError(f"method {config.method} has no surrogate to train; protect makes its noise directly")
+        ranks.check_parts(config.batch, runtime.device)
+        check_alike(ranks, runtime, about_surrogate(config, collection))
+        if ranks.is_first:
+            out.parent.mkdir(parents=True, exist_ok=True)
+        files = SurrogateFiles(out, out.with_name(out.name + ".checkpoint"), checkpoint_seconds)
+        train_surrogate(runtime, collection, config, files, progress)
+        return out
+
+
+def _refuse_existing(out: Path) -> None:
     if out.exists():
         raise OutputError(f"{out} exists; delete it, or choose another name")
-    opened, runtime = request.open(), request.runtime()
-    request.check(opened, runtime)
-    collection = scan_source(opened, request, runtime)
-    check_collection(collection, request)
-    config = request.config(collection.size, runtime)
-    if not config.has_surrogate:
-        raise SettingError(f"method {config.method} has no surrogate to train; protect makes its noise directly")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    files = SurrogateFiles(out, out.with_name(out.name + ".checkpoint"), checkpoint_seconds)
-    train_surrogate(runtime, collection, config, files, progress)
-    return out
 
 
 @dataclass(frozen=True)
@@ -95,30 +110,38 @@ def train_surrogate(
 ) -> nn.Module:
     """Train a surrogate, from its checkpoint on where there is one, and write it. Raises `TimeIsUp`, a checkpoint
     written, where the `deadline` comes first.
+
+    Among several ranks of the `runtime` the first one alone reads and writes the files.
     """
-    model = new_surrogate(config, len(collection.classes), collection.size, runtime)
+    model, ranks = new_surrogate(config, len(collection.classes), collection.size, runtime), runtime.ranks
     parts = parts_of(model, config)
     total, before = sum(part.config.steps for part in parts), 0
     for part in parts:
-        file = files if part is parts[-1] else files.of(part.name)
+        last, about = part is parts[-1], about_surrogate(part.config, collection)
+        file = files if last else files.of(part.name)
 
         def report(done: int, loss: float | None = None, before: int = before) -> None:
             figures = {} if loss is None else {"loss": loss, "batch": config.batch}
             progress(Event("surrogate", before + done, total, "steps", figures))
 
-        if part is not parts[-1] and file.surrogate.exists():
-            part.model.load_state_dict(_weights(file.surrogate, about_surrogate(part.config, collection)))
+        trained = None if last else ranks.from_first(partial(_weights, file.surrogate, about))
+        if trained is not None:
+            part.model.load_state_dict(trained)
         else:
             _train_part(runtime, collection, part, file, report, progress, deadline)
-            if part is not parts[-1]:
-                save_tensors(file.surrogate, part.model.state_dict(), about_surrogate(part.config, collection))
+            if not last:
+                ranks.from_first(partial(save_tensors, file.surrogate, part.model.state_dict(), about))
         before += part.config.steps
-    weights = model.state_dict()
-    weights = bfloat16_where_exact(weights) if config.round_every else weights
-    save_tensors(files.surrogate, weights, about_surrogate(config, collection))
-    for part in parts[:-1]:
-        files.of(part.name).surrogate.unlink(missing_ok=True)
-    files.checkpoint.unlink(missing_ok=True)
+
+    def finish() -> None:
+        weights = model.state_dict()
+        weights = bfloat16_where_exact(weights) if config.round_every else weights
+        save_tensors(files.surrogate, weights, about_surrogate(config, collection))
+        for part in parts[:-1]:
+            files.of(part.name).surrogate.unlink(missing_ok=True)
+        files.checkpoint.unlink(missing_ok=True)
+
+    ranks.from_first(finish)
     return model
 
 
@@ -132,9 +155,9 @@ def _train_part(
     deadline: Deadline,
 ) -> None:
     """Train one network of a surrogate, from its checkpoint on where there is one."""
-    config, model = part.config, part.model
+    config, model, ranks = part.config, part.model, runtime.ranks
     about = about_surrogate(config, collection) | {"images": collection.source.digest}
-    begin = _checkpoint(files.checkpoint, about)
+    begin = ranks.from_first(partial(_checkpoint, files.checkpoint, about))
     if begin.step:
         progress(Event("surrogate", message=f"the training continues from step {begin.step}"))
     throttle = Throttle(runtime.report_seconds)
@@ -143,7 +166,7 @@ def _train_part(
         save_tensors(files.checkpoint, bfloat16_where_exact(state.tensors), about | {"step": state.step})
 
     def after_step(done: int, loss: Tensor) -> None:
-        if done in files.keep:
+        if done in files.keep and ranks.is_first:
             shorter = about_surrogate(replace(config, steps=done), collection)
             save_tensors(files.keep[done], model.state_dict(), shorter)
         if throttle(done == config.steps):
@@ -154,13 +177,16 @@ def _train_part(
     side = squashed_side(collection, config)
     kept = initial_noise(config, len(data), collection.size or (side, side), runtime)
     training = SurrogateTraining.of(runtime, model, make_view(config, collection.size)[0], config, kept)
-    autosave = Autosave("the surrogate", save, files.every, deadline)
+    autosave = Autosave("the surrogate", save, files.every, deadline) if ranks.is_first else None
     training.run(data, begin=begin, after_step=after_step, autosave=autosave)
-    files.checkpoint.unlink(missing_ok=True)
+    if ranks.is_first:
+        files.checkpoint.unlink(missing_ok=True)
 
 
-def _weights(path: Path, about: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Those in the file. Raises `OutputError` where they are of another training."""
+def _weights(path: Path, about: Mapping[str, Any]) -> dict[str, Tensor] | None:
+    """Those in the file; None where there is none. Raises `OutputError` where they are of another training."""
+    if not path.exists():
+        return None
     weights, written = load_tensors(path)
     if written != about:
         raise OutputError(f"{path} belongs to a training with other settings or images; delete it")

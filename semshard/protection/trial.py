@@ -160,8 +160,8 @@ class Trial:
         seconds = time.process_time() - start
         start = time.perf_counter()
         for _ in range(_REPEATS):
-            done_stats(self._order.out, 0)
-            Ledger(self._order.ledger).shard(0)
+            done_stats(self._order.out, 0, self._order.recipe.digits)
+            Ledger(self._order.ledger, self._order.recipe.digits).shard(0)
         finish = (time.perf_counter() - start) / _REPEATS
         return EncodedTimes(seconds / images, finish / images, (stats.bytes + stats.parquet_bytes) / images)
 

@@ -39,7 +39,7 @@ def main(descriptor: int, cores: int) -> None:
         driver.send(("end", peak_memory()))
     except BaseException as error:
         with suppress(OSError):  # the driver is gone
-            driver.send(("error", _sendable(error), traceback.format_exc()))
+            driver.send(("error", sendable(error), traceback.format_exc()))
     sys.stdout.flush()
     os._exit(0)  # neither the driver nor the user waits for libraries to tidy up
 
@@ -64,7 +64,7 @@ def _serve(driver: Connection, orders: SimpleQueue[tuple[Any, ...]]) -> None:
     while True:
         match orders.get():
             case "order", job, order:
-                _one_thread()
+                one_thread()
             case "work", work:
                 assert job is not None
                 driver.send(("result", run_alone(job, order, work, lambda message: driver.send(("report", message)))))
@@ -74,7 +74,7 @@ def _serve(driver: Connection, orders: SimpleQueue[tuple[Any, ...]]) -> None:
                 return
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
     """Libraries that the job has loaded would start threads of their own, one per core of the machine."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
@@ -82,7 +82,7 @@ def _one_thread() -> None:
         cv2.setNumThreads(1)
 
 
-def _sendable(error: BaseException) -> BaseException:
+def sendable(error: BaseException) -> BaseException:
     """The error itself where the driver can raise it, otherwise its text."""
     try:
         same = pickle.loads(pickle.dumps(error))  # noqa: S301  # of this very process

@@ -1,0 +1,196 @@
+"""A run's shards made on a Ray cluster: what travels, who may take part, and what becomes of a lost worker's shard.
+
+Every node has to see the source, the folder of the shards and the ledger by the same paths. A worker shows that it does
+before its first shard, and that it is a machine on which the bytes come out the same.
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL
+
+from .._version import __version__
+from ..atomic import atomic_write, remove_leftovers
+from ..engine import choose_precision, deterministic, make_runtime
+from ..errors import RunError, SettingError, ShardError
+from ..measuring.machine import describe
+from ..progress import remarks
+from ..shards import ShardStats, done_stats, shard_name
+from ..sources import Collection
+from ..sources.collection import has_bytes
+from ..workers import Report
+from .noise import Crafting
+from .pipeline import ShardOrder, ShardWork, make_shards
+from .resume import Run
+
+NONCE = "nonce"  # a file in the ledger while actors work
+PATIENCE = 90.0  # seconds until a shard that another machine wrote has to be seen here; NFS may take 60
+_LOOK = 0.5  # seconds between two looks for it
+_MAY_DIFFER = ("device", "precision", "torch")  # where mixed hardware is allowed: the manifest names them
+
+Hello = Mapping[str, str]
+
+
+def make_on_cluster(run: Run, order: ShardOrder, works: Iterable[ShardWork], most: int, report: Report) -> None:
+    """Make the shards of `works`, at most `most` of them, by actors. Raises `SettingError` where a machine cannot take
+    part, and `RunError` where shards could not be made, or are not seen here.
+    """
+    pool, options = ray_pool(), run.request.workers
+    gpus = _gpus(run)
+    order = replace(order, out=order.out.absolute(), ledger=order.ledger.absolute())  # an actor starts elsewhere
+    if isinstance(order.craft, Crafting):
+        order = replace(order, craft=order.craft.with_weights())
+    nonce = run.ledger.path / NONCE
+    with atomic_write(nonce) as file:
+        file.write(secrets.token_hex(16).encode())
+    entrance = Entrance(nonce, _probe(run.collection), run.runtime.device.type, options.mixed_hardware)
+    admission = Admission(run, entrance.describe(order))
+    try:
+        made = list(
+            pool(
+                options, most, gpus, entrance, admission.check,
+                lambda work: left_behind(order, work, options.mixed_hardware), remarks(run.request.progress, "craft"),
+            ).run(make_shards_there, order, works, report)
+        )  # fmt: skip
+    finally:
+        nonce.unlink(missing_ok=True)
+    wait_until_seen(order.out, made, order.recipe.digits)
+
+
+def ray_pool() -> Any:
+    """The class of the pool. Raises `SettingError` where Ray is not installed."""
+    try:
+        from ..workers.ray_pool import RayPool
+    except ImportError as error:
+        raise SettingError(f"engine ray needs the library ray ({error}): pip install 'semshard[ray]'") from None
+    return RayPool
+
+
+def _gpus(run: Run) -> float:
+    given, on_gpu = run.request.workers.gpus_per_worker, run.runtime.device.type == "cuda"
+    if on_gpu and given == 0:
+        raise SettingError("this run computes on a GPU, so that gpus-per-worker cannot be 0")
+    return float(on_gpu) if given is None else given
+
+
+def make_shards_there(order: ShardOrder, works: Iterable[ShardWork], report: Report) -> Iterator[ShardStats]:
+    """`make_shards` in another process."""
+    with deterministic():
+        yield from make_shards(order, works, report)
+
+
+# --- who may take part --------------------------------------------------------------------------------------------
+
+
+def _probe(collection: Collection) -> Collection:
+    """One input, for workers to read. Raises `SettingError` where only this process can read the source."""
+    probe = collection.part(collection.usable[:1], 0)
+    if probe is None:
+        raise SettingError(f"{collection.source.spec} can be read by this process only; leave --engine ray out")
+    return probe
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """What a worker does first: it says what it is, and shows that it sees what the driver sees."""
+
+    nonce: Path
+    probe: Collection
+    device: str  # its kind
+    mixed: bool
+
+    def __call__(self, order: ShardOrder) -> tuple[ShardOrder, Hello]:
+        hello = self.describe(order)
+        if self.mixed:  # the ledger says of every shard which machine made it
+            made_on = {name: hello[name] for name in ("device", "torch")}
+            order = replace(order, record={**order.record, "made_on": made_on})
+        return order, hello
+
+    def describe(self, order: ShardOrder) -> Hello:
+        """Versions and kinds of this machine that the bytes depend on, and what it reads of two files."""
+        device = make_runtime(self.device, order.config.precision).device
+        machine = describe(device)
+        try:
+            nonce = self.nonce.read_text()
+        except OSError as error:
+            nonce = str(error)
+        readable = has_bytes(self.probe.source, 0, self.probe.sha256[0].tobytes())
+        return {
+            "nonce": nonce,
+            "source": "is read" if readable else "is not read",
+            "semshard": __version__,
+            "python": ".".join(platform.python_version_tuple()[:2]),
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            "pillow": PIL.__version__,
+            "torch": machine["torch"],
+            "device": machine["device"],
+            "precision": choose_precision(device)[0],
+        }
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What the driver holds a worker's words against."""
+
+    run: Run
+    expected: Hello
+
+    def check(self, hello: Hello, node: str) -> None:
+        """Raise `SettingError` where a worker's bytes would differ, or it does not see the same files."""
+        run, other = self.run, [name for name, here in self.expected.items() if hello[name] != here]
+        if "nonce" in other:
+            raise SettingError(
+                f"node {node} does not see the files in {run.ledger.path}; --out has to be in a folder that all nodes "
+                "share, by the same path"
+            )
+        if "source" in other:
+            raise SettingError(f"node {node} cannot read {run.collection.source.spec}, or reads other bytes there")
+        if run.request.workers.mixed_hardware:
+            other = [name for name in other if name not in _MAY_DIFFER]
+        if other:
+            pairs = ", ".join(f"{name} {hello[name]}, not {self.expected[name]}" for name in other)
+            advice = "or give --mixed-hardware" if set(other) <= set(_MAY_DIFFER) else "and install the same everywhere"
+            raise SettingError(f"node {node} has {pairs}: its bytes may differ. Leave it out, {advice}")
+
+
+# --- what lost workers leave ---------------------------------------------------------------------------------------
+
+
+def left_behind(order: ShardOrder, work: ShardWork, mixed: bool) -> ShardStats | None:
+    """Delete what a lost worker left half-written of a shard; its stats where it had finished it. Machines that differ
+    may not come to the same bytes, so that a finished shard is no longer one, either.
+    """
+    digits = order.recipe.digits
+    stem = shard_name(work.shard, digits)
+    for folder in (order.out, order.ledger):
+        remove_leftovers(folder, f"{stem}*")
+    if mixed:
+        (order.out / f"{stem}_stats.json").unlink(missing_ok=True)
+        return None
+    try:
+        return done_stats(order.out, work.shard, digits)
+    except ShardError:
+        return None
+
+
+def wait_until_seen(out: Path, made: Iterable[ShardStats], digits: int, patience: float = PATIENCE) -> None:
+    """Wait until this machine sees what others wrote. Raises `RunError` where it does not."""
+    until = time.monotonic() + patience
+    for stats in made:
+        while done_stats(out, stats.shard, digits) != stats:
+            if time.monotonic() > until:
+                raise RunError(
+                    f"a worker says that it made shard {stats.shard}, but {out} does not have it; the "
+                    "folder has to be the same one on all nodes"
+                )
+            time.sleep(_LOOK)
