@@ -9,7 +9,7 @@ import typer
 
 from .command import errors_in_one_line
 from .event_log import logged, record_result
-from .options import Clean, Json, ShardsFolder
+from .options import Clean, Json, LedgerPlace, ShardsPlace
 
 if TYPE_CHECKING:
     from semshard import AuditResult
@@ -26,9 +26,10 @@ _SIGNATURES = {
 @errors_in_one_line
 @logged
 def audit(
-    shards: ShardsFolder,
+    shards: ShardsPlace,
     *,
     clean: Clean = None,
+    ledger: LedgerPlace = None,
     report: Annotated[
         Optional[Path], typer.Option(help="A folder that verify wrote: check that it is whole and of these shards.")
     ] = None,
@@ -59,7 +60,7 @@ def audit(
 
     with Watch() as watch:
         result = semshard.audit(
-            shards, clean=clean, report=report, key=key, part=part, only=only, jobs=jobs, progress=watch
+            shards, clean=clean, ledger=ledger, report=report, key=key, part=part, only=only, jobs=jobs, progress=watch
         )
     record_result(result.to_json)
     if json:

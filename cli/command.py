@@ -15,6 +15,7 @@ from semshard.atomic import AFTERWARDS, NO_SPACE
 from semshard.errors import SemshardError, TimeIsUp
 from semshard.launch import launch
 from semshard.settings import declared, names_where
+from semshard.storage import refuse_remote
 
 from .exits import INTERRUPTED, TERMINATED, Terminated
 from .options import SOURCE_OPTIONS, WORKER_OPTIONS, ConfigFile, Debug, option_of
@@ -29,6 +30,7 @@ def errors_in_one_line(command: Command) -> Command:
     @functools.wraps(command)
     def run(*args: Any, debug: bool = False, **kwargs: Any) -> None:
         try:
+            _refuse_remote_paths(kwargs)
             command(*args, **kwargs)
         except (SemshardError, OSError) as error:
             if debug:
@@ -40,6 +42,14 @@ def errors_in_one_line(command: Command) -> Command:
             raise typer.Exit(exit_code_of(error)) from None
 
     return with_options(run, command, {"debug": (Debug, False)})
+
+
+def _refuse_remote_paths(arguments: dict[str, Any]) -> None:
+    """Raise `OutputError` for a URL where a path is asked for; as a path it would become a folder named "s3:"."""
+    for name, value in arguments.items():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path):
+                refuse_remote(path, name.upper() if name == "shards" else f"--{name.replace('_', '-')}")
 
 
 def settings_of(config: type[Any], run: str = "") -> Callable[[Command], Command]:

@@ -36,6 +36,17 @@ Clean = Annotated[
     ),
 ]
 ShardsFolder = Annotated[Path, typer.Argument(metavar="SHARDS", help="A folder that protect wrote.")]
+ShardsPlace = Annotated[
+    str, typer.Argument(metavar="SHARDS", help="What protect wrote: a folder, or a copy at s3://…, gs://… or az://….")
+]
+LedgerPlace = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="LEDGER",
+        help="The private ledger, a folder or s3://…, where it is not beside the shards. Without it, shards on an "
+        "object store are compared with no originals.",
+    ),
+]
 Source = Annotated[
     str,
     typer.Argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .command import errors_in_one_line
-from .options import Json, ShardsFolder
+from .options import Json, ShardsPlace
 
 if TYPE_CHECKING:
     from semshard import Status
@@ -21,7 +21,7 @@ _PHASES = {
 
 
 @errors_in_one_line
-def status(shards: ShardsFolder, *, json: Json = False) -> None:
+def status(shards: ShardsPlace, *, json: Json = False) -> None:
     """Say how far a run is, and what to do next.
 
     Reads what is on disk, also during a run, and writes nothing.

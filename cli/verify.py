@@ -12,7 +12,7 @@ from semshard.settings import VerifyConfig
 
 from .command import errors_in_one_line, settings_of
 from .event_log import logged, record_result
-from .options import COMPUTING, Clean, Device, Json, Preset, ShardsFolder
+from .options import COMPUTING, Clean, Device, Json, LedgerPlace, Preset, ShardsPlace
 from .values import optional_share
 
 _STYLE = {
@@ -69,11 +69,12 @@ RequireDrop = Annotated[
 @logged
 @settings_of(VerifyConfig)
 def verify(
-    shards: ShardsFolder,
+    shards: ShardsPlace,
     *,
     preset: Preset = "auto",
     settings: dict[str, Any],
     clean: Clean = None,
+    ledger: LedgerPlace = None,
     report: Annotated[
         Optional[Path], typer.Option(help="Folder for report.json and report.html; SHARDS.report by default. Private.")
     ] = None,
@@ -103,9 +104,11 @@ def verify(
     settings |= {"preset": preset, "weights": weights, "jobs": jobs, "device": device}
     with Watch() as watch:
         if dry_run:
-            plan = semshard.plan_verification(shards, clean=clean, report=report, progress=watch, **settings)
+            plan = semshard.plan_verification(
+                shards, clean=clean, ledger=ledger, report=report, progress=watch, **settings
+            )
         else:
-            found = semshard.verify(shards, clean=clean, report=report, progress=watch, **settings)
+            found = semshard.verify(shards, clean=clean, ledger=ledger, report=report, progress=watch, **settings)
     if dry_run:
         show.as_json(plan.to_json()) if json else _show_plan(plan)
         return

@@ -23,6 +23,7 @@ from .errors import RunError
 from .file_lock import NoLocks, take
 
 _PREFIX, _SUFFIX = ".", ".semshard-tmp"
+LEFTOVERS = f"{_PREFIX}*{_SUFFIX}"  # what temporary files are called
 _WRITER = "{here}-{process}-{random}"  # between the name of the file and the suffix; earlier versions had nothing there
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 AFTERWARDS = "free some, then run the same command again: it goes on from here"
@@ -53,7 +54,7 @@ def atomic_write(path: Path, replace: bool = True) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise RunError(f"{os.strerror(error.errno)}: {path}; {AFTERWARDS}") from error
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _new_file(path: Path) -> IO[bytes]:
@@ -98,7 +99,7 @@ def _publish(temporary: Path, path: Path, replace: bool) -> None:
             temporary.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the new name last, too; Windows opens no folders, and needs no such call."""
     if os.name != "posix":
         return

@@ -9,7 +9,9 @@
     └── RunError              the run started and could not be finished            (exit code 1)
         ├── TooManyRejects    more inputs are unusable than allowed
         ├── ShardError        shards or their manifest are broken or missing
-        └── LedgerError       the private ledger is broken, missing, or of another run
+        ├── LedgerError       the private ledger is broken, missing, or of another run
+        └── StorageError      a folder or an object store refuses, or cannot be reached
+            └── AlreadyThere  what is written only where nothing is would replace other bytes
 
 `RejectedImage` is not part of the tree: a source raises it for one input, and the story files it in the ledger.
 """
@@ -61,6 +63,14 @@ class ShardError(RunError):
 
 class LedgerError(RunError):
     """The private ledger is broken, missing, or of another run."""
+
+
+class StorageError(RunError):
+    """A folder or an object store refuses, or cannot be reached."""
+
+
+class AlreadyThere(StorageError):
+    """What is written only where nothing is would replace other bytes."""
 
 
 class RejectedImage(Exception):

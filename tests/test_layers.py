@@ -29,25 +29,27 @@ ALLOWED = {
     "threads": {"cores", "errors"},
     "atomic": {"errors", "file_lock"},
     "settings": GROUND,
+    "storage": GROUND,
     "workers": GROUND,
     "models": SETTINGS,
     "engine": SETTINGS,
     "sources": SETTINGS,
     "signing": GROUND,
-    "shards": {*SETTINGS, "sources", "signing"},  # the metadata of a picture, which both read and write
+    "shards": {*SETTINGS, "sources", "signing", "storage"},  # the metadata of a picture, which both read and write
     "noise": {*SETTINGS, "engine", "models"},
     "publishing": {*SETTINGS, "shards"},
     "filters": GROUND,
-    "inspection": {*SETTINGS, "sources", "shards", "publishing", "filters", "signing", "workers"},
+    "inspection": {*SETTINGS, "sources", "shards", "publishing", "filters", "signing", "storage", "workers"},
     "measuring": {*SETTINGS, "engine", "models", "noise"},
     "grouping": {*SETTINGS, "engine", "models", "noise"},
     "victims": {*SETTINGS, "engine", "models", "noise", "filters"},
     "protection": {
         *SETTINGS, "engine", "models", "noise", "sources", "shards", "publishing", "measuring", "grouping", "workers",
-        "signing",
+        "signing", "storage",
     },
     "verification": {
         *SETTINGS, "engine", "models", "noise", "sources", "shards", "inspection", "victims", "measuring", "workers",
+        "storage",
     },
     "studies": {
         *SETTINGS, "engine", "noise", "sources", "shards", "protection", "verification", "victims",

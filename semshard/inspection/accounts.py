@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LedgerError
-from ..shards import Ledger, Shards, code_of, damage, files_of, key_of, ledger_path, manifest_sha256, tar_of
+from ..shards import Ledger, Shards, code_of, damage, files_of, key_of, manifest_sha256, tar_of
 from .failure import Failure
 from .inventory import Inventory
 
@@ -19,7 +19,7 @@ _LISTED = 20  # failures of one kind, at most
 
 def accounts(shards: Shards, inventory: Inventory) -> Iterator[Failure]:
     """The manifest, the fates of all inputs and the labels against the ledger, which is private: invariants 4 and 5."""
-    ledger = Ledger(ledger_path(shards.directory))
+    ledger = Ledger(shards.ledger)
     if os.name == "posix" and ledger.path.stat().st_mode & 0o077:  # Windows has no such bits
         yield Failure("ledger", "", f"{ledger.path} can be opened by others; chmod 700 it")
     for check in (_check_manifest, _check_run, _check_fates):

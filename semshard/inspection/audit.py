@@ -12,9 +12,10 @@ from typing import Any
 
 from ..errors import LedgerError, ShardError
 from ..progress import Event, Progress, remarks, silent
-from ..shards import Shards, ledger_path, manifest_sha256, open_shards
+from ..shards import Shards, manifest_sha256, open_shards
 from ..shards.attestation import problems
 from ..signing import load_verifier
+from ..storage import is_remote, open_place
 from .accounts import accounts
 from .described import described
 from .failure import Failure
@@ -24,7 +25,7 @@ from .manifest import broken_lists, canonical, manifest
 from .one_shard import AuditOrder
 from .originals import Originals, find_originals
 from .part import shards_of_part
-from .public_folder import files_of_part, public_folder
+from .public_folder import WHOLE_FOLDER, files_of_part, public_folder
 from .remainder import Remainder
 from .repeated_noise import RepeatedNoise
 from .several import audit_several
@@ -56,6 +57,7 @@ def audit(
     shards: str | Path,
     *,
     clean: str | Path | None = None,
+    ledger: str | Path | None = None,
     report: str | Path | None = None,
     key: str | Path | None = None,
     part: str | None = None,
@@ -63,7 +65,7 @@ def audit(
     jobs: int | None = None,
     progress: Progress = silent,
 ) -> AuditResult:
-    """Recompute every promise about the folder `shards` from its bytes.
+    """Recompute every promise about the folder `shards`, or the shards at s3://…, gs://… or az://…, from the bytes.
 
     Hashes, sizes and counts against the manifest; every image; keys, labels and fields against parquet and manifest;
     the data card; nothing private in the public folder; with the ledger, or with the source `clean`, the L∞ distance of
@@ -74,17 +76,21 @@ def audit(
     these numbers: each of them completely, and manifest, card and signature, but nothing that needs all shards. `jobs`
     processes share the shards, by default one per core where that is worth their start.
 
+    The `ledger` is the one beside the folder unless another is given; shards on an object store have none until then,
+    and are compared with no originals.
+
     Raises `ShardError` where there is no manifest to audit against, `SettingError` where the key cannot be read, or
-    there is no such part.
+    there is no such part, and what `open_shards` raises.
     """
     verifier = load_verifier(key) if key is not None else None
     try:
-        opened = open_shards(shards)
+        opened = open_shards(shards, ledger=ledger, progress=progress)
     except ShardError as error:
-        if not (Path(shards) / "manifest.json").exists():
+        if not _has_manifest(shards):
             raise
         return AuditResult(failures=[Failure("manifest.json", "", str(error))])
     chosen = shards_of_part(opened.count, part, only)
+    opened.files.keep(*WHOLE_FOLDER)
     here = range(opened.count) if chosen is None else chosen
     result = AuditResult()
     result.signature, result.failures = audit_signature(opened, verifier)
@@ -100,6 +106,16 @@ def audit(
         result.part = {"first": chosen.start, "last": chosen.stop - 1, "of": opened.count}
         result.failures += canonical(opened)
     return result
+
+
+def _has_manifest(shards: str | Path) -> bool:
+    if not is_remote(shards):
+        return (Path(shards) / "manifest.json").exists()
+    try:
+        open_place(shards).size("manifest.json")
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _report(shards: Shards, folder: Path) -> Iterator[Failure]:
@@ -121,7 +137,7 @@ def _audit_shards(
 ) -> Inventory:
     """Audit those shards, add what was found of each to the result, in order, and return their samples."""
     sizes = _sizes(shards, here)
-    by_ledger, proofs = ledger_path(shards.directory).exists(), len(here) < shards.count
+    by_ledger, proofs = shards.ledger.exists(), len(here) < shards.count
     order = AuditOrder(shards, sum(samples for samples, _ in sizes), by_ledger, proofs)
     inventory, noise = Inventory(), RepeatedNoise(shards)
     remainder = Remainder(shards.manifest["settings"], order.samples)
@@ -160,5 +176,5 @@ def _all_together(shards: Shards, inventory: Inventory) -> Iterator[Failure]:
     yield from broken_history(shards)
     yield from inventory.failures(shards)
     yield from manifest(shards, len(inventory), sum(inventory.rejected.values()))
-    if ledger_path(shards.directory).exists():
+    if shards.ledger.exists():
         yield from accounts(shards, inventory)

@@ -23,7 +23,7 @@ def described(shards: Shards, remark: Remark) -> Iterator[Failure]:
     if not all((folder / name).is_file() for name in present):
         return  # reported with the folder
     if asked is None and not present:
-        remark(f"{folder} is older than data cards: semshard card {folder} writes one")
+        remark(f"{shards.url} is older than data cards: semshard card {shards.url} writes one")
         return
     for name in MADE:
         if name not in present:
@@ -31,7 +31,7 @@ def described(shards: Shards, remark: Remark) -> Iterator[Failure]:
     try:
         expected = description(folder)
     except ShardError as error:
-        yield Failure(MADE[0], "", f"cannot be made again: {error}")
+        yield Failure(MADE[0], "", f"cannot be made again: {shards.message_of(error)}")
         return
     for name in (name for name in MADE if name in present):
         data = (folder / name).read_bytes()
@@ -40,7 +40,8 @@ def described(shards: Shards, remark: Remark) -> Iterator[Failure]:
         revision = revision_of((folder / MADE[0]).read_bytes()) if MADE[0] in present else None
         if asked != CARD_REVISION and revision not in (None, CARD_REVISION):
             remark(
-                f"{name} is of another version of semshard and was not compared: semshard card {folder} writes it anew"
+                f"{name} is of another version of semshard and was not compared: "
+                f"semshard card {shards.url} writes it anew"
             )
         else:
             problem = "is not what semshard card makes of the manifest; it was changed, or is of another version"

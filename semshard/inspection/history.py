@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from ..errors import LedgerError
-from ..shards import ADDITIONS, Ledger, Shards, ledger_path, shard_in, tar_name
+from ..shards import ADDITIONS, Ledger, Shards, shard_in, tar_name
 from .failure import Failure
 
 
@@ -24,7 +24,7 @@ def broken_history(shards: Shards) -> Iterator[Failure]:
             yield Failure("manifest.json", "", f"its history removes {entry['samples']} samples, from {stated}")
     if removed > shards.manifest["counts"]["rejected"]:
         yield Failure("manifest.json", "", f"its history removes {removed} samples, its counts do not")
-    ledger = Ledger(ledger_path(shards.directory))
+    ledger = Ledger(shards.ledger)
     if not ledger.path.exists():
         return
     try:

@@ -60,7 +60,8 @@ def audit_shards(order: AuditOrder, works: Iterable[AuditWork], report: Report) 
         except ShardError:
             pass  # reported with the files that list the shards
         else:
-            _Shard(order, work, record, found).audit()
+            with order.shards.at_hand(*files_of(order.shards.tar(work.shard))):
+                _Shard(order, work, record, found).audit()
         yield found
 
 
@@ -95,7 +96,7 @@ class _Shard:
                 if comparison:
                     comparison.add(key, sample, row.linf if row else None, self._compared(metadata))
         except ShardError as error:
-            found.fail(tar.name, str(error))
+            found.fail(tar.name, shards.message_of(error))
         for key in rows:
             found.fail(tar.name, "is only in the parquet file", key)
         if found.samples != record["samples"]:

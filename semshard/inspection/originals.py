@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import LedgerError, RejectedImage, ShardError, SourceError
 from ..settings import MOST_IN_SHARD
-from ..shards import Ledger, Sample, Shards, code_of, damage, ledger_path
+from ..shards import Ledger, Sample, Shards, code_of, damage
 from ..sources import AUTO, Collection, Source, SourceOptions, open_source, scan, unscanned
 from ..sources.decode import Decoded, decoding_of
 from ..sources.image_metadata import Metadata
@@ -87,7 +87,7 @@ def find_originals(shards: Shards, clean: str | Path | None, only: range | None 
     With a ledger, `clean` says where the source is now; without one, every published image is matched to an image of
     `clean` that differs from it by at most its noise. Raises `SourceError`, `LedgerError`.
     """
-    ledger = Ledger(ledger_path(shards.directory))
+    ledger = Ledger(shards.ledger)
     run = ledger.run()
     if run:
         return _by_ledger(ledger, run, clean, only or range(shards.count))

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..atomic import atomic_write
 from ..shards import Sample, Shards, open_shards
+from ..storage import refuse_remote
 from .originals import Originals, find_originals
 
 _TILE, _GAP, _MARGIN, _HEAD = 160, 8, 20, 46  # pixels
@@ -19,13 +20,21 @@ _INK, _PAPER, _FAINT = "#1d2129", "#ffffff", "#6b7280"
 Row = tuple[str, NDArray[np.uint8] | None, NDArray[np.uint8]]  # class name, clean, protected
 
 
-def preview(shards: str | Path, out: str | Path, *, samples: int = 12, clean: str | Path | None = None) -> Path:
-    """Write a PNG of a few samples of a folder of shards, spread evenly over it; returns its path.
+def preview(
+    shards: str | Path,
+    out: str | Path,
+    *,
+    samples: int = 12,
+    clean: str | Path | None = None,
+    ledger: str | Path | None = None,
+) -> Path:
+    """Write a PNG of a few samples of `shards`, a folder or s3://…, spread evenly over them; returns its path.
 
-    Clean and noise are shown where the ledger or the source `clean` gives the originals. Such a picture contains clean
-    pixels: keep it private. Raises `ShardError`, `SourceError`, `LedgerError`.
+    Clean and noise are shown where the `ledger` or the source `clean` gives the originals. Such a picture contains
+    clean pixels: keep it private. Raises `SourceError`, `LedgerError`, and what `open_shards` raises.
     """
-    opened = open_shards(shards)
+    refuse_remote(out, "--out")
+    opened = open_shards(shards, ledger=ledger)
     rows = preview_rows(opened, samples, find_originals(opened, clean))
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,27 +16,27 @@ from .failure import Failure
 
 _OWN = ("manifest.json", SIGNATURE)
 _OPTIONAL = {*DESCRIPTION, SIGNATURE}
+WHOLE_FOLDER = ("manifest.json", *sorted(_OPTIONAL))  # files that do not belong to a shard
 _PATH = re.compile(r"(^|[\s\"'=])(/[^/\s]+/|[A-Za-z]:\\)")
 _SUFFIXES = (".tar", ".parquet", "_stats.json")  # of the files of a shard
 
 
 def public_folder(shards: Shards) -> Iterator[Failure]:
     """Files that are missing or too many, or are none, and paths in the manifest."""
-    others, strange = dict.fromkeys(sorted({"manifest.json", *_lists(shards)}), False), list[str]()
-    present, broken = np.zeros((shards.count, len(_SUFFIXES)), bool), list[str]()
+    others, strange = dict.fromkeys(sorted({"manifest.json", *_lists(shards)}), False), set[str]()
+    present, broken = np.zeros((shards.count, len(_SUFFIXES)), bool), set[str]()
     of_shards = _names(shards)
-    with os.scandir(shards.directory) as entries:
-        for entry in entries:
-            place = of_shards(entry.name)
-            if place is not None:
-                present[place] = True
-            elif entry.name in others:
-                others[entry.name] = True
-            elif entry.name not in _OPTIONAL:
-                strange.append(entry.name)
-                continue
-            if not entry.is_file(follow_symlinks=False):
-                broken.append(entry.name)
+    for name, plain in shards.files.listed():
+        place = of_shards(name)
+        if place is not None:
+            present[place] = True
+        elif name in others:
+            others[name] = True
+        elif name not in _OPTIONAL:
+            strange.add(name)
+            continue
+        if not plain:
+            broken.add(name)
     for name in sorted(strange):
         known = shard_in(name) is not None or list_in(name) is not None or name in _OWN
         yield Failure(name, "", f"does not belong in {'these shards' if known else 'a public folder'}")
@@ -53,8 +52,9 @@ def files_of_part(shards: Shards, part: range) -> Iterator[Failure]:
     """The same of the files of some shards alone."""
     for shard in part:
         for path in files_of(shards.tar(shard)):
-            if not is_plain(path):
-                yield Failure(path.name, "", "is not a plain file" if path.exists() else "is missing")
+            plain = shards.files.is_plain(path.name)
+            if not plain:
+                yield Failure(path.name, "", "is missing" if plain is None else "is not a plain file")
     yield from _paths(shards)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from ..digests import sha256_of
+from ..digests import sha256_if_there
 from ..errors import LedgerError, ShardError
-from ..shards import Ledger, Shards, ledger_path
+from ..shards import Ledger, Shards
 from ..shards.signature import data_files, known_source, stated_digests
 from ..signing import FILE, Envelope, Verifier, read_envelope, statement_problems
 from .failure import Failure
@@ -20,7 +21,7 @@ def audit_signature(shards: Shards, verifier: Verifier | None) -> tuple[str, lis
     try:
         envelope = read_envelope(shards.directory)
     except ShardError as error:
-        return INVALID, [Failure(FILE, "", str(error))]
+        return INVALID, [Failure(FILE, "", shards.message_of(error))]
     verified = bool(envelope and verifier and verifier.verifies(envelope.content))
     known, unknown = VALID if verified else INVALID, NOT_CHECKED if envelope else NONE
     return known if verifier else unknown, list(_failures(shards, envelope, verifier, verified))
@@ -50,7 +51,7 @@ def _failures(
 def _known_source(shards: Shards) -> str | None:
     """The digest of the source; None without a ledger, or where it is damaged, which audit reports elsewhere."""
     try:
-        return known_source(Ledger(ledger_path(shards.directory)))
+        return known_source(Ledger(shards.ledger))
     except LedgerError:
         return None
 
@@ -58,8 +59,10 @@ def _known_source(shards: Shards) -> str | None:
 def _files(shards: Shards) -> dict[str, str]:
     """SHA-256, in hex, of the published data files: of tars and parquet files as the manifest says."""
     stated = stated_digests(shards)
-    return {
-        path.name: stated.get(path.name) or sha256_of(path)
-        for path in data_files(shards)
-        if path.name in stated or path.is_file()
-    }
+    digests = {path.name: stated.get(path.name) or _sha256(shards, path) for path in data_files(shards)}
+    return {name: sha256 for name, sha256 in digests.items() if sha256}
+
+
+def _sha256(shards: Shards, path: Path) -> str:
+    with shards.at_hand(path):
+        return sha256_if_there(path)

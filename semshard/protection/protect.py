@@ -20,6 +20,7 @@ from ..shards import Ledger, done_stats, ledger_path, manifest_sha256, read_mani
 from ..shards.signature import refresh_signature
 from ..signing import load_signer
 from ..sources import Collection, SourceOptions
+from ..storage import refuse_remote
 from ..workers import WorkerOptions
 from .grow import grow
 from .known_plan import first_shards
@@ -82,6 +83,7 @@ def protect(
     `TooManyRejects` (more than the share `max_rejects` of the inputs, or of those of the part; the ledger says which),
     `RunError` (`finish`, and shards are missing).
     """
+    refuse_remote(out, "--out")
     signer = load_signer(sign_key, passphrase) if sign_key and not (until or part) else None
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),

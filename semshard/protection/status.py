@@ -18,11 +18,13 @@ from ..shards import (
     digits_for,
     done_stats,
     ledger_path,
+    open_shards,
     read_manifest,
     shard_in,
     tar_name,
     was_removed,
 )
+from ..storage import is_remote
 from .settle import is_pending
 
 
@@ -49,10 +51,14 @@ class Status:
 
 
 def status(shards: str | Path) -> Status:
-    """How far the run is whose output is the folder `shards`, and what to do next.
+    """How far the run is whose output is the folder `shards`, and what to do next; of shards on an object store,
+    whether all of them are there.
 
-    Raises `ShardError` where there is neither a ledger nor anything that `protect` wrote.
+    Raises `ShardError` where there is neither a ledger nor anything that `protect` wrote, and as
+    `open_shards` does.
     """
+    if is_remote(shards):
+        return _of_copy(str(shards))
     out, ledger = Path(shards), Ledger(ledger_path(Path(shards)))
     running, known = ledger.is_locked, ledger.known()
     if known is not None:
@@ -66,14 +72,26 @@ def status(shards: str | Path) -> Status:
     return _without_ledger(out)
 
 
+def _of_copy(url: str) -> Status:
+    """Of finished shards on an object store."""
+    opened = open_shards(url)
+    tars = {tar.name for tar in opened.tars}
+    return _finished(url, opened.manifest, sum(plain for name, plain in opened.files.listed() if name in tars))
+
+
 def _without_ledger(out: Path) -> Status:
     manifest = read_manifest(out)
+    count = manifest["counts"]["shards"]
+    tars = (out / tar_name(shard, digits_for(count)) for shard in range(count))
+    return _finished(str(out), manifest, sum(tar.exists() for tar in tars))
+
+
+def _finished(out: str, manifest: Mapping[str, Any], done: int) -> Status:
+    """Where the manifest is all that is known; `done` of its tars are there."""
     counts = manifest["counts"]
-    digits = digits_for(counts["shards"])
-    done = sum((out / tar_name(shard, digits)).exists() for shard in range(counts["shards"]))
     whole = done == counts["shards"]
     return Status(
-        str(out), "done" if whole else "damaged", False, False, counts["inputs"], counts["rejected"], shards_done=done,
+        out, "done" if whole else "damaged", False, False, counts["inputs"], counts["rejected"], shards_done=done,
         shards=counts["shards"],
         next=f"semshard audit {out} checks it; without its ledger it can be neither repaired nor changed",
     )  # fmt: skip

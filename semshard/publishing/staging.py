@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ..atomic import remove_leftovers
 from ..errors import OutputError
 
 _SUFFIX = ".semshard-export"
@@ -33,6 +34,8 @@ class Staging:
         lines = _journal(self._home / _JOURNAL)
         if lines[:1] == [identity] and self.folder.is_dir():
             self.done = lines[1:]
+            for folder, _, _ in os.walk(self.folder):
+                remove_leftovers(Path(folder))
         else:
             shutil.rmtree(self._home, ignore_errors=True)
             self.folder.mkdir(parents=True)

@@ -18,6 +18,7 @@ from ..atomic import atomic_write, json_bytes
 from ..digests import read_plain, sha256_if_there
 from ..errors import SettingError, ShardError
 from ..settings import ProtectConfig, Size, coerce, effective, method_plugin, names_where
+from ..storage import Folder, LocalFolder
 from . import shard_lists
 from .damage import damage
 from .fields import Fields
@@ -133,9 +134,9 @@ def _plugins(config: ProtectConfig) -> dict[str, Any]:
     return {"plugins": [method.to_json()]} if method else {}
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
+def read_manifest(directory: Path, files: Folder | None = None) -> dict[str, Any]:
     """The manifest of a folder of shards. Raises `ShardError` where there is none, or it is not of the schema. Where
-    other files list the shards, its `shards` read them as they are asked for.
+    other files list the shards, its `shards` read them as they are asked for, from `files` where these are elsewhere.
     """
     path = directory / FILE
     with damage(path):
@@ -154,7 +155,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         except SettingError as error:
             raise ShardError(f"{path}: {error}") from None
         lists = manifest.get("shard_lists")
-        return dict(manifest) | ({"shards": ShardRecords(directory, lists)} if lists else {})
+        return dict(manifest) | ({"shards": ShardRecords(files or LocalFolder(directory), lists)} if lists else {})
 
 
 def check_manifest(manifest: Any) -> list[str]:

@@ -8,6 +8,7 @@ import itertools
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ShardError
+from ..errors import LedgerError, ShardError
+from ..progress import Progress, remarks, silent
 from ..settings import Size, levels, parse_radius
+from ..storage import FetchedFolder, Folder, LocalFolder, open_folder
 from .damage import damage
 from .fields import Fields
+from .ledger import ledger_path
+from .manifest import FILE as MANIFEST
 from .manifest import read_manifest
 from .names import digits_for, tar_name
 from .pixels import decode_picture
@@ -51,16 +56,43 @@ def read_tar(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
 
 @dataclass
 class Shards:
-    """A folder of shards: its manifest, and its samples in order or by number. Picklable, so workers can share it."""
+    """A folder of shards: its manifest, and its samples in order or by number. Picklable, so workers can share it.
 
-    directory: Path
+    Of an object store, tars are fetched when they are read: `at_hand` says for how long they are files of this machine.
+    """
+
+    files: Folder
     manifest: dict[str, Any]
+    ledger_files: Folder  # private
     _offsets: dict[int, TarIndex] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         records = self.manifest["shards"]
         listed = not isinstance(records, ShardRecords)
         self._starts = [0, *itertools.accumulate(shard["samples"] for shard in records)][:-1] if listed else []
+
+    @property
+    def directory(self) -> Path:
+        """Where its files are; those of an object store, where they are fetched to."""
+        return self.files.directory
+
+    @property
+    def url(self) -> str:
+        """What messages call it: the path of the folder, or s3://…"""
+        return self.files.place.url
+
+    @property
+    def ledger(self) -> Path:
+        """The private ledger, if it is there; of an object store, where it was fetched to."""
+        return self.ledger_files.directory
+
+    def at_hand(self, *paths: Path) -> AbstractContextManager[None]:
+        """While the block lasts, these files of `directory` can be read; those that do not exist are missing."""
+        return self.files.at_hand(*(path.name for path in paths))
+
+    def message_of(self, error: Exception) -> str:
+        """What an error says, with the URL for the folder that files are fetched to."""
+        return str(error).replace(str(self.directory), self.url)
 
     @functools.cached_property
     def classes(self) -> tuple[str, ...]:
@@ -143,11 +175,11 @@ class Shards:
         shard, place = self.locate(number)
         tar = self.tar(shard)
         try:
-            with damage("it"), open(tar, "rb") as file:
+            with damage("it"), self.at_hand(tar), open(tar, "rb") as file:
                 key, parts = self._index(shard)[place]
                 return _sample(key, {name: _read(file, *part) for name, part in parts.items()}, self.fields)
         except ShardError as error:
-            raise ShardError(f"{tar}, sample {place}: {error}") from error
+            raise ShardError(f"{self.url}/{tar.name}, sample {place}: {error}") from error
 
     def keys(self) -> list[str]:
         """The key of every sample, in order; no image is decoded."""
@@ -155,7 +187,9 @@ class Shards:
 
     def _index(self, shard: int) -> TarIndex:
         if shard not in self._offsets:
-            self._offsets[shard] = tar_index(self.tar(shard))
+            tar = self.tar(shard)
+            with self.at_hand(tar):
+                self._offsets[shard] = tar_index(tar)
         return self._offsets[shard]
 
 
@@ -164,9 +198,34 @@ def files_of(tar: Path) -> tuple[Path, Path, Path]:
     return tar, tar.with_suffix(".parquet"), tar.with_name(f"{tar.stem}_stats.json")
 
 
-def open_shards(directory: str | Path) -> Shards:
-    """The shards in a `directory` that `protect` has finished. Raises `ShardError` where there are none."""
-    return Shards(Path(directory), read_manifest(Path(directory)))
+def open_shards(directory: str | Path, *, ledger: str | Path | None = None, progress: Progress = silent) -> Shards:
+    """The shards in a `directory` that `protect` has finished, or at s3://BUCKET/PREFIX, gs://… or az://….
+
+    `ledger` is the private ledger, a folder or a place like the shards; the one beside the directory unless given, and
+    none for shards on an object store. It is fetched whole into a temporary folder where it is on one, but for its
+    networks. Raises `ShardError` where there are no shards, `LedgerError` where a ledger was given and is not there,
+    `StorageError`, and `UsageError` for a URL that cannot be opened.
+    """
+    files = open_folder(directory, remarks(progress))
+    ledger_files = _ledger_files(files, ledger, progress)
+    if isinstance(files, LocalFolder):
+        return Shards(files, read_manifest(files.directory), ledger_files)
+    files.keep(MANIFEST)
+    try:
+        return Shards(files, read_manifest(files.directory, files), ledger_files)
+    except ShardError as error:
+        raise ShardError(str(error).replace(str(files.directory), files.place.url)) from None
+
+
+def _ledger_files(files: Folder, ledger: str | Path | None, progress: Progress) -> Folder:
+    if ledger is None:
+        return LocalFolder(ledger_path(files.directory))
+    there = open_folder(ledger, remarks(progress))
+    if isinstance(there, FetchedFolder):
+        there.keep_all(leave_out=".safetensors")
+    if not (there.directory / "run.json").exists():
+        raise LedgerError(f"{there.place.url} holds no ledger: run.json is missing")
+    return there
 
 
 def tar_index(path: Path) -> TarIndex:

@@ -15,11 +15,10 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from ..digests import read_plain
 from ..errors import ShardError
+from ..storage import Folder
 from . import merkle
 from .damage import damage
 from .names import digits_for, shard_name, tar_name
@@ -82,15 +81,16 @@ class ShardRecords(Sequence[Record]):
     or is not the one that manifest.json names. Picklable.
     """
 
-    def __init__(self, directory: Path, lists: Mapping[str, Any]) -> None:
-        self._directory, self._each, self._root = directory, int(lists["each"]), bytes.fromhex(lists["root"])
+    def __init__(self, folder: Folder, lists: Mapping[str, Any]) -> None:
+        self._folder, self._each, self._root = folder, int(lists["each"]), bytes.fromhex(lists["root"])
         self.files: list[dict[str, Any]] = list(lists["files"])
         self._ends = list(itertools.accumulate(file["shards"] for file in self.files))
         self._samples = list(itertools.accumulate(file["samples"] for file in self.files))
         self._digits, self._kept = digits_for(len(self)), dict[int, tuple[list[Record], list[int]]]()
         self._leaves = dict[int, list[bytes]]()  # of the file that was asked for last
         if self._each < 1 or any(end != min((at + 1) * self._each, len(self)) for at, end in enumerate(self._ends)):
-            raise ShardError(f"{directory / 'manifest.json'}: its files of records have other counts than {self._each}")
+            where = f"{folder.place.url}/manifest.json"
+            raise ShardError(f"{where}: its files of records have other counts than {self._each}")
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": {}, "_leaves": {}}
@@ -125,7 +125,7 @@ class ShardRecords(Sequence[Record]):
     def read(self, number: int) -> list[Record]:
         """The records in one file."""
         lines, first = self._lines(number), number * self._each
-        with damage(self._directory / list_name(number)):
+        with damage(self._path(number)):
             return [self._record(line, first + place) for place, line in enumerate(lines)]
 
     def proves(self, shard: int) -> bool:
@@ -149,10 +149,10 @@ class ShardRecords(Sequence[Record]):
         return kept
 
     def _lines(self, number: int) -> list[bytes]:
-        about, path = self.files[number], self._directory / list_name(number)
+        about, name, path = self.files[number], list_name(number), self._path(number)
         with damage(path):
-            data = read_plain(path)
-        if about["name"] != path.name or hashlib.sha256(data).hexdigest() != about["sha256"]:
+            data = self._folder.read(name)
+        if about["name"] != name or hashlib.sha256(data).hexdigest() != about["sha256"]:
             raise ShardError(f"{path} is not the file that manifest.json names")
         lines = data.split(b"\n")
         if lines.pop() or len(lines) != about["shards"]:
@@ -162,9 +162,13 @@ class ShardRecords(Sequence[Record]):
     def _record(self, line: bytes, shard: int) -> Record:
         record = json.loads(line)
         if not _is_record(record) or record["name"] != tar_name(shard, self._digits) or line_of(record) != line:
-            name = list_name(shard // self._each)
-            raise ShardError(f"{self._directory / name}: the record of shard {shard} is not what semshard writes")
+            path = self._path(shard // self._each)
+            raise ShardError(f"{path}: the record of shard {shard} is not what semshard writes")
         return dict(record)
+
+    def _path(self, number: int) -> str:
+        """What messages call a file."""
+        return f"{self._folder.place.url}/{list_name(number)}"
 
 
 def _is_record(value: Any) -> bool:

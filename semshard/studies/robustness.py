@@ -20,7 +20,7 @@ from ..noise.robustness import AdversarialLoss, SurrogateRobustness, noise_robus
 from ..noise.views import make_view
 from ..progress import Event, Progress, remarks, silent
 from ..settings import ProtectConfig, VerifyConfig, format_radius, from_json, to_json, verify_config
-from ..shards import Ledger, Shards, ledger_path, open_shards
+from ..shards import Ledger, Shards, open_shards
 from ..verification.cache import ResultCache
 from ..verification.dataset import load_dataset, required_originals
 from ..verification.trainer import VictimTrainer, one_attacker
@@ -119,7 +119,7 @@ class _Study:
 
     def point(self, shards: Shards) -> RobustnessPoint:
         """The point of finished shards; measured where the cache does not have it."""
-        ledger = Ledger(ledger_path(shards.directory))
+        ledger = Ledger(shards.ledger)
         run = ledger.run()
         if not run:
             raise LedgerError(f"the ledger {ledger.path} is gone; it holds the surrogate to be measured")

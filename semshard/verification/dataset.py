@@ -21,10 +21,11 @@ from ..inspection.originals import Originals, find_originals
 from ..noise.photos import add_cells, cell_side
 from ..progress import Event, Progress
 from ..settings import VerifyConfig
-from ..shards import Shards, ledger_path
+from ..shards import Shards
 from ..sources import Source, scan, squash
 from ..sources.collection import SQUASHED
 from ..sources.decode import decoding_of
+from ..storage import is_remote
 from ..threads import ordered_map
 from ..victims import BY_NAME, Filter, LabelledImages, VictimData, apply
 from .near_duplicates import Hash, difference_hash, near_duplicates
@@ -175,10 +176,14 @@ def required_originals(shards: Shards, clean: str | Path | None) -> Originals:
     originals = find_originals(shards, clean)
     if originals is None:
         raise LedgerError(
-            f"the clean originals are missing: {ledger_path(shards.directory)} does not exist; "
+            f"the clean originals are missing: {_no_ledger(shards)}; "
             "give --clean SOURCE with the images that the shards were made from"
         )
     return originals
+
+
+def _no_ledger(shards: Shards) -> str:
+    return "no --ledger was given" if is_remote(shards.url) else f"{shards.ledger} does not exist"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ..errors import OutputError, ShardError
 from ..inspection.originals import Originals
 from ..settings import ProtectConfig, protect_config
 from ..shards import Shards, damage, manifest_sha256, open_shards
+from ..storage import is_remote
 from ..victims import BY_NAME
 from .cache import ResultCache
 from .dataset import VictimDataset, load_dataset, required_originals
@@ -36,7 +37,7 @@ def open_inputs(request: VerifyRequest, *, writes: bool = True) -> VerifyInputs:
 
     Raises `LedgerError` where the originals are missing, `ShardError`, `SourceError`, `SettingError`, `OutputError`.
     """
-    shards = open_shards(request.shards)
+    shards = open_shards(request.shards, ledger=request.ledger, progress=request.progress)
     manifest_sha256 = _checked_manifest(shards)
     runtime = request.runtime()
     config = request.config(shards.size, runtime)
@@ -70,16 +71,17 @@ def _checked_manifest(shards: Shards) -> str:
     """SHA-256 of the manifest. Raises `ShardError` where a tar differs from what the manifest says."""
     for shard, stated in enumerate(shards.records):
         path = shards.tar(shard)
-        with damage(path):
+        with damage(f"{shards.url}/{path.name}"), shards.at_hand(path):
             sha256 = sha256_of(path)
         if sha256 != stated["sha256"]:
-            raise ShardError(f"{path} is not the tar that the manifest names; audit says more")
+            raise ShardError(f"{shards.url}/{path.name} is not the tar that the manifest names; audit says more")
     return manifest_sha256(shards.directory)
 
 
 def _report_folder(report: str | Path | None, shards: Shards) -> Path:
     """Where the report goes: never into the folder that is published. Raises `OutputError`."""
-    folder = Path(report) if report else Path(f"{shards.directory.absolute()}.report")
+    beside = Path.cwd() / shards.directory.name if is_remote(shards.url) else shards.directory.absolute()
+    folder = Path(report) if report else Path(f"{beside}.report")
     if folder.resolve().is_relative_to(shards.directory.resolve()):
         raise OutputError(f"{folder} is inside the shards, which are published; a report shows clean images")
     return folder

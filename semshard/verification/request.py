@@ -25,6 +25,7 @@ class VerifyRequest:
     shards: str | Path
     clean: str | Path | None = None  # where the originals are, if not where the ledger says
     preset: str = "auto"
+    ledger: str | Path | None = None  # if not the one beside the shards
     report: str | Path | None = None  # the folder of the report
     weights: str | Path | None = None  # that victims start from
     jobs: int | None = None  # victims trained at once; None for as many as suits

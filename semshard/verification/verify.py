@@ -22,6 +22,7 @@ def verify(
     shards: str | Path,
     *,
     clean: str | Path | None = None,
+    ledger: str | Path | None = None,
     preset: str = "auto",
     report: str | Path | None = None,
     weights: str | Path | None = None,
@@ -34,6 +35,7 @@ def verify(
     random noise (control), too, by the same recipe and seeds; test each on clean images that none of them saw in any
     form.
 
+    The `shards` may be on an object store; the `ledger` is the one beside their folder unless another is given.
     `settings` are fields of `VerifyConfig`. `attackers` is a set: usual, strong or all; usual where neither it nor a
     countermeasure nor a radius is given. Attackers that are listed by countermeasure and radius are all trained on
     originals and control. With radii alone, the countermeasures are none, grey and jpeg-10, each at radius 0, too.
@@ -45,13 +47,14 @@ def verify(
 
     Raises `LedgerError` where the originals are missing, `ShardError`, `SourceError`, `SettingError`, `OutputError`.
     """
-    return run_verify(VerifyRequest(shards, clean, preset, report, weights, jobs, device, progress, settings))
+    return run_verify(VerifyRequest(shards, clean, preset, ledger, report, weights, jobs, device, progress, settings))
 
 
 def plan_verification(
     shards: str | Path,
     *,
     clean: str | Path | None = None,
+    ledger: str | Path | None = None,
     preset: str = "auto",
     report: str | Path | None = None,
     weights: str | Path | None = None,
@@ -64,7 +67,7 @@ def plan_verification(
 
     Trains nothing and writes nothing. Raises as `verify`.
     """
-    request = VerifyRequest(shards, clean, preset, report, weights, jobs, device, progress, settings)
+    request = VerifyRequest(shards, clean, preset, ledger, report, weights, jobs, device, progress, settings)
     return plan_of(open_inputs(request, writes=False), jobs)
 
 

@@ -26,6 +26,7 @@ from semshard.shards import (
     shard_lists,
     write_manifest,
 )
+from semshard.storage import LocalFolder
 
 SCHEMA = json.loads(resources.files("semshard.shards").joinpath("manifest.schema.json").read_text())
 RECORD = Draft202012Validator({"$ref": "#/$defs/shard", "$defs": SCHEMA["$defs"]})
@@ -71,7 +72,7 @@ def test_the_same_is_read_from_files_as_from_one_list(few, tmp_path, monkeypatch
     assert manifest["shards"][-1] == records[-1]
     assert {**manifest, "shards": 0, "shard_lists": 0, "schema_version": 2} == {**listed, "shards": 0, "shard_lists": 0}
     (tmp_path / "whole").mkdir()
-    whole = Shards(tmp_path / "whole", listed | {"shards": records})
+    whole = Shards(LocalFolder(tmp_path / "whole"), listed | {"shards": records}, LocalFolder(tmp_path / "none"))
     assert [shards.locate(n) for n in range(len(shards))] == [whole.locate(n) for n in range(len(whole))]
     assert [shards.tar(n).name for n in range(count)] == [path.name for path in whole.tars]
     assert pickle.loads(pickle.dumps(shards)).records[count - 1] == records[-1]

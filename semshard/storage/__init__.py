@@ -1,0 +1,29 @@
+"""Where files lie: a local folder or an object store, with one rule of publication."""
+
+from .attempts import Limits
+from .fetched import FetchedFolder, Folder, LocalFolder, open_folder
+from .local import LocalPlace
+from .objects import ObjectPlace
+from .opened import open_place
+from .place import Content, Entry, Place, Remark, check_name, is_remote, refuse_remote
+from .publication import Part, publish
+
+__all__ = [
+    "Content",
+    "Entry",
+    "FetchedFolder",
+    "Folder",
+    "Limits",
+    "LocalPlace",
+    "ObjectPlace",
+    "LocalFolder",
+    "Part",
+    "Place",
+    "Remark",
+    "check_name",
+    "is_remote",
+    "open_folder",
+    "open_place",
+    "publish",
+    "refuse_remote",
+]
