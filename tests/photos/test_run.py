@@ -8,8 +8,15 @@ import time
 import pytest
 from PIL import Image
 
+from semshard.engine import Runtime
 from tests.support.photo_runs import FAST, ledger, passes, photo, protect, write_photos
 from tests.support.runs import public_bytes
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_reported(monkeypatch):
+    """However short it is, so that a run can be interrupted after any."""
+    monkeypatch.setattr(Runtime, "report_seconds", 0.0)
 
 
 @pytest.fixture(scope="module")
