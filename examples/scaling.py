@@ -83,7 +83,7 @@ def breaks(measured: dict[str, float]) -> list[list]:
             f"{FILES} files per shard, {PUT_RATE:,} PUT/s of one prefix",
             lambda n: days(FILES * n / SHARD_SIZE / PUT_RATE),
         ),
-        row("one manifest that names all shards", lambda n: size(n / SHARD_SIZE * entry)),
+        row("the list of all shards", lambda n: size(n / SHARD_SIZE * entry)),
         row("finish by one process", lambda n: days(n / SHARD_SIZE * measured["finish"])),
         row("bytes written", lambda n: size(n * measured["bytes_out"])),
     ]
