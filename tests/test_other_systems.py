@@ -27,7 +27,7 @@ RUN = """
 import semshard, semshard_cli
 for package in (semshard, semshard_cli):
     for each in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if not each.name.endswith("__main__"):
+        if not each.name.endswith(("__main__", "ray_pool")):  # this machine's Ray is the one for Linux
             importlib.import_module(each.name)
 from semshard.workers import LocalPool
 from semshard.memory import free_memory
