@@ -45,6 +45,7 @@ LedgerPlace = Annotated[
         metavar="LEDGER",
         help="The private ledger, a folder or s3://…, where it is not beside the shards. Without it, shards on an "
         "object store are compared with no originals.",
+        rich_help_panel="Data",
     ),
 ]
 Source = Annotated[

@@ -32,7 +32,10 @@ def train(
     checkpoint_seconds: CheckpointSeconds = 20,
     json: Json = False,
 ) -> None:
-    """Train a surrogate only, for protect --surrogate; on several devices where torchrun starts this."""
+    """Train a surrogate only, for protect --surrogate.
+
+    On several devices where torchrun starts it, once for each.
+    """
     import semshard
 
     from . import show
