@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -194,12 +194,7 @@ class Index:
         for number in np.unique(wanted // before.block).tolist():
             table = _with_reason(files[number].read(self.folder / "index"), wanted, reason)
             files[number] = self._write("index", number, table, GROUP, files, generation)
-        self._commit(
-            Contents(
-                before.inputs, before.block, generation, tuple(files), before.plan, before.each, before.source,
-                dict(state),
-            )
-        )  # fmt: skip
+        self._commit(replace(before, generation=generation, files=tuple(files), state=dict(state)))
 
     def _write(
         self, folder: str, number: int, table: pa.Table, group: int, before: Sequence[TableFile], generation: int
