@@ -18,6 +18,7 @@ GROUND = {
     "launch",
     "lazy",
     "memory",
+    "numbered_part",
     "plugins",
     "progress",
     "threads",

@@ -1,12 +1,12 @@
-"""A part of the shards of a folder, by what a caller says: one of several equal parts, or a range of numbers."""
+"""Which shards of a folder a caller means: one of several equal parts, or a range of numbers."""
 
 from __future__ import annotations
 
 import re
 
 from ..errors import SettingError
+from ..numbered_part import NumberedPart
 
-_PART = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
@@ -17,11 +17,7 @@ def shards_of_part(shards: int, part: str | None, only: str | None) -> range | N
     if part is not None and only is not None:
         raise SettingError("give either a part or the numbers of shards")
     if part is not None:
-        found = _PART.fullmatch(part)
-        number, parts = (int(found[1]), int(found[2])) if found else (0, 0)
-        if not 1 <= number <= parts:
-            raise SettingError(f"part {part!r} is not I/N with I from 1 to N, like 3/8")
-        chosen = range((number - 1) * shards // parts, number * shards // parts)
+        chosen = NumberedPart.parse(part).consecutive(shards)
         if not chosen:
             raise SettingError(f"part {part} has no shard: there are only {shards:,}")
         return chosen

@@ -28,7 +28,7 @@ class TwoNetworks(nn.Module):
 
 
 @dataclass(frozen=True)
-class Part:
+class NamedNetwork:
     """A network of a surrogate, and the settings that it is trained by."""
 
     name: str  # "" where it is the only one
@@ -36,12 +36,12 @@ class Part:
     config: ProtectConfig
 
 
-def parts_of(model: nn.Module, config: ProtectConfig) -> list[Part]:
+def networks_of(model: nn.Module, config: ProtectConfig) -> list[NamedNetwork]:
     """The networks of a surrogate, in the order in which they are trained."""
     if not isinstance(model, TwoNetworks):
-        return [Part("", model, config)]
+        return [NamedNetwork("", model, config)]
     reads = replace(config, push_steps=0)
-    return [Part("pushes", model.pushes, push_config(config)), Part("reads", model.reads, reads)]
+    return [NamedNetwork("pushes", model.pushes, push_config(config)), NamedNetwork("reads", model.reads, reads)]
 
 
 def push_config(config: ProtectConfig) -> ProtectConfig:

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ..errors import SettingError
+from ..numbered_part import NumberedPart
 
 AUTO = "auto"
-_FORMS = "write I/N with I from 1 to N, auto, or auto/N"
 
 
-@dataclass(frozen=True)
-class Part:
-    """Part `number` of `count`, counted from 1. Every shard is in exactly one of them, by its number alone."""
-
-    number: int
-    count: int
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
-
-    def of(self, shards: int) -> range:
-        """Of so many shards those of this part: every `count`-th, so that all parts are of one size, give or take one
-        shard, also where the last shards of a run are the ones that are missing.
-        """
-        return range(self.number - 1, shards, self.count)
+def parts_of(shards: list[int], count: int) -> list[NumberedPart]:
+    """The parts of `count` that make those shards, in order."""
+    return [NumberedPart(number, count) for number in sorted({shard % count + 1 for shard in shards})]
 
 
-def parts_of(shards: list[int], count: int) -> list[Part]:
-    """The parts of `count` that those shards are in, in order."""
-    return [Part(number, count) for number in sorted({shard % count + 1 for shard in shards})]
-
-
-def parse_part(text: str, environment: Mapping[str, str]) -> Part:
+def parse_part(text: str, environment: Mapping[str, str]) -> NumberedPart:
     """The part that "2/8" means. "auto" takes number and count from the environment of a SLURM or AWS Batch array, and
     "auto/8" the number alone, also from a Kubernetes job with indexed completion, which does not give the count.
 
@@ -44,13 +26,10 @@ def parse_part(text: str, environment: Mapping[str, str]) -> Part:
     count = int(rest) if re.fullmatch("[0-9]{1,9}", rest) else 0
     if first == AUTO and (count or text == AUTO):
         return _from_environment(count, environment)
-    number = int(first) if re.fullmatch("[0-9]{1,9}", first) else 0
-    if not 1 <= number <= count:
-        raise SettingError(f"{text!r} is not a valid part; {_FORMS}")
-    return Part(number, count)
+    return NumberedPart.parse(text, f", {AUTO}, or {AUTO}/N")
 
 
-def _from_environment(count: int, environment: Mapping[str, str]) -> Part:
+def _from_environment(count: int, environment: Mapping[str, str]) -> NumberedPart:
     """`count` is 0 where the environment has to say it, too."""
     found = [read(environment, count) for name, read in _READERS.items() if name in environment]
     if len(found) != 1:
@@ -58,12 +37,12 @@ def _from_environment(count: int, environment: Mapping[str, str]) -> Part:
         problem = "several of" if found else "none of"
         raise SettingError(f"--part auto: the environment has {problem} {names}; write --part I/N")
     part = found[0]
-    if not 1 <= part.number <= part.count:
+    if not part.is_valid:
         raise SettingError(f"--part auto: the environment says {part}, which is not a valid part; write --part I/N")
     return part
 
 
-def _slurm(environment: Mapping[str, str], count: int) -> Part:
+def _slurm(environment: Mapping[str, str], count: int) -> NumberedPart:
     """Tasks of an array, in their order: --array=0-7, 1-8 and 0-14:2 are parts 1/8 to 8/8."""
     task, tasks, first, last = (
         _whole(environment, f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "COUNT", "MIN", "MAX")
@@ -76,21 +55,21 @@ def _slurm(environment: Mapping[str, str], count: int) -> Part:
         )
     if count not in (0, tasks):
         raise SettingError(f"--part auto/{count}: this array has {tasks} tasks; write --part I/{count}")
-    return Part((task - first) // step + 1, tasks)
+    return NumberedPart((task - first) // step + 1, tasks)
 
 
-def _kubernetes(environment: Mapping[str, str], count: int) -> Part:
+def _kubernetes(environment: Mapping[str, str], count: int) -> NumberedPart:
     if not count:
         raise SettingError("--part auto: Kubernetes does not give the number of completions; write --part auto/N")
-    return Part(_whole(environment, "JOB_COMPLETION_INDEX") + 1, count)
+    return NumberedPart(_whole(environment, "JOB_COMPLETION_INDEX") + 1, count)
 
 
-def _aws(environment: Mapping[str, str], count: int) -> Part:
+def _aws(environment: Mapping[str, str], count: int) -> NumberedPart:
     index, name = _whole(environment, "AWS_BATCH_JOB_ARRAY_INDEX"), "AWS_BATCH_JOB_ARRAY_SIZE"
     size = _whole(environment, name, count)
     if count not in (0, size):
         raise SettingError(f"--part auto/{count}: this array has {size} jobs; write --part I/{count}")
-    return Part(index + 1, size)
+    return NumberedPart(index + 1, size)
 
 
 _READERS = {

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from ..errors import LedgerError, OutputError, RunError, SettingError
+from ..numbered_part import NumberedPart
 from ..shards import Ledger, ShardStats, shard_name, was_removed
 from .known_shards import made_on
-from .part import Part, parts_of
+from .part import parts_of
 from .request import Request
 from .resume import Run
 from .scan import limit_rejects
@@ -124,14 +125,14 @@ def _made_before(run: Run, missing: Sequence[int]) -> dict[str, str] | None:
     assert part is not None
     if run.history:
         return None  # shards that are added may be made elsewhere
-    done = next((shard for shard in part.of(run.ledger.state().get("shards", 0)) if shard not in absent), None)
+    done = next((shard for shard in part.every_nth(run.ledger.state().get("shards", 0)) if shard not in absent), None)
     try:
         return run.ledger.record(done).get("made_on") if done is not None else None
     except LedgerError:
         return None
 
 
-def _compare(part: Part, first: dict[str, str] | None, here: dict[str, str]) -> None:
+def _compare(part: NumberedPart, first: dict[str, str] | None, here: dict[str, str]) -> None:
     differ = [
         f"{name} was {value}, is {here.get(name)}" for name, value in (first or {}).items() if here.get(name) != value
     ]

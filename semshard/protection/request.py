@@ -10,6 +10,7 @@ from typing import Any
 from ..engine import Runtime, choose_preset, load_tensors, make_runtime
 from ..errors import LedgerError, SettingError
 from ..noise.views import make_view
+from ..numbered_part import NumberedPart
 from ..progress import Progress, remarks, silent
 from ..publishing import Statement
 from ..settings import CELL_SETTINGS, PICTURES, TRAINED_WITH, ProtectConfig, Size, coerce, protect_config, to_json
@@ -17,7 +18,6 @@ from ..signing import Signer
 from ..sources import AUTO, Source, SourceOptions, open_source
 from ..sources.decode import decoding_of
 from ..workers import WorkerOptions
-from .part import Part
 
 _FINAL = ("final_steps", "final_alpha", "final_draws", "final_views")
 GROUPS = 10  # that --labels auto makes where --groups is not given
@@ -42,7 +42,7 @@ class Request:
     stated: Mapping[str, str | None] = field(default_factory=dict)  # by the owner, for the data card
     signer: Signer | None = None  # of the finished folder
     until: str | None = None  # "surrogate": the call ends when the surrogate is trained
-    part: Part | None = None  # of the shards: the call makes these, and no manifest
+    part: NumberedPart | None = None  # of the shards: the call makes these, and no manifest
     finish: bool = False  # the call makes no shards, and the manifest
     workers: WorkerOptions = field(default_factory=WorkerOptions)
 

@@ -100,7 +100,7 @@ class Run:
     def share(self) -> Sequence[int]:
         """The shards that this call is about: all, or those of its part."""
         count = len(self.known_plan.shards if self.known_plan else self.plan())
-        return self.request.part.of(count) if self.request.part else range(count)
+        return self.request.part.every_nth(count) if self.request.part else range(count)
 
     def missing(self, shards: Iterable[int]) -> list[int]:
         """Which of those shards are not done."""

@@ -109,7 +109,7 @@ class _Count:
     def __init__(self, run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> None:
         self._run, self._done, self._total = run, 0, sum(len(plan[shard]) for shard in missing)
         part = run.request.part
-        share = part.of(len(plan)) if part else range(len(plan))
+        share = part.every_nth(len(plan)) if part else range(len(plan))
         done = sorted(set(share) - set(missing)) if not run.history else []  # checked when they were made
         finished = (done_stats(run.out, shard, run.ledger.digits) for shard in done)
         unusable = 0 if part else sum(not was_removed(reason) for reason in run.collection.rejects.values())

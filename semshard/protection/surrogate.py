@@ -22,7 +22,7 @@ from ..engine import (
     save_tensors,
 )
 from ..errors import OutputError, SettingError
-from ..noise import Part, SurrogateTraining, initial_noise, new_surrogate, parts_of
+from ..noise import NamedNetwork, SurrogateTraining, initial_noise, networks_of, new_surrogate
 from ..noise.views import make_view
 from ..progress import Event, Progress, Throttle, silent
 from ..settings import ProtectConfig, to_json
@@ -94,9 +94,9 @@ class SurrogateFiles:
     every: float = 20
     keep: Mapping[int, Path] = field(default_factory=dict)
 
-    def of(self, part: str) -> SurrogateFiles:
+    def of(self, name: str) -> SurrogateFiles:
         """Where an earlier network of the surrogate is trained, to be kept until all are."""
-        surrogate = self.surrogate.with_name(f"{self.surrogate.stem}.{part}{self.surrogate.suffix}")
+        surrogate = self.surrogate.with_name(f"{self.surrogate.stem}.{name}{self.surrogate.suffix}")
         return replace(self, surrogate=surrogate, keep={})
 
 
@@ -114,11 +114,11 @@ def train_surrogate(
     Among several ranks of the `runtime` the first one alone reads and writes the files.
     """
     model, ranks = new_surrogate(config, len(collection.classes), collection.size, runtime), runtime.ranks
-    parts = parts_of(model, config)
-    total, before = sum(part.config.steps for part in parts), 0
-    for part in parts:
-        last, about = part is parts[-1], about_surrogate(part.config, collection)
-        file = files if last else files.of(part.name)
+    networks = networks_of(model, config)
+    total, before = sum(network.config.steps for network in networks), 0
+    for network in networks:
+        last, about = network is networks[-1], about_surrogate(network.config, collection)
+        file = files if last else files.of(network.name)
 
         def report(done: int, loss: float | None = None, before: int = before) -> None:
             figures = {} if loss is None else {"loss": loss, "batch": config.batch}
@@ -126,36 +126,36 @@ def train_surrogate(
 
         trained = None if last else ranks.from_first(partial(_weights, file.surrogate, about))
         if trained is not None:
-            part.model.load_state_dict(trained)
+            network.model.load_state_dict(trained)
         else:
-            _train_part(runtime, collection, part, file, report, progress, deadline)
+            _train_network(runtime, collection, network, file, report, progress, deadline)
             if not last:
-                ranks.from_first(partial(save_tensors, file.surrogate, part.model.state_dict(), about))
-        before += part.config.steps
+                ranks.from_first(partial(save_tensors, file.surrogate, network.model.state_dict(), about))
+        before += network.config.steps
 
     def finish() -> None:
         weights = model.state_dict()
         weights = bfloat16_where_exact(weights) if config.round_every else weights
         save_tensors(files.surrogate, weights, about_surrogate(config, collection))
-        for part in parts[:-1]:
-            files.of(part.name).surrogate.unlink(missing_ok=True)
+        for network in networks[:-1]:
+            files.of(network.name).surrogate.unlink(missing_ok=True)
         files.checkpoint.unlink(missing_ok=True)
 
     ranks.from_first(finish)
     return model
 
 
-def _train_part(
+def _train_network(
     runtime: Runtime,
     collection: Collection,
-    part: Part,
+    network: NamedNetwork,
     files: SurrogateFiles,
     report: Callable[..., None],
     progress: Progress,
     deadline: Deadline,
 ) -> None:
     """Train one network of a surrogate, from its checkpoint on where there is one."""
-    config, model, ranks = part.config, part.model, runtime.ranks
+    config, model, ranks = network.config, network.model, runtime.ranks
     about = about_surrogate(config, collection) | {"images": collection.source.digest}
     begin = ranks.from_first(partial(_checkpoint, files.checkpoint, about))
     if begin.step:

@@ -16,7 +16,7 @@ from torch import nn
 from ..digests import sha256_of
 from ..engine import Runtime, batch_numbers, save_tensors
 from ..measuring.timing import medians
-from ..noise import Part, SurrogateTraining, initial_noise, new_surrogate, parts_of
+from ..noise import NamedNetwork, SurrogateTraining, initial_noise, networks_of, new_surrogate
 from ..noise.methods import Noise
 from ..noise.views import make_view
 from ..settings import ProtectConfig
@@ -128,15 +128,15 @@ class Trial:
         start = time.perf_counter()
         if self.model is None:
             return 0.0
-        parts = parts_of(self.model, self.config)
-        actions = {each.name: self._step(each) for each in parts}
+        networks = networks_of(self.model, self.config)
+        actions = {each.name: self._step(each) for each in networks}
         for action in actions.values():
             action()
         first = time.perf_counter() - start
         times = medians(actions, _REPEATS, self.runtime.device)
         if sum(times.values()) < _SHORT:
             times = medians(actions, min(_MORE, self.config.steps), self.runtime.device)
-        return max(0.0, first - sum(times.values())) + sum(each.config.steps * times[each.name] for each in parts)
+        return max(0.0, first - sum(times.values())) + sum(each.config.steps * times[each.name] for each in networks)
 
     def here(self) -> tuple[float, float]:
         """Seconds and bytes of the tar per image, crafted, encoded and written by this process with all its cores."""
@@ -217,13 +217,15 @@ class Trial:
         (stats,) = write_shards(self._order, encode_batches(iter([batch]), self._order.recipe))
         return stats
 
-    def _step(self, part: Part) -> Callable[[], object]:
+    def _step(self, network: NamedNetwork) -> Callable[[], object]:
         """A step of the training of one of the surrogate's networks."""
-        config, collection = part.config, self.collection
+        config, collection = network.config, self.collection
         side = squashed_side(collection, config)
         data = TrainingImages(collection, self.usable, side)
         kept = initial_noise(config, config.batch, collection.size or (side, side), self.runtime)
-        training = SurrogateTraining.of(self.runtime, part.model, make_view(config, collection.size)[0], config, kept)
+        training = SurrogateTraining.of(
+            self.runtime, network.model, make_view(config, collection.size)[0], config, kept
+        )
         numbers = batch_numbers(len(data), config.batch, config.seed, 0)
         return lambda: training.step(0, *data.batch(numbers))
 

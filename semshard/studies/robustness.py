@@ -15,7 +15,7 @@ from .._version import __version__
 from ..atomic import atomic_write, write_json
 from ..engine import Runtime, choose_preset, load_tensors, make_runtime
 from ..errors import LedgerError, SettingError
-from ..noise import InnerPerturbation, new_surrogate, parts_of
+from ..noise import InnerPerturbation, networks_of, new_surrogate
 from ..noise.robustness import AdversarialLoss, SurrogateRobustness, noise_robustness
 from ..noise.views import make_view
 from ..progress import Event, Progress, remarks, silent
@@ -134,7 +134,7 @@ class _Study:
                 self.progress(Event("points", message=f"{name}: robustness of the surrogate"))
                 model = new_surrogate(protection, len(shards.classes), shards.size, self.runtime)
                 model.load_state_dict(load_tensors(ledger.surrogate)[0])
-                model = parts_of(model, protection)[-1].model  # the one that reads the noise
+                model = networks_of(model, protection)[-1].model  # the one that reads the noise
                 surrogate = self._of_surrogate(model, protection, shards, dataset.data("clean").train)
             return {"surrogate": surrogate, **self._of_noise(name, trainer, protected)}
 

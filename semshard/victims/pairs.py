@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..engine import Runtime, deterministic
-from ..noise import Part, SurrogateTraining, add, initial_noise, new_surrogate, parts_of, pool_labels, pool_numbers
+from ..noise import (
+    NamedNetwork,
+    SurrogateTraining,
+    add,
+    initial_noise,
+    networks_of,
+    new_surrogate,
+    pool_labels,
+    pool_numbers,
+)
 from ..noise.methods import HELD_OUT, make_noise
 from ..noise.views import make_view
 from ..settings import ProtectConfig
@@ -36,14 +45,14 @@ class _TrainingImages:
         return self.own.images[numbers], self.own.labels[numbers], None
 
 
-def _train(runtime: Runtime, own: LabelledImages, part: Part, size: tuple[int, int], report: Report) -> None:
+def _train(runtime: Runtime, own: LabelledImages, network: NamedNetwork, size: tuple[int, int], report: Report) -> None:
     """Train one network of a surrogate."""
-    known, config = own, part.config
+    known, config = own, network.config
     if config.pool:
         known = own[pool_numbers(len(own.labels), config)]
         known = replace(known, labels=pool_labels(known.labels, config))
     persistent = initial_noise(config, len(known.labels), size, runtime)
-    training = SurrogateTraining.of(runtime, part.model, make_view(config, size)[0], config, persistent)
+    training = SurrogateTraining.of(runtime, network.model, make_view(config, size)[0], config, persistent)
     training.run(_TrainingImages(known), after_step=report)
 
 
@@ -59,8 +68,8 @@ def protect_own(
     size, model = (images.shape[2], images.shape[3]), None
     if config.has_surrogate:
         model = new_surrogate(config, classes, size, runtime)
-        for part in parts_of(model, config):
-            _train(runtime, own, part, size, report)
+        for network in networks_of(model, config):
+            _train(runtime, own, network, size, report)
     at_once = min(config.craft_batch, max(1, len(images) // 2))  # ntga tests a block on what is outside it
 
     def others(numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

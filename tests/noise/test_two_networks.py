@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from semshard.engine import make_runtime
-from semshard.noise import new_surrogate, parts_of
+from semshard.noise import networks_of, new_surrogate
 from semshard.noise.methods import cost, make_noise
 from semshard.noise.two_networks import MixedNetwork, TwoNetworks
 from semshard.settings import levels, protect_config
@@ -28,7 +28,7 @@ LABELS = torch.arange(6) % CLASSES
 def test_the_parts_start_from_different_weights_and_have_their_own_settings():
     of = config(steps=9, label_noise=0.5, warm_up=0.5, views=("crop-flip", "grey=0.5"))
     model = new_surrogate(of, CLASSES, SIZE, RUNTIME)
-    pushes, reads = parts_of(model, of)
+    pushes, reads = networks_of(model, of)
     assert isinstance(model, TwoNetworks)
     assert (pushes.model, reads.model) == (model.pushes, model.reads)
     assert not torch.equal(*(next(part.model.parameters()) for part in (pushes, reads)))
@@ -36,7 +36,7 @@ def test_the_parts_start_from_different_weights_and_have_their_own_settings():
     assert (reads.config.method, reads.config.steps, reads.config.label_noise) == ("sem", 9, 0.5)
     assert pushes.config.rho_a == of.rho_u / 2
     single = config(push_steps=0)
-    assert [part.name for part in parts_of(new_surrogate(single, CLASSES, SIZE, RUNTIME), single)] == [""]
+    assert [network.name for network in networks_of(new_surrogate(single, CLASSES, SIZE, RUNTIME), single)] == [""]
     own, both = cost(reads.config), cost(of)
     assert both.training == own.training + cost(pushes.config).training
     assert both.crafting == 2 * own.crafting

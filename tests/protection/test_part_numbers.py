@@ -5,24 +5,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import semshard
-from semshard.protection.part import Part, parse_part, parts_of
+from semshard.numbered_part import NumberedPart
+from semshard.protection.part import parse_part, parts_of
 
 
 @given(st.integers(0, 500), st.integers(1, 60))
 def test_every_shard_is_in_exactly_one_part_and_parts_are_of_one_size(shards, count):
-    shares = [Part(number, count).of(shards) for number in range(1, count + 1)]
-    assert sorted(shard for share in shares for shard in share) == list(range(shards))
-    sizes = [len(share) for share in shares]
-    assert max(sizes) - min(sizes) <= 1
-    for number, share in enumerate(shares, 1):
-        assert parts_of(list(share), count) == ([Part(number, count)] if share else [])
+    parts = [NumberedPart(number, count) for number in range(1, count + 1)]
+    for shares in ([part.every_nth(shards) for part in parts], [part.consecutive(shards) for part in parts]):
+        assert sorted(shard for share in shares for shard in share) == list(range(shards))
+        sizes = [len(share) for share in shares]
+        assert max(sizes) - min(sizes) <= 1
+    for number, share in enumerate((part.every_nth(shards) for part in parts), 1):
+        assert parts_of(list(share), count) == ([NumberedPart(number, count)] if share else [])
 
 
 @pytest.mark.parametrize(
     ("text", "part"), [("1/1", (1, 1)), ("2/8", (2, 8)), ("8/8", (8, 8)), ("0017/1000", (17, 1000))]
 )
 def test_a_part_is_written_as_two_numbers(text, part):
-    assert parse_part(text, {}) == Part(*part)
+    assert parse_part(text, {}) == NumberedPart(*part)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def slurm(tasks, task, step=1):
 def test_the_tasks_of_a_slurm_array_are_all_parts(tasks, text):
     text = text.replace("N", str(len(tasks)))
     found = [parse_part(text, slurm(tasks, task, tasks.step)) for task in tasks]
-    assert found == [Part(number, len(tasks)) for number in range(1, len(tasks) + 1)]
+    assert found == [NumberedPart(number, len(tasks)) for number in range(1, len(tasks) + 1)]
 
 
 @pytest.mark.parametrize("text", ["auto", "auto/8"])
@@ -53,12 +55,12 @@ def test_the_jobs_of_an_aws_batch_array_are_all_parts(text):
         parse_part(text, {"AWS_BATCH_JOB_ARRAY_INDEX": str(index), "AWS_BATCH_JOB_ARRAY_SIZE": "8"})
         for index in range(8)
     ]
-    assert found == [Part(number, 8) for number in range(1, 9)]
+    assert found == [NumberedPart(number, 8) for number in range(1, 9)]
 
 
 def test_the_pods_of_an_indexed_job_are_all_parts():
     found = [parse_part("auto/8", {"JOB_COMPLETION_INDEX": str(index)}) for index in range(8)]
-    assert found == [Part(number, 8) for number in range(1, 9)]
+    assert found == [NumberedPart(number, 8) for number in range(1, 9)]
 
 
 @pytest.mark.parametrize(
