@@ -17,18 +17,11 @@ from semshard_cli.exits import CODES
 
 from semshard import protect
 from tests.support.command import semshard
+from tests.support.forks import forks
 from tests.support.runs import TINY, public_bytes
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-
-
-def start(*arguments):
-    """The program, in the background."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "semshard_cli", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
 
 
 def ended_with(process, number, path):
@@ -56,7 +49,7 @@ def test_the_table_is_in_the_help_and_in_the_guide():
 def test_143_after_sigterm_and_the_same_command_continues_to_the_same_bytes(tmp_path, images):
     line = ["protect", images, "--out", tmp_path / "cut", "--checkpoint-seconds=0", *OPTIONS, "--steps=30"]
     checkpoint = tmp_path / "cut.ledger" / "checkpoint.safetensors"
-    code, errors = ended_with(start(*line), signal.SIGTERM, checkpoint)
+    code, errors = ended_with(forks().start(*line), signal.SIGTERM, checkpoint)
     assert code == 143
     assert errors.splitlines()[-1] == "semshard: ended by SIGTERM; run the same command again to continue"
     assert "Traceback" not in errors
@@ -68,7 +61,7 @@ def test_143_after_sigterm_and_the_same_command_continues_to_the_same_bytes(tmp_
 
 @pytest.mark.slow
 def test_the_demo_ends_with_the_code_of_the_command_that_was_ended(tmp_path):
-    demo = start("demo", tmp_path / "demo", "--images", "100")
+    demo = forks().start("demo", tmp_path / "demo", "--images", "100")
     code, errors = ended_with(demo, signal.SIGTERM, tmp_path / "demo" / "shards.ledger" / "run.json")
     assert code == 143
     assert "ended by SIGTERM" in errors

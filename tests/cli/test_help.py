@@ -1,5 +1,6 @@
 """The help of the program: of every command and option, in panels, the most needed first; and the reference page."""
 
+import functools
 import os
 import re
 import subprocess
@@ -13,18 +14,19 @@ from semshard_cli.reference import reference
 from typer.main import get_command
 
 from semshard.settings import ProtectConfig, VerifyConfig, declared
+from tests.support.forks import forks
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = get_command(app).commands
 
 
+@functools.cache
 def help_of(*command):
     """The text of --help in a terminal of 80 columns."""
-    done = subprocess.run(
-        [sys.executable, "-m", "semshard_cli", *command, "--help"],
-        env=os.environ | {"COLUMNS": "80"}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return done.stdout
+    process = forks().start(*command, "--help", environment=os.environ | {"COLUMNS": "80"})
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    return output
 
 
 def panel_of(text, title):

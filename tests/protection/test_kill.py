@@ -5,8 +5,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pyarrow.parquet as pq
@@ -15,6 +13,7 @@ import pytest
 import semshard
 from semshard.shards import read_tar
 from semshard.sources.shapes import write_shapes
+from tests.support.forks import forks
 from tests.support.runs import TINY, public_bytes
 
 OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in (TINY | {"steps": 12, "shard_size": 3}).items()]
@@ -31,18 +30,10 @@ STAGES = [
 ]
 
 
-def command(home):
-    return [
-        sys.executable, "-m", "semshard_cli", "protect", str(home / "images"), "--out", str(home / "shards"),
-        "--checkpoint-seconds", "0", *OPTIONS,
-    ]  # fmt: skip
-
-
-def start(home, *more, **options):
-    """A protect process that can be interrupted, also where the tests themselves run in the background."""
-    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
-    allow = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-    return subprocess.Popen([*command(home), *more], preexec_fn=allow, **options)
+def start(home, *more):
+    """A protect process."""
+    words = ["protect", home / "images", "--out", home / "shards", "--checkpoint-seconds", "0", *OPTIONS, *more]
+    return forks().start(*words)
 
 
 def kill(process):
@@ -134,7 +125,7 @@ def check_what_is_visible(home):
 
 @pytest.mark.slow
 def test_control_c_says_how_to_continue(tmp_path, images):
-    process = start(tmp_path, "--steps", "100000", stderr=subprocess.PIPE, text=True)
+    process = start(tmp_path, "--steps", "100000")
     try:
         wait_for(process, tmp_path / "shards.ledger" / "checkpoint.safetensors")
         process.send_signal(signal.SIGINT)

@@ -1,14 +1,14 @@
 """Killed right after a named file appears, a change is completed by the same command, with the same bytes."""
 
 import shutil
-import subprocess
-import sys
+import signal
 
 import pytest
 from PIL import Image
 
 import semshard
 from semshard.sources.shapes import draw_shape
+from tests.support.forks import forks
 from tests.support.protection import protect
 from tests.support.runs import TINY, public_bytes
 
@@ -28,8 +28,9 @@ OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()
 
 
 def killed(end, *arguments):
-    done = subprocess.run([sys.executable, "-c", KILLED, end, *map(str, arguments)], timeout=300, capture_output=True)
-    assert done.returncode == -9, done.stderr.decode()
+    process = forks().start(end, *arguments, program=KILLED)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL, errors
 
 
 def twin(home):

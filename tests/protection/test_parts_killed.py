@@ -13,7 +13,7 @@ import pytest
 
 import semshard
 from semshard.shards import shard_name
-from tests.support.forks import Forks
+from tests.support.forks import forks
 from tests.support.parts import copy_of, everything, words_of
 from tests.support.runs import TINY
 
@@ -21,12 +21,6 @@ SETTINGS = TINY | {"shard_size": 3, "final_steps": 30}
 SHARDS = 14
 KILLS = int(os.environ.get("SEMSHARD_TEST_KILLS", "10"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + 10 * KILLS)]
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory):
-    with Forks(tmp_path_factory.mktemp("forks") / "log") as forks:
-        yield forks
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +49,9 @@ def here(home, **options):
     return semshard.protect(home / "images", home / "shards", **(SETTINGS | options))
 
 
-def part(forks, home, which):
+def part(home, which):
     """A part in a process of its own, which is not waited for."""
-    return forks.start(*words_of(home, f"--part={which}", settings=SETTINGS))
+    return forks().start(*words_of(home, f"--part={which}", settings=SETTINGS))
 
 
 def check(home, quiet):
@@ -79,26 +73,26 @@ def wait_for_marks(home, count):
         time.sleep(0.002)
 
 
-def test_parts_at_once_and_twice_end_in_the_same_bytes(forks, prepared, quiet):
-    crowd = [part(forks, prepared, f"{number}/2") for number in (1, 2, 1, 2)]
-    assert [forks.wait(process) for process in crowd] == [0, 0, 0, 0]
+def test_parts_at_once_and_twice_end_in_the_same_bytes(prepared, quiet):
+    crowd = [part(prepared, f"{number}/2") for number in (1, 2, 1, 2)]
+    assert [process.wait() for process in crowd] == [0, 0, 0, 0]
     assert here(prepared, part="1/1").made == 0
     check(prepared, quiet)
 
 
-def test_parts_killed_at_random_moments_and_started_again_end_in_the_same_bytes(forks, prepared, quiet):
+def test_parts_killed_at_random_moments_and_started_again_end_in_the_same_bytes(prepared, quiet):
     """Three at a time, two of them the same part; where all shards are made, some are taken away again."""
     moments, kills, states = random.Random(4), 0, set()
     while kills < KILLS:
         if marks(prepared) > SHARDS // 2:
             for shard in moments.sample(range(SHARDS), 10):
                 (prepared / "shards" / f"{shard_name(shard)}_stats.json").unlink(missing_ok=True)
-        crowd = [part(forks, prepared, which) for which in ("1/2", "2/2", "1/2")]
+        crowd = [part(prepared, which) for which in ("1/2", "2/2", "1/2")]
         wait_for_marks(prepared, marks(prepared) + moments.randint(1, 2))
         time.sleep(moments.uniform(0, 0.1))
         for process in crowd:
-            os.kill(process, signal.SIGKILL)
-        ends = [forks.wait(process) for process in crowd]
+            process.kill()
+        ends = [process.wait() for process in crowd]
         assert set(ends) <= {0, -signal.SIGKILL}
         kills += ends.count(-signal.SIGKILL)
         states.add(frozenset(path.name for path in prepared.glob("shards*/*")))
@@ -112,12 +106,12 @@ def test_parts_killed_at_random_moments_and_started_again_end_in_the_same_bytes(
 @pytest.mark.parametrize(
     ("number", "code", "how"), [(signal.SIGTERM, 143, "ended by SIGTERM"), (signal.SIGINT, 130, "interrupted")]
 )
-def test_a_signal_discards_the_shard_in_hand_and_says_how_to_continue(forks, prepared, quiet, number, code, how):
-    process = part(forks, prepared, "1/1")
+def test_a_signal_discards_the_shard_in_hand_and_says_how_to_continue(prepared, quiet, number, code, how):
+    process = part(prepared, "1/1")
     wait_for_marks(prepared, 2)
-    os.kill(process, number)
-    assert forks.wait(process) == code
-    said = forks.log.read_text()
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == code
     assert said.splitlines()[-1] == f"semshard: {how}; run the same command again to continue"
     assert "Traceback" not in said
     assert not list(prepared.glob("shards*/.*"))

@@ -1,8 +1,7 @@
 """A scan that is killed goes on from the blocks that it has finished, and finds what a quiet one finds."""
 
 import shutil
-import subprocess
-import sys
+import signal
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from semshard.shards import Ledger
 from semshard.sources import Decoding, open_source, scan, scanning
 from semshard.sources.shapes import draw_shape
 from semshard.sources.source import Entry, Source
+from tests.support.forks import forks
 from tests.support.runs import TINY, public_bytes
 from tests.support.workers import processes
 
@@ -170,8 +170,8 @@ main()
 @pytest.mark.slow
 def test_a_run_that_is_killed_while_it_scans_does_not_scan_again_what_is_done(finished, monkeypatch):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    call = [sys.executable, "-c", KILLED, "protect", finished / "images", "--out", finished / "again", *options]
-    assert subprocess.run(list(map(str, call)), timeout=300, capture_output=True).returncode == -9
+    words = ["protect", finished / "images", "--out", finished / "again", *options]
+    assert forks().start(*words, program=KILLED).wait(timeout=300) == -signal.SIGKILL
     assert not (finished / "again.ledger" / "index.json").exists()
     seen, scan_one = [], scanning._scan_one
     monkeypatch.setattr(Ledger.__init__, "__kwdefaults__", {"block": 8})

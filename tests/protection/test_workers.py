@@ -5,7 +5,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import time
 
 import pytest
@@ -15,7 +14,7 @@ from semshard.errors import TooManyRejects
 from semshard.protection import shard_pool
 from semshard.shards import Ledger, ledger_path
 from tests.support.runs import TINY, public_bytes
-from tests.support.workers import command, processes, workers_of
+from tests.support.workers import processes, start, workers_of
 
 SMALL = TINY | {"shard_size": 8}
 
@@ -149,8 +148,8 @@ def test_a_driver_killed_at_random_instants_ends_in_the_same_bytes(images, tmp_p
     with processes(1):
         semshard.protect(images, tmp_path / "calm", **settings)
     instants, kills, states = random.Random(1), 0, set()
-    for _ in range(8):
-        run = subprocess.Popen(**command(images, tmp_path / "rough", 2, settings))
+    for _ in range(5):
+        run = start(images, tmp_path / "rough", 2, settings)
         made = len(list((tmp_path / "rough").glob("*_stats.json")))
         while run.poll() is None and len(list((tmp_path / "rough").glob("*_stats.json"))) <= made:
             time.sleep(0.005)
@@ -161,14 +160,14 @@ def test_a_driver_killed_at_random_instants_ends_in_the_same_bytes(images, tmp_p
         states.add(len(list((tmp_path / "rough").glob("*_stats.json"))))
     assert kills >= 3
     assert len(states) >= 3
-    assert subprocess.run(**command(images, tmp_path / "rough", 3, settings)).returncode == 0
+    assert start(images, tmp_path / "rough", 3, settings).wait(timeout=120) == 0
     assert public_bytes(tmp_path / "rough") == public_bytes(tmp_path / "calm")
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_ends_the_run_in_words_and_the_same_command_continues(images, tmp_path):
     settings = SMALL | {"shard_size": 2, "final_steps": 300}
-    run = subprocess.Popen(**command(images, tmp_path / "out", 2, settings), stderr=subprocess.PIPE, text=True)
+    run = start(images, tmp_path / "out", 2, settings)
     try:
         while not list((tmp_path / "out").glob("*_stats.json")):
             time.sleep(0.01)
@@ -180,7 +179,7 @@ def test_a_worker_that_is_killed_ends_the_run_in_words_and_the_same_command_cont
     assert re.search(r" with shard \d+ in hand", errors)
     assert "run the same command again to continue" in errors
     assert not list((tmp_path / "out").glob(".*"))
-    assert subprocess.run(**command(images, tmp_path / "out", 2, settings)).returncode == 0
+    assert start(images, tmp_path / "out", 2, settings).wait(timeout=120) == 0
     with processes(1):
         semshard.protect(images, tmp_path / "calm", **settings)
     assert public_bytes(tmp_path / "out") == public_bytes(tmp_path / "calm")
@@ -191,10 +190,9 @@ def test_a_full_disk_in_a_worker_is_the_error_of_the_run(images, tmp_path):
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
     lines = ["import signal", "from semshard.workers import local", f"local._PROGRAM = {limited!r} + local._PROGRAM"]
     lines.append("signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # which the workers inherit")
-    run = command(images, tmp_path / "out", 2, SMALL)
-    run["args"][-1] = "\n".join([*lines, run["args"][-1]])
-    done = subprocess.run(**run, capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "OSError: [Errno 27] File too large" in done.stderr
+    run = start(images, tmp_path / "out", 2, SMALL, "\n".join(lines))
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode != 0
+    assert "OSError: [Errno 27] File too large" in errors
     assert not list((tmp_path / "out").glob(".*"))
-    assert subprocess.run(**command(images, tmp_path / "out", 2, SMALL)).returncode == 0
+    assert start(images, tmp_path / "out", 2, SMALL).wait(timeout=120) == 0

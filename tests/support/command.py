@@ -1,13 +1,16 @@
 """The program `semshard`, run as a program."""
 
-import subprocess
-import sys
+from subprocess import CompletedProcess
+
+from tests.support.forks import forks
 
 
 def semshard(*arguments, expect=0):
     """Run the program with these arguments; it must exit with the code `expect`. Returns its two outputs as text."""
-    done = subprocess.run(
-        [sys.executable, "-m", "semshard_cli", *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done
+    process = forks().start(*arguments)
+    try:
+        output, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == expect, output + errors
+    return CompletedProcess(arguments, process.returncode, output, errors)

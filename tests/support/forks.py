@@ -1,25 +1,37 @@
-"""Many short runs of the program as real processes, without the seconds that each would take to import torch: they are
-forks of one process that has imported everything and computed nothing.
+"""Real processes of the program without the seconds that each would take to import torch: they are forks of one process
+that has imported everything and computed nothing.
 """
 
+import atexit
+import functools
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 SERVER = """
 import json, os, signal, sys, traceback
-import cv2, jinja2, pyarrow.parquet, torch
-import semshard.protection.protect, semshard.protection.repair
+import cv2, jinja2, pyarrow.parquet, torch, torchvision
+import semshard.protection.protect, semshard.protection.repair, semshard.inspection.audit
 from semshard_cli import show, watch
 from semshard_cli.main import main
 
-def run(words, log):
-    for stream in (1, 2):
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
-    sys.argv, code = ["semshard", *words], 0
+def run(program, words, out, errors, folder, environment):
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for stream, path in ((1, out), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    if "OMP_NUM_THREADS" in environment:
+        torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    sys.argv, code = ["semshard" if program is None else "-c", *words], 0
     try:
-        main()
+        main() if program is None else exec(program, {"__name__": "__main__"})
     except SystemExit as end:
         code = end.code or 0
     except BaseException:
@@ -44,35 +56,81 @@ for line in sys.stdin:
 """
 
 
+class Fork:
+    """A process, with as much of `subprocess.Popen` as the tests use."""
+
+    def __init__(self, server, pid, output, errors):
+        self._server, self.pid, self.returncode = server, pid, None
+        self._output, self._errors = output, errors
+
+    def poll(self):
+        """The exit code; None while it is running. Below 0: the signal that ended it."""
+        if self.returncode is None:
+            self.returncode = self._server.ask("poll", self.pid)
+        return self.returncode
+
+    def wait(self, timeout=None):
+        if self.returncode is None:
+            ended = os.pidfd_open(self.pid)
+            try:
+                if not select.select([ended], [], [], timeout)[0]:
+                    raise subprocess.TimeoutExpired(["semshard"], timeout)
+            finally:
+                os.close(ended)
+            self.returncode = self._server.ask("wait", self.pid)
+        return self.returncode
+
+    def communicate(self, timeout=None):
+        """What it has written to its two streams, when it has ended."""
+        self.wait(timeout)
+        return self._output.read_text(), self._errors.read_text()
+
+    def send_signal(self, number):
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
 class Forks:
-    """A context manager in which programs are started by their words; each is known by its process number."""
+    """The process that is forked. Each fork has the folder and the environment that this process has when it starts."""
 
-    def __init__(self, log: Path) -> None:
-        self.log = log  # what all of them write
-
-    def __enter__(self):
+    def __init__(self):
+        self._home, self._count = tempfile.TemporaryDirectory(), 0
         self._server = subprocess.Popen(
             [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._server.stdout.readline() == "ready\n"
-        return self
 
-    def __exit__(self, *_):
-        self._server.stdin.close()
-        self._server.wait()
-        self._server.stdout.close()
+    def start(self, *words, program=None, environment=None, log=None):
+        """The program `semshard` with these words, or the Python `program` as `python -c` runs it; both streams go to
+        the file `log` where one is given.
+        """
+        self._count += 1
+        output, errors = (Path(log or Path(self._home.name) / f"{self._count}{stream}") for stream in ("out", "err"))
+        for each in (output, errors):
+            each.touch()
+        about = [program, list(map(str, words)), str(output), str(errors), os.getcwd()]
+        return Fork(
+            self, self.ask("start", *about, dict(os.environ if environment is None else environment)), output, errors
+        )
 
-    def start(self, *words):
-        return self._ask("start", list(map(str, words)), str(self.log))
-
-    def poll(self, process):
-        """The exit code of a process, once; None while it is running. Below 0: the signal that ended it."""
-        return self._ask("poll", process)
-
-    def wait(self, process):
-        return self._ask("wait", process)
-
-    def _ask(self, *about):
+    def ask(self, *about):
         self._server.stdin.write(json.dumps(about) + "\n")
         self._server.stdin.flush()
         return json.loads(self._server.stdout.readline())
+
+    def close(self):
+        self._server.stdin.close()
+        self._server.wait()
+        self._server.stdout.close()
+        self._home.cleanup()
+
+
+@functools.cache
+def forks():
+    """The one of this process, which ends with it."""
+    found = Forks()
+    atexit.register(found.close)
+    return found

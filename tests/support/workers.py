@@ -2,12 +2,12 @@
 
 import json
 import os
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 from semshard.cores import set_cores
 from semshard.protection import scan, shard_pool
+from tests.support.forks import forks
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,19 +25,20 @@ def processes(count):
         set_cores(None)
 
 
-def command(source, out, count, settings):
-    """A program that protects with so many processes, and the environment that it needs."""
+def start(source, out, count, settings, first=""):
+    """A process that protects with so many processes, after the lines `first`."""
     call = (
         f"semshard.protect({str(source)!r}, {str(out)!r}, checkpoint_seconds=0, **json.loads({json.dumps(settings)!r}))"
     )
     lines = [
+        first,
         "import json, semshard",
         "from tests.support.workers import processes",
         f"with processes({count}):",
         f"    {call}",
     ]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {"args": [sys.executable, "-c", "\n".join(lines)], "env": os.environ | {"PYTHONPATH": path}}
+    return forks().start(program="\n".join(lines), environment=os.environ | {"PYTHONPATH": path})
 
 
 def workers_of(driver):
