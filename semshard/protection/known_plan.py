@@ -42,10 +42,11 @@ class KnownPlan:
 
 
 class _PlannedShards(Sequence[NDArray[np.int64]]):
-    """The inputs of each shard, read from the ledger when they are asked for."""
+    """The inputs of each shard, read from the ledger when they are asked for, and then kept."""
 
     def __init__(self, ledger: Ledger, count: int) -> None:
         self._ledger, self._count = ledger, count
+        self._asked = dict[int, NDArray[np.int64]]()
 
     def __len__(self) -> int:
         return self._count
@@ -59,7 +60,10 @@ class _PlannedShards(Sequence[NDArray[np.int64]]):
     def __getitem__(self, shard: int | slice) -> NDArray[np.int64] | list[NDArray[np.int64]]:
         if isinstance(shard, slice):
             return list(self)[shard]
-        return self._ledger.index.shard(range(self._count)[shard])
+        number = range(self._count)[shard]
+        if number not in self._asked:
+            self._asked[number] = self._ledger.index.shard(number)
+        return self._asked[number]
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         return self._ledger.index.shards()

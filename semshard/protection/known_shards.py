@@ -13,6 +13,7 @@ from .._version import __version__
 from ..errors import LedgerError
 from ..measuring.machine import describe
 from ..shards import Ledger, LedgerRow
+from .known_source import KnownSource
 from .resume import Run
 
 
@@ -35,9 +36,17 @@ def known_shard(run: Run, shard: int, numbers: NDArray[np.int64]) -> KnownShard:
     absent = dict.fromkeys(moved, "was absent when the shard was made")
     late = {row.number: row.reason for row in rows if row.reason}
     absent |= {place: reason for place, number in enumerate(every) if (reason := late.get(number))}
-    planned = set(numbers.tolist())
-    withheld = {p for p, n in enumerate(every) if p not in absent and n in planned and n in run.collection.rejects}
+    removed = _removed(run, numbers)
+    withheld = {place for place, number in enumerate(every) if place not in absent and number in removed}
     return KnownShard(np.array(every, np.int64), absent, frozenset(withheld))
+
+
+def _removed(run: Run, numbers: NDArray[np.int64]) -> set[int]:
+    """Those of the planned inputs that were removed since."""
+    source = run.collection.source
+    if not isinstance(source, KnownSource):
+        return set(numbers.tolist()) & run.collection.rejects.keys()
+    return source.rejected(numbers) if run.history else set()
 
 
 def rows_of(ledger: Ledger, shard: int) -> tuple[list[LedgerRow], dict[int, int]]:

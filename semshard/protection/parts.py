@@ -4,8 +4,9 @@
     protect … --part 1/8 … 8/8      each makes its share of the shards; together, in any order, again
     protect … --finish              writes the manifest when all shards are there; alone
 
-A part neither scans nor trains: the ledger knows the collection and has the surrogate. It writes shards and the
-ledger's files of them, which depend on the run and not on who makes them, and nothing else.
+A part neither scans nor trains, nor lists the source where that is read by rows: the ledger knows the collection and
+has the surrogate. It writes shards and the ledger's files of them, which depend on the run and not on who makes them,
+and nothing else.
 """
 
 from __future__ import annotations

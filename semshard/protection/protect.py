@@ -25,6 +25,7 @@ from ..workers import WorkerOptions
 from .grow import grow
 from .known_plan import first_shards
 from .known_shards import made_on
+from .known_source import KnownSource
 from .noise import Crafting
 from .part import parse_part
 from .parts import check_begun, check_complete, check_part, check_rejects, check_steps, forget_machine
@@ -103,11 +104,12 @@ def run_protect(request: Request, out: Path, collection: Collection | None = Non
     scanned again.
     """
     timer = PhaseTimer()
-    source = collection.source if collection else request.open()
+    ledger = Ledger(ledger_path(out))
+    known = KnownSource.of(request, ledger) if request.part else None
+    source = collection.source if collection else known or request.open()
     refuse_nesting(source, out)
     runtime = request.runtime()
     request.check(source, runtime)
-    ledger = Ledger(ledger_path(out))
     check_begun(request, ledger)
     if request.grows and not ledger.run():
         raise OutputError(f"{out} holds no run that could be given more images; leave out --extend and --retry-rejects")

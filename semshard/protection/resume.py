@@ -29,6 +29,7 @@ from ..sources.by_rows import about_source
 from ..sources.in_order import InOrder
 from .index_rows import tables_of
 from .known_plan import KnownPlan, first_shards, known_collection, only_removed_differ
+from .known_source import KnownSource
 from .request import Request
 from .scan import check_collection
 
@@ -77,18 +78,18 @@ class Run:
         """The collection with the inputs that the first plan had, those among them that were removed since included,
         and no others as its usable ones: what noise that looks at other images is made with, whatever was added later.
         """
-        if not self.known_plan or not self.history:
+        if not self.known_plan or not self.history or isinstance(self.collection.source, KnownSource):
             return self.collection
         planned = np.concatenate([np.zeros(0, np.int64), *self.known_plan.shards[: first_shards(self.history)]])
         others = np.setdiff1d(np.arange(len(self.collection.source)), planned)
         return replace(self.collection, rejects=dict.fromkeys(others.tolist(), "was not planned"))
 
-    def plan(self) -> list[NDArray[np.int64]]:
-        """The inputs of each shard, as the ledger has it; of a new run those of the source's own shards, or the usable
-        ones, shuffled by the seed, cut.
+    def plan(self) -> Sequence[NDArray[np.int64]]:
+        """The inputs of each shard, as the ledger has it, from where a part reads its own only; of a new run those of
+        the source's own shards, or the usable ones, shuffled by the seed, cut.
         """
         if self.known_plan:
-            return list(self.known_plan.shards)
+            return self.known_plan.shards if self.request.part else list(self.known_plan.shards)
         usable, given = self.collection.usable, self.collection.source.shards
         if given is not None:
             return [usable[slice(*np.searchsorted(usable, (each.start, each.stop)))] for each in given]
@@ -154,7 +155,7 @@ class _Opening:
         config = self.request.config(size, self.runtime)
         run = self._describe(config, size)
         source, compared = self.source, run
-        if known.get("history") or self.request.grows:
+        if not isinstance(source, KnownSource) and (known.get("history") or self.request.grows):
             source = InOrder(self.source, self.ledger.names())
             if self.request.grows or only_removed_differ(self.source, self.ledger):
                 compared = run | {"source_digest": known["source_digest"], "classes": []}  # `grow` looks closer
@@ -167,6 +168,8 @@ class _Opening:
                 "Give --overwrite to make it anew, or choose another --out"
             )
         plan = KnownPlan.of(self.ledger)
+        if isinstance(source, KnownSource):
+            return self._run(source.outline(config), config, run, plan)
         return self._run(known_collection(source, self.ledger, config, known), config, run, plan)
 
     def create(self, scan: Scan) -> Run:

@@ -20,10 +20,12 @@ from ..errors import SettingError
 from ..noise.methods.ntga import needed
 from ..progress import Event
 from ..shards import done_stats, was_removed
+from ..sources import Collection
 from ..sources.collection import PART_BYTES
 from ..workers import Here, LocalPool, Pool
 from .cluster import make_on_cluster
-from .known_shards import known_shard, record_of
+from .known_shards import KnownShard, known_shard, record_of
+from .known_source import KnownSource
 from .pipeline import (
     BATCH_PIXELS,
     CHUNK_BYTES,
@@ -54,7 +56,7 @@ class Made:
 def make_missing(
     run: Run,
     craft: Callable[[], Craft],
-    plan: list[NDArray[np.int64]],
+    plan: Sequence[NDArray[np.int64]],
     missing: Sequence[int],
     workers: int = -1,
     into: tuple[Path, Path] | None = None,
@@ -90,23 +92,38 @@ def make_missing(
 
 
 def _works(
-    run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int], apart: bool, pixels: int = PART_BYTES
+    run: Run, plan: Sequence[NDArray[np.int64]], missing: Sequence[int], apart: bool, pixels: int = PART_BYTES
 ) -> Iterator[ShardWork]:
     """The missing shards; `apart` for other processes, each with so many bytes of known `pixels` at most."""
-    for shard in missing:
-        known = known_shard(run, shard, plan[shard])
+    for shard, known, collection, numbers in _inputs(run, plan, missing):
         if not apart:
-            yield ShardWork(shard, run.collection, known.numbers, known.absent, known.withheld)
+            yield ShardWork(shard, collection, numbers, known.absent, known.withheld)
             continue
-        part = run.collection.part(known.numbers, pixels)
+        part = collection.part(numbers, pixels)
         assert part is not None
-        yield ShardWork(shard, part, np.arange(len(known.numbers)), known.absent, known.withheld)
+        yield ShardWork(shard, part, np.arange(len(numbers)), known.absent, known.withheld)
+
+
+def _inputs(
+    run: Run, plan: Sequence[NDArray[np.int64]], shards: Sequence[int]
+) -> Iterator[tuple[int, KnownShard, Collection, NDArray[np.int64]]]:
+    """Each of those shards: what is known of it, a collection that has its inputs, and their numbers in this one."""
+    source = run.collection.source
+    if not isinstance(source, KnownSource):
+        for shard in shards:
+            known = known_shard(run, shard, plan[shard])
+            yield shard, known, run.collection, known.numbers
+        return
+    every = [known_shard(run, shard, plan[shard]) for shard in shards]
+    found = source.collections(run.config, [known.numbers for known in every])
+    for shard, known, (collection, numbers) in zip(shards, every, found, strict=True):
+        yield shard, known, collection, numbers
 
 
 class _Count:
     """How many images are done, and how many inputs turned out to be unusable."""
 
-    def __init__(self, run: Run, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> None:
+    def __init__(self, run: Run, plan: Sequence[NDArray[np.int64]], missing: Sequence[int]) -> None:
         self._run, self._done, self._total = run, 0, sum(len(plan[shard]) for shard in missing)
         part = run.request.part
         share = part.every_nth(len(plan)) if part else range(len(plan))
@@ -135,7 +152,7 @@ class _Count:
 # --- how many processes -------------------------------------------------------------------------------------------
 
 
-def _workers(run: Run, order: ShardOrder, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> int:
+def _workers(run: Run, order: ShardOrder, plan: Sequence[NDArray[np.int64]], missing: Sequence[int]) -> int:
     """As many as were asked for; otherwise as many as there are cores, missing shards, and room in memory; 0 where this
     process does as well alone.
     """
@@ -147,25 +164,31 @@ def _workers(run: Run, order: ShardOrder, plan: list[NDArray[np.int64]], missing
         most = min(most, run.runtime.memory() // memory_of_worker(run))
     if most < 2 or not on_cpu or not (asked or _is_worth_it(run, order, plan, missing)):
         return 0
-    if run.collection.part(plan[missing[0]][:1]) is None:
-        where = run.collection.source.spec
+    source = run.collection.source
+    if not isinstance(source, KnownSource) and run.collection.part(plan[missing[0]][:1]) is None:
         run.request.progress(
-            Event("craft", message=f"{where} can be read by this process only, which makes one shard at a time")
+            Event("craft", message=f"{source.spec} can be read by this process only, which makes one shard at a time")
         )
         return 0
     return most
 
 
-def _is_worth_it(run: Run, order: ShardOrder, plan: list[NDArray[np.int64]], missing: Sequence[int]) -> bool:
+def _is_worth_it(run: Run, order: ShardOrder, plan: Sequence[NDArray[np.int64]], missing: Sequence[int]) -> bool:
     """Whether crafting takes long enough, by the time of its first batch."""
-    shards = [plan[shard] for shard in missing]
-    first = next((numbers for shard in shards for numbers in batches(run.collection, run.config, shard)), None)
+    found = (
+        (collection, batch)
+        for shard in missing
+        for _, _, collection, numbers in _inputs(run, plan, [shard])
+        for batch in batches(collection, run.config, numbers)
+    )
+    first = next(found, None)
     if first is None:
         return False
-    batch = load_batch(run.collection, first, missing[0], 0)
+    batch = load_batch(*first, missing[0], 0)
     start = time.perf_counter()
     order.crafter(batch)
-    return (time.perf_counter() - start) / len(first) * sum(map(len, shards)) > WORTH
+    images = sum(len(plan[shard]) for shard in missing)
+    return (time.perf_counter() - start) / len(first[1]) * images > WORTH
 
 
 def memory_of_worker(run: Run) -> int:

@@ -198,6 +198,28 @@ def open_source(spec: str | Path, options: SourceOptions | None = None) -> Sourc
     return kind.open(place, place_options, options)
 
 
+def unlisted_spec(spec: str) -> str | None:
+    """What `Source.spec` of the opened source is, found without listing it; None where it has to be opened for that.
+
+    Raises `SourceError` where its place does not exist.
+    """
+    from .files import open_files, printable
+    from .tars import absolute
+
+    kind, place, options = parse(spec)
+    given = "".join(f",{name}={value}" for name, value in options.items())
+    match kind.name:
+        case "folder":
+            return open_files(place).root
+        case "imagenet" | "imagenet100" | "facescrub":
+            return f"{kind.name}:{printable(open_files(place).root)}{given}"
+        case "wds":
+            return f"wds:{absolute(place)}{given}"
+        case "shapes":
+            return spec
+    return None
+
+
 def parse(spec: str) -> tuple[SourceKind, str, dict[str, str]]:
     """Kind, place, and the options that follow the place as ,name=value."""
     name, colon, rest = spec.partition(":")

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import zipfile
 
 import numpy as np
@@ -15,19 +16,22 @@ from semshard.errors import RejectedImage
 from semshard.protection.index_rows import source_of, tables_of
 from semshard.protection.known_plan import KnownPlan, known_collection, known_part
 from semshard.protection.known_shards import record_of
+from semshard.protection.known_source import KnownSource
 from semshard.protection.noise import Crafting
 from semshard.protection.pipeline import Recipe, ShardOrder, ShardWork, make_shard
 from semshard.protection.protect import surrogate_of
 from semshard.protection.publish import Finished
 from semshard.protection.request import Request
 from semshard.protection.resume import Run
-from semshard.shards import Ledger
-from semshard.sources import open_source, scan
+from semshard.shards import Ledger, ledger_path
+from semshard.sources import SourceOptions, open_source, scan
 from semshard.sources.by_rows import about_source
 from semshard.sources.in_order import InOrder
 from semshard.sources.shapes import draw_shape
+from semshard.workers import WorkerOptions
 from tests.support.faces import ACTORS, by_image, faces, write_lists
-from tests.support.runs import TINY
+from tests.support.listed import listed_below
+from tests.support.runs import TINY, public_bytes
 from tests.support.tars import lay
 
 
@@ -208,6 +212,83 @@ def test_a_shard_made_of_its_rows_alone_has_the_same_bytes(tmp_path, images, mov
             assert made.read_bytes() == published.read_bytes()
         assert Ledger(tmp_path / "again.ledger").shard(shard) == run.ledger.shard(shard)
     assert len(run.known_plan.shards) == 3
+
+
+@pytest.mark.parametrize("kind", [folder, zipped, tars, imagenet, shapes])
+def test_numbered_parts_list_nothing_of_a_source_that_is_read_by_rows_and_make_the_same_bytes(tmp_path, kind):
+    home = tmp_path / "source"
+    home.mkdir()
+    source = kind(home)
+
+    def step(name, **options):
+        return semshard.protect(source, tmp_path / name, **(TINY | {"shard_size": 3, "max_rejects": 0.9} | options))
+
+    step("whole")
+    step("parts", until="surrogate")
+    assert KnownSource.of(Request(source), Ledger(ledger_path(tmp_path / "parts")))
+    for number in (2, 1):
+        assert listed_below(home, lambda number=number: step("parts", part=f"{number}/2")) == []
+    listed = listed_below(home, lambda: step("parts", finish=True))
+    assert kind not in (folder, imagenet) or listed, "the finish does list it"
+    assert public_bytes(tmp_path / "parts") == public_bytes(tmp_path / "whole")
+
+
+@pytest.fixture
+def own(images, tmp_path):
+    """images/ and shards/ of a run that were never moved."""
+    semshard.protect(images, tmp_path / "shards", **TINY)
+    return tmp_path
+
+
+def test_rows_of_several_shards_are_read_at_once_up_to_a_number_of_inputs(own, monkeypatch):
+    run, ledger = run_of(own), Ledger(ledger_path(own / "shards"))
+    source = KnownSource.of(Request(own / "images"), ledger)
+    shards, expected = list(run.known_plan.shards), []
+    for numbers in shards:
+        expected.append([run.collection.source.entry(number).name for number in numbers.tolist()])
+    for most, groups in ((1, 3), (32, 2), (1 << 16, 1)):
+        monkeypatch.setattr("semshard.protection.known_source.TOGETHER", most)
+        found = list(source.collections(run.config, shards))
+        assert len({id(collection) for collection, _ in found}) == groups
+        for names, (collection, places) in zip(expected, found, strict=True):
+            assert [collection.source.entry(place).name for place in places.tolist()] == names
+
+
+def test_parts_read_rows_after_a_removal_and_of_added_images_too(own):
+    def step(out="shards", **options):
+        return semshard.protect(own / "images", own / out, **(TINY | options))
+
+    semshard.remove(own / "shards", keys=["0000100001"])
+    before = public_bytes(own / "shards")
+    for path in (own / "shards").glob("00001*"):
+        path.unlink()
+    assert listed_below(own / "images", lambda: step(part="2/3")) == []
+    assert public_bytes(own / "shards") == before
+
+    Image.fromarray(draw_shape(8000)).save(own / "images" / "disc" / "new.png")
+    for name in ("shards", "shards.ledger"):
+        shutil.copytree(own / name, own / name.replace("shards", "whole"))
+    step("whole", extend=True)
+    step(extend=True, until="surrogate")
+    assert listed_below(own / "images", lambda: step(part="4/4")) == []
+    step(finish=True)
+    assert public_bytes(own / "shards") == public_bytes(own / "whole")
+
+
+def test_another_source_or_another_way_to_read_it_is_opened(own):
+    ledger = Ledger(ledger_path(own / "shards"))
+    assert KnownSource.of(Request(own / "images"), ledger)
+    (own / "other").mkdir()
+    table = own / "labels.csv"
+    table.write_text("path,label\n")
+    for request in (
+        Request(own / "other"),
+        Request("shapes:40"),
+        Request(own / "images", options=SourceOptions(str(table))),
+        Request(own / "images", workers=WorkerOptions("ray")),
+    ):
+        assert KnownSource.of(request, ledger) is None
+    assert KnownSource.of(Request(own / "images"), Ledger(own / "nowhere")) is None
 
 
 def test_a_part_of_a_ledger_is_that_of_the_whole(finished):
