@@ -33,7 +33,7 @@ def options(settings):
 
 
 def command(images, out, settings=LONG):
-    return ["-m", "semshard_cli", "train", images, "--out", out, *options(settings)]
+    return ["train", images, "--out", out, *options(settings)]
 
 
 class Interrupt(Exception):
@@ -101,10 +101,20 @@ def test_two_ranks_train_the_surrogate_of_one_process(pictures, alone, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*CASES, "other", "resumed"])
 
 
+@pytest.mark.parametrize("size", [3, 4])
+def test_more_ranks_train_the_surrogate_of_one_process(pictures, alone, tmp_path, size):
+    """A batch of four parts: three ranks take one or two of them, the last part has four images."""
+    settings = PLAIN | {"batch": 100, "steps": 2, "steps_u": 1, "steps_a": 1}
+    found = together([(pictures, tmp_path / "surrogate", settings)], size)
+    assert (tmp_path / "surrogate").read_bytes() == alone(settings)
+    assert [steps for (_, steps), _ in found] == [2, *[None] * (size - 1)]
+    assert [wrongly_gathered for _, wrongly_gathered in found] == [[]] * size
+
+
 @pytest.mark.slow
 def test_a_rank_that_dies_ends_the_others_and_one_process_continues_to_the_same_bytes(pictures, alone, tmp_path):
     out = tmp_path / "surrogate"
-    assert stops(1, start(command(pictures, out)), out)
+    assert stops(1, start(*command(pictures, out)), out)
     messages = []
     semshard.train(pictures, out, progress=lambda event: messages.append(event.message), **LONG)
     assert any("continues from step" in message for message in messages)
@@ -114,10 +124,10 @@ def test_a_rank_that_dies_ends_the_others_and_one_process_continues_to_the_same_
 @pytest.mark.slow
 def test_where_the_first_rank_dies_torchrun_continues_to_the_same_bytes(pictures, alone, tmp_path):
     out = tmp_path / "surrogate"
-    assert stops(0, start(command(pictures, out)), out)
+    assert stops(0, start(*command(pictures, out)), out)
     log = tmp_path / "log.jsonl"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    arguments = [*torchrun, *command(pictures, out), "--json", "--log-json", log]
+    arguments = [*torchrun, "-m", "semshard_cli", *command(pictures, out), "--json", "--log-json", log]
     done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"surrogate": str(out)}
@@ -133,7 +143,7 @@ def test_a_rank_that_hangs_ends_the_others_after_a_while(pictures, tmp_path):
         "import sys; from semshard.engine import ranks; ranks.STEP_SECONDS = 10.0; "
         "from semshard_cli.main import main; sys.argv[0] = 'semshard'; main()"
     )
-    ranks = start(["-c", program, *command(pictures, out)[2:]])
+    ranks = start(*command(pictures, out), program=program)
     assert stops(1, ranks, out, by=signal.SIGSTOP)
 
 

@@ -3,8 +3,6 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import torch
 import semshard
 from semshard.cores import set_cores
 from semshard.engine import Runtime, joined
+from tests.support.forks import forks
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,21 +22,16 @@ def free_port():
         return found.getsockname()[1]
 
 
-def start(arguments, size=2):
-    """A process for each rank that runs Python with these arguments, on one core."""
+def start(*words, program=None, size=2):
+    """A process for each rank, on one core: the program `semshard` with these words, or a Python `program`."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     shared = {
         "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(),
         "OMP_NUM_THREADS": 1, "PYTHONPATH": path,
     }  # fmt: skip
-    return [
-        subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
-            env=os.environ | {name: str(value) for name, value in (shared | {"RANK": r, "LOCAL_RANK": r}).items()},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for r in range(size)
-    ]  # fmt: skip
+    of_rank = [shared | {"RANK": rank, "LOCAL_RANK": rank} for rank in range(size)]
+    variables = [{name: str(value) for name, value in each.items()} for each in of_rank]
+    return [forks().start(*words, program=program, environment=os.environ | each) for each in variables]
 
 
 def finished(ranks):
@@ -50,15 +44,15 @@ def finished(ranks):
     return [(rank.returncode, *output) for rank, output in zip(ranks, outputs, strict=True)]
 
 
-def together(trainings):
+def together(trainings, size=2):
     """What each rank reports of each of several trainings: pairs of the path that it returned and its last event, or
-    the class and the words of its error.
+    the class and the words of its error; of two ranks also what they say where they do not agree.
 
     A training is (source, out, settings), or a list of these, one for each rank.
     """
     program = "import sys; from tests.support.ranks import train_each; train_each(sys.argv[1])"
     given = json.dumps(trainings, default=str)
-    results = finished(start(["-c", program, given]))
+    results = finished(start(given, program=program, size=size))
     assert all(code == 0 for code, _, _ in results), results
     return [json.loads(output.splitlines()[-1]) for _, output, _ in results]
 
@@ -76,7 +70,7 @@ def train_each(given):
         except semshard.SemshardError as error:
             found.append([type(error).__name__, str(error)])
     with joined("cpu") as (ranks, _):
-        found += [wrongly_gathered(ranks), *disagreements(ranks)]
+        found += [wrongly_gathered(ranks), *(disagreements(ranks) if ranks.size == 2 else [])]
     print(json.dumps(found))
 
 
