@@ -14,21 +14,20 @@ multiply, 4 in the products, 18 in the descent (`whole_steps`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .filtered import Filtered
 from .scratch import Scratch
-from .views.jpeg import Jpeg, Saved
 from .views.resized_crop import taps
 from .whole_steps import WholeSteps
 
 MATRIX_VALUES = 3 << 19  # of the matrices for coming views that are made at once
-JPEG_VALUES = {"cpu": 1 << 18}  # of the pixels that go through JPEG at once: its passes stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -141,9 +140,9 @@ class PhotoGroup:
     grey: Tensor | None  # bool (n, 1, 1, 1): whose noise has to be the same in all channels; None where no one's
     crops: Crops
     steps: WholeSteps
-    jpeg: Jpeg | None = None  # that the photographs are seen through
+    filtered: Filtered | None = None  # what the photographs are seen through
     sizes: Sequence[tuple[int, int]] = ()  # of each photograph, where some are smaller; its pixels come first
-    _coded: list[Saved] = field(default_factory=list)  # what its gradient needs, of as many photographs at once
+    _kept: Tensor | None = None  # filtered pictures of the present step
 
     @property
     def size(self) -> tuple[int, int]:
@@ -163,36 +162,25 @@ class PhotoGroup:
             start = torch.where(self.grey, start[:, :, :1], start)
         self.pixels = torch.clamp(start, self.low, self.high, out=start)  # int16 (n, h, 3, w)
 
-    def values(self, out: Tensor, fold: int) -> Tensor:
+    def values(self, out: Tensor, fold: int, generator: torch.Generator) -> Tensor:
         """The perturbed pictures (n, h, 3, w) as they are seen, less ½, in units of which `crops` knows the
         scale, in the dtype of `out`.
 
         They are written to `out`, or, where they cost more, kept for further folds of the same step.
         """
-        if self.jpeg is None:
+        if self.filtered is None:
             return out.copy_(self.pixels)
         if fold == 0:
-            if not self._coded:
-                self._decoded = torch.empty_like(out)
-            self._coded = []
-            for pixels, shown in self._near_a_core(self.pixels, self._decoded):
-                samples = _swapped(pixels, torch.float32).mul_(1 / self.steps.level).add_(127.5)
-                decoded, coded = self.jpeg.apply_to_samples(samples)
-                shown.transpose(1, 2).copy_(decoded.sub_(0.5))
-                self._coded.append(coded)
-        return self._decoded
-
-    def _near_a_core(self, *of: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """As many photographs at once as JPEG's passes keep in a core's cache; all of them on a GPU."""
-        most = JPEG_VALUES.get(self.images.device.type, 1 << 40) // (self.images[0].numel())
-        return zip(*(torch.split(each, max(1, most)) for each in of), strict=True)
+            if self._kept is None:
+                self._kept = torch.empty_like(out)
+            self.filtered.values(self.pixels, self.steps.unit, self._kept, generator)
+        assert self._kept is not None
+        return self._kept
 
     def descend(self, gradient: Tensor) -> None:
         """One signed step against a gradient (n, h, 3, w) at `values`, which it may overwrite."""
-        if self.jpeg is not None:
-            for (part,), coded in zip(self._near_a_core(gradient), self._coded, strict=True):
-                at_pictures = self.jpeg.adjoint(_swapped(part, torch.float32), coded)
-                part.transpose(1, 2).copy_(at_pictures.add_(0))  # −0 becomes 0
+        if self.filtered is not None:
+            self.filtered.pull_back(gradient)
         self.steps.descend(self.pixels, alike_in_all_channels(gradient, self.grey), self.low, self.high)
 
     def noise(self, rho: float) -> list[NDArray[np.int8]]:
@@ -205,9 +193,3 @@ class PhotoGroup:
 def alike_in_all_channels(gradient: Tensor, grey: Tensor | None) -> Tensor:
     """The gradient (n, h, 3, w); photographs that are `grey` (n, 1, 1, 1) have the mean of the channels in each."""
     return gradient if grey is None else torch.where(grey, gradient.mean(2, keepdim=True), gradient)
-
-
-def _swapped(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """A copy with rows and channels swapped: (n, h, 3, w) to (n, 3, h, w), or back."""
-    swapped = images.transpose(1, 2)
-    return torch.empty(swapped.shape, dtype=dtype, device=images.device).copy_(swapped)

@@ -27,13 +27,14 @@ from torch import Tensor
 from ..engine import FoldedNetwork, Runtime
 from ..engine.captured import on_gpu
 from ..settings import ProtectConfig
+from .filtered import Filtered
 from .photo_groups import Crops, PhotoGroup, resample_all, restore_all
 from .photo_step import moved
 from .photo_views import ViewGradient
 from .scratch import Scratch
-from .views import families_of
+from .views import Families, after_crop, before_crop
 from .views.balanced_crops import Boxes, even_boxes
-from .views.jpeg import Jpeg
+from .views.compressed import Compressed
 from .views.resized_crop import AREA, RATIO
 from .whole_steps import WholeSteps
 
@@ -109,7 +110,13 @@ class PhotoNoise:
 
     @functools.cached_property
     def _at_views(self) -> ViewGradient:
-        return ViewGradient(self.network, self.config, families_of(self.config.noise_families))
+        return ViewGradient(self.network, self.config, after_crop(self.config.noise_families))
+
+    @functools.cached_property
+    def _filters(self) -> Families:
+        """What photographs are seen through before they are cropped."""
+        config, filters = self.config, before_crop(self.config.noise_families)
+        return Families(((Compressed(config.quality), 1.0), *filters.members)) if config.jpeg_safe else filters
 
     def __call__(self, photos: Sequence[Photo], labels: Tensor, *where: str | int) -> list[Photo]:
         """The protected photographs; int64 labels (N,) that the noise leads to, or shares of the classes, float
@@ -141,7 +148,7 @@ class PhotoNoise:
         generator = self.runtime.generator(config.seed, *where)
         cells = [cell_side(photo.shape[0], photo.shape[1], config.crop) for photo in photos]
         small = [means(photo, cell) for photo, cell in zip(photos, cells, strict=True)]
-        groups = self._arrange(small, labels, *where)
+        groups = self._arrange(small, cells, labels, *where)
         scratch = Scratch(self.runtime.device)
         for step in range(config.steps_u):
             self._step(groups, step, scratch, generator)
@@ -155,8 +162,8 @@ class PhotoNoise:
     def _steps(self) -> WholeSteps:
         return WholeSteps.of(self.config.rho_u, self.config.alpha_u)
 
-    def _arrange(self, small: list[Photo], labels: Tensor, *where: str | int) -> list[PhotoGroup]:
-        """Groups with boxes and random starts."""
+    def _arrange(self, small: list[Photo], cells: list[int], labels: Tensor, *where: str | int) -> list[PhotoGroup]:
+        """Groups with boxes and random starts, of photographs in cells of so many pixels."""
         random = np.random.default_rng(self.runtime.generator(self.config.seed, "boxes", *where).initial_seed())
         boxes = self._boxes([(photo.shape[0], photo.shape[1]) for photo in small], random)
         groups = list[PhotoGroup]()
@@ -165,13 +172,14 @@ class PhotoNoise:
             most = max(1, GROUP_VALUES.get(self.runtime.device.type, 1 << 28) // (3 * largest[0] * largest[1]))
             for numbers in (same[at : at + most] for at in range(0, len(same), most)):
                 photos = [small[number] for number in numbers]
-                groups.append(self._group(numbers, photos, labels[numbers], np.stack([boxes[n] for n in numbers])))
+                sides, drawn = [cells[number] for number in numbers], np.stack([boxes[n] for n in numbers])
+                groups.append(self._group(numbers, photos, sides, labels[numbers], drawn))
                 groups[-1].begin(random)
         return groups
 
     def _alike(self, small: list[Photo]) -> list[list[int]]:
         """Numbers of photographs that a group can hold: those of one shape. On a GPU, where each kernel costs, all that
-        have as many draws, those of about one size beside each other; but JPEG sees what lies beside a photograph.
+        have as many draws, those of about one size beside each other; but filters see what lies beside a photograph.
         """
         sizes, mixed = [(photo.shape[0], photo.shape[1]) for photo in small], self._mixed
         groups: dict[object, list[int]] = {}
@@ -181,9 +189,11 @@ class PhotoNoise:
 
     @property
     def _mixed(self) -> bool:
-        return on_gpu(self.runtime.device) and not self.config.jpeg_safe
+        return on_gpu(self.runtime.device) and not self._filters.members
 
-    def _group(self, numbers: list[int], photos: list[Photo], labels: Tensor, boxes: Boxes) -> PhotoGroup:
+    def _group(
+        self, numbers: list[int], photos: list[Photo], cells: list[int], labels: Tensor, boxes: Boxes
+    ) -> PhotoGroup:
         """A group of photographs, with boxes (n, K · J, 5). Beside a smaller one lies black."""
         config, device = self.config, self.runtime.device
         sizes = [(photo.shape[0], photo.shape[1]) for photo in photos]
@@ -193,8 +203,10 @@ class PhotoNoise:
             for channel, values in enumerate(cv2.split(photo)):
                 plane[: photo.shape[0], channel, : photo.shape[1]] = values
         grey = (planes == planes[:, :, :1]).all((1, 2, 3)) if config.grey == "keep" else np.zeros(len(planes), bool)
-        jpeg = Jpeg(config.quality, "4:2:0") if config.jpeg_safe else None
-        scale = 1 if jpeg else self._steps.unit
+        filtered, scale = None, self._steps.unit
+        if self._filters.members:  # as large as they are, but for what the last cell of a row or column has too much
+            own = torch.tensor([[height * cell, width * cell] for cell in cells], device=device)
+            filtered, scale = Filtered(self._filters, own), 1
         by_step = torch.from_numpy(boxes).to(device).view(len(boxes), config.steps_u, -1, 5)
         return PhotoGroup(
             numbers,
@@ -203,7 +215,7 @@ class PhotoNoise:
             torch.from_numpy(grey)[:, None, None, None].to(device) if grey.any() else None,
             Crops(by_step, (height, width), config.crop, self.runtime.dtype, scale),
             self._steps,
-            jpeg,
+            filtered,
             sizes,
         )
 
@@ -264,7 +276,7 @@ class PhotoNoise:
             )
             seen = scratch("seen", (sum(counts), crop, 3, crop), self.runtime.dtype)
             for n, by, part in zip(taking, fold, torch.split(seen, counts), strict=True):
-                resample_all(groups[n].values(images[n](), first), by, scratch, part)
+                resample_all(groups[n].values(images[n](), first, generator), by, scratch, part)
             gradient = self._at_views(seen, targets, generator, scratch)
             for n, by, part in zip(taking, fold, torch.split(gradient, counts), strict=True):
                 total = sums[n]

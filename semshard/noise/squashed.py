@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ..engine import FoldedNetwork, Runtime
 from ..settings import ProtectConfig
+from .filtered import Filtered
 from .photo_groups import ViewMatrices, alike_in_all_channels, resample_all, restore_all
 from .photo_views import ViewGradient
 from .scratch import Scratch
-from .views import families_of
+from .views import after_crop, before_crop
 from .views.resized_crop import ResizedCrop
 from .whole_steps import WholeSteps
 
@@ -61,25 +62,41 @@ class SquashedImages:
         if grey is not None:
             moved = alike_in_all_channels(moved.float(), grey).round_().to(torch.int16)
         pixels = torch.clamp(moved.add_(clean), low, high)
-        at_views = ViewGradient(network, config, families_of(config.noise_families))
+        at_views = ViewGradient(network, config, after_crop(config.noise_families))
+        filters = before_crop(config.noise_families)
+        seen_through = Filtered(filters, self.crop.sizes) if filters.members else None
+        scale = 1 if seen_through else steps.unit
         together = self.runtime.draws_together
         total = scratch("total", pixels.shape, self.runtime.dtype)
         for _ in range(config.steps_u):
-            values = scratch("values", pixels.shape, self.runtime.dtype).copy_(pixels)
+            values = scratch("values", pixels.shape, self.runtime.dtype)
+            if seen_through:
+                seen_through.values(pixels, steps.unit, values, generator)
+            else:
+                values.copy_(pixels)
             for first in range(0, config.draws, together):
                 count = min(together, config.draws - first)
-                by = self._matrices(images, count, steps.unit, generator)
+                by = self._matrices(images, count, scale, generator)
                 seen = resample_all(values, by, scratch)
                 gradient = at_views(seen, labels.repeat_interleave(count, 0), generator, scratch)
                 restore_all(gradient, by, scratch, total, add=first > 0)
+            if seen_through:
+                seen_through.pull_back(total)
             steps.descend(pixels, alike_in_all_channels(total, grey), low, high)
         return steps.noise(pixels, clean, config.rho_u).transpose(1, 2)
 
     def views(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """A crop of each of uint8 images (n, 3, H, W): float32 (n, 3, side, side) in [0, 1]."""
-        scratch, rows = Scratch(images.device), images.transpose(1, 2)
-        values = torch.empty(rows.shape, dtype=self.runtime.dtype, device=images.device).copy_(rows).sub_(127.5)
-        seen = resample_all(values, self._matrices(images, 1, 1 / 255, generator), scratch)
+        """A crop of each of uint8 images (n, 3, H, W), through the filters of the views: float32 (n, 3, side, side) in
+        [0, 1].
+        """
+        scratch, rows, filters = Scratch(images.device), images.transpose(1, 2), before_crop(self.config.families)
+        values = torch.empty(rows.shape, dtype=self.runtime.dtype, device=images.device)
+        if filters.members:
+            Filtered(filters, self.crop.sizes).values(rows.float().sub_(127.5), 1 / 255, values, generator)
+        else:
+            values.copy_(rows).sub_(127.5)
+        scale = 1 if filters.members else 1 / 255
+        seen = resample_all(values, self._matrices(images, 1, scale, generator), scratch)
         return seen.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).add_(0.5)
 
     def _matrices(self, images: Tensor, draws: int, scale: float, generator: torch.Generator) -> ViewMatrices:

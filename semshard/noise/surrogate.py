@@ -30,7 +30,7 @@ from .ball import to_levels
 from .craft import NoiseCrafter, add, grey_images
 from .squashed import SquashedImages
 from .two_networks import TwoNetworks
-from .views import View, Whole, families_of, make_view, noise_view
+from .views import View, Whole, after_crop, make_view, noise_view
 from .views.resized_crop import ResizedCrop
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
@@ -223,7 +223,7 @@ class SurrogateTraining:
         """Lines 10 and 11 for uint8 images and their int8 noise."""
         protected = add(images, noise)
         if squashed.suits(config):
-            crops, families = self._squashed(config, sizes).views(protected, generator), families_of(config.families)
+            crops, families = self._squashed(config, sizes).views(protected, generator), after_crop(config.families)
             return self._views(network, config, crops, families if families.members else Whole(), labels, generator)
         return self._views(network, config, protected.float() / 255, self.view.on(sizes), labels, generator)
 

@@ -160,6 +160,36 @@ def test_a_low_pass_leaves_what_is_flat_and_takes_what_is_fine(name):
 
 
 @pytest.mark.parametrize("name", ["blur", "resize"])
+def test_a_low_pass_of_squashed_pictures_is_that_of_the_pictures_by_themselves(name):
+    """Twice as large by themselves, they lose so much less; as large as they are, they lose as ever."""
+    of, x = family(name), pictures((40, 3, 24, 30)).float()
+    usual, alike, twice, far = (
+        of.draw(x, generator()) if sizes is None else of.on(torch.tensor([sizes] * 40)).draw(x, generator())
+        for sizes in (None, (24, 30), (48, 60), (2400, 3000))
+    )
+    assert torch.equal(usual.rows, alike.rows)
+    assert torch.equal(usual.columns, alike.columns)
+    changes = [float((of.apply(x, params)[0] - x).abs().mean()) for params in (usual, twice, far)]
+    assert changes[0] > 2 * changes[1] > changes[1] > changes[2]
+    assert changes[2] < 1e-5
+
+
+def test_squashed_pictures_in_families_keep_their_own_sizes():
+    """Only the picture that is small by itself is changed by the blur, whichever are drawn."""
+    x = pictures((8, 3, 24, 24)).float()
+    sizes = torch.tensor([[2400, 2400]] * 7 + [[24, 24]])
+    for seed in range(20):
+        view = families_of(("blur=0.5",)).on(sizes)
+        seen = view.apply(x, view.draw(x, generator(seed)))
+        changed = (seen - x).abs().amax((1, 2, 3)) > 1e-4
+        assert not changed[:7].any()
+    view = families_of(("blur=1",)).on(sizes[-2:])
+    repeated = x[-2:].repeat(3, 1, 1, 1)
+    seen = view.apply(repeated, view.draw(repeated, generator()))
+    assert ((seen - repeated).abs().amax((1, 2, 3)) > 1e-4).tolist() == [False, True] * 3, "three draws of two"
+
+
+@pytest.mark.parametrize("name", ["blur", "resize"])
 def test_a_low_pass_makes_no_subnormal_numbers(name):
     x = torch.zeros(50, 3, 64, 64)
     x[:, :, 30, 30] = 1 / 255

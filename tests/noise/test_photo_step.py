@@ -16,6 +16,7 @@ from tests.support.graphs import Cuda, Graph
 RUNTIME = make_runtime("cpu", "float32")
 SIZES = [(60, 80), (45, 45), (30, 200), (130, 70), (45, 45), (200, 150), (61, 80), (99, 40)]
 LABELS = torch.arange(len(SIZES)) % 4
+CELLS = [cell_side(*size, 24) for size in SIZES]
 
 
 def photos(sizes=SIZES):
@@ -40,7 +41,7 @@ def test_a_group_of_several_sizes_has_the_gradients_of_each(monkeypatch):
             if mixed:
                 patch.setattr(captured, "HOST", "none")
                 patch.setattr(captured, "TRIES", 0)
-            groups = noise._arrange(photos(), LABELS, "x")
+            groups = noise._arrange(photos(), CELLS, LABELS, "x")
             assert len(groups) == (4 if mixed else 7), "three by draws, one of them too large for the cache here"
             for group in groups:  # without a random start, which depends on the shape of the group
                 group.pixels = group.steps.pixels(group.images)
@@ -84,7 +85,7 @@ def test_a_captured_step_is_the_plain_one_bit_for_bit(monkeypatch, given):
 def test_a_step_waits_for_nothing_and_leaves_nothing_on_the_host(monkeypatch, given):
     with fake_cuda(monkeypatch):
         noise = noise_of(FakeRuntime(GPU, "float32"), **given)
-        groups = noise._arrange(photos(), torch.arange(len(SIZES)) % 4, "x")
+        groups = noise._arrange(photos(), [1] * len(SIZES), torch.arange(len(SIZES)) % 4, "x")
         scratch, generator = Scratch(GPU), torch.Generator()
         noise._step(groups, 0, scratch, generator)
         with Watch() as watch:
@@ -116,7 +117,7 @@ def test_eight_sizes_cost_hardly_more_kernels_than_one(monkeypatch):
         noise = noise_of()
         network = noise.network
         monkeypatch.setattr(network, "gradient", lambda images, labels, centred: images)  # counted is what is around it
-        groups = noise._arrange(photos(sizes), LABELS, "x")
+        groups = noise._arrange(photos(sizes), [1] * len(sizes), LABELS, "x")
         with Counted() as counted:
             for step in range(3):
                 noise._step(groups, step, Scratch(torch.device("cpu")), torch.Generator())

@@ -17,13 +17,15 @@ from semshard.engine import make_runtime
 from semshard.noise import new_surrogate
 from semshard.noise.photos import BAND_PIXELS, PhotoNoise, add_cells, cell_side, draw_factor, means
 from semshard.noise.scratch import Scratch
-from semshard.noise.views import CropFlip, ResizedCrop, Whole, make_view
+from semshard.noise.views import CropFlip, ResizedCrop, Whole, after_crop, before_crop, make_view
 from semshard.noise.views.balanced_crops import even_boxes
 from semshard.noise.views.resized_crop import box_resampling, resample
 from semshard.settings import protect_config
 from semshard.sources import squash
 
 RUNTIME = make_runtime("cpu", "float32")
+CPU = torch.device("cpu")
+LUMA = (0.299, 0.587, 0.114)
 SIZES = [(60, 80), (45, 45), (30, 200), (130, 70), (45, 45), (200, 150)]
 
 
@@ -43,6 +45,7 @@ def noise_of(**given):
 
 
 LABELS = torch.arange(len(SIZES)) % 4
+CELLS = [cell_side(*size, 24) for size in SIZES]
 
 
 @pytest.mark.parametrize("given", [{}, {"rho_u": "4/255"}, {"method": "rem"}, {"method": "em-aligned"}], ids=str)
@@ -106,7 +109,7 @@ def test_the_gradient_at_the_cells_is_that_of_autograd(together):
     """Through torch's own antialiased resize, for photographs of several sizes, in one network batch or in several."""
     noise = noise_of(method="cell", noise_step="none", model_step="pgd")
     noise = replace(noise, runtime=replace(RUNTIME, draws_together=together))
-    groups = noise._arrange(photos(), LABELS, "x")
+    groups = noise._arrange(photos(), CELLS, LABELS, "x")
     for group, gradient in zip(groups, gradients(noise, groups, 1), strict=True):
         pixels = (group.pixels.float() * group.steps.unit + 0.5).requires_grad_()
         loss = torch.zeros(())
@@ -122,9 +125,53 @@ def test_the_gradient_at_the_cells_is_that_of_autograd(together):
         assert agree > 0.999
 
 
+@pytest.mark.parametrize("views", ["blur=1", "resize=1", "jpeg=1", "bits=1", "grey=1,blur=1", "blur=0.5"])
+def test_photographs_are_filtered_at_their_own_resolution_and_cropped_then(views):
+    """As a victim does it: the values that are cropped, and the gradient at the photographs, are those of the filters
+    of `Families` on whole photographs; greyscale, which commutes with a crop, comes after it.
+    """
+    noise = noise_of(method="cell", noise_step="none", model_step="pgd", views=views)
+    groups = noise._arrange(photos(SIZES[:3]), CELLS[:3], LABELS[:3], "x")
+    assert CELLS[:3] == [1, 1, 1]
+    stream, again = (torch.Generator().manual_seed(5) for _ in range(2))
+    found = {id(group): gradient.clone() for group, gradient in noise._gradients(groups, 1, Scratch(CPU), stream)}
+    filters, at_crops = before_crop(noise.config.noise_families), after_crop(noise.config.noise_families)
+    for group in groups:  # the streams agree, for nothing else draws where probabilities are 1
+        pixels = group.pixels.float().mul(group.steps.unit).add(0.5).transpose(1, 2).contiguous()
+        params = filters.draw(pixels, again)
+        seen = filters.apply(pixels, params).detach().requires_grad_()
+        torch.testing.assert_close(group._kept.transpose(1, 2) + 0.5, seen, rtol=0, atol=2e-5)
+        loss = torch.zeros(())
+        for place, number in enumerate(group.numbers):
+            for box in group.boxes[place, 1].long().tolist():
+                top, left, height, width, flip = box
+                crop = seen[place : place + 1, :, top : top + height, left : left + width]
+                crop = F.interpolate(crop, (24, 24), mode="bilinear", antialias=True)
+                crop = crop.flip(3) if flip else crop
+                if at_crops.members:
+                    crop = (crop * torch.tensor(LUMA)[:, None, None]).sum(1, keepdim=True).expand_as(crop)
+                loss = loss + F.cross_entropy(noise.network(crop), LABELS[number, None])
+        (at_seen,) = torch.autograd.grad(loss, seen)
+        expected = filters.adjoint(at_seen, params).transpose(1, 2)
+        group.filtered.pull_back(found[id(group)])
+        torch.testing.assert_close(found[id(group)], expected, rtol=1e-3, atol=3e-5)
+
+
+def test_a_large_photograph_loses_less_by_a_filter_than_a_small_one():
+    """Its cells are several pixels wide, and a blur of a pixel shows little on them."""
+    large = np.kron(photos([(80, 80)])[0], np.ones((8, 8, 1), np.uint8))
+    lost = []
+    for photo, cell in ((large, cell_side(640, 640, 24)), (large[::8, ::8], cell_side(80, 80, 24))):
+        noise = noise_of(method="cell", noise_step="none", model_step="pgd", views="blur=1")
+        (group,) = noise._arrange([means(photo, cell)], [cell], LABELS[:1], "x")
+        shown = group.values(torch.empty(group.pixels.shape), 0, torch.Generator().manual_seed(1))
+        lost.append(float((shown - group.pixels * group.steps.unit).abs().mean()))
+    assert lost[0] < 0.5 * lost[1]
+
+
 def test_pixels_that_no_crop_covered_keep_what_they_had():
     noise = noise_of(method="cell", noise_step="none", model_step="pgd")
-    groups = noise._arrange(photos([(60, 80)]), LABELS[:1], "x")
+    groups = noise._arrange(photos([(60, 80)]), [1], LABELS[:1], "x")
     groups[0].boxes[:] = torch.tensor([10.0, 20.0, 30.0, 40.0, 0.0])
     before = groups[0].pixels.clone()
     noise._step(groups, 0, Scratch(torch.device("cpu")), torch.Generator())

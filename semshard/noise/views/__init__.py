@@ -23,6 +23,8 @@ __all__ = [
     "ResizedCrop",
     "View",
     "Whole",
+    "after_crop",
+    "before_crop",
     "families_of",
     "make_view",
     "noise_view",
@@ -69,20 +71,37 @@ def families_of(items: tuple[str, ...]) -> Families:
     return Families(tuple((_FAMILIES[name], share) for name, share in parsed))
 
 
+_FILTERS = ("blur", "resize", "jpeg", "bits")  # what is done to a collection of photographs, and shows at their size
+
+
+def before_crop(items: tuple[str, ...]) -> Families:
+    """The families of a list that photographs go through at their own resolution, in their order."""
+    return families_of(tuple(item for item in items if parse_view(item)[0] in _FILTERS))
+
+
+def after_crop(items: tuple[str, ...]) -> Families:
+    """The others, which are the same, and far less work, on what the network sees: augmentations, and greyscale, which
+    commutes with a crop.
+    """
+    return families_of(tuple(item for item in items if parse_view(item)[0] not in _FILTERS))
+
+
 def _crop(config: ProtectConfig | VerifyConfig) -> View:
     return CropFlip(config.pad) if config.geometry == "crop-flip" else ResizedCrop(config.crop)
 
 
 def _view(config: ProtectConfig, items: tuple[str, ...]) -> View:
-    """Families are applied to small images before the crop, as an attacker filters a collection before training on
-    it; to photographs after the crop, on what the network sees, which is far less.
+    """Families are applied before the crop, as an attacker filters a collection before training on it; to photographs
+    some of them after it, where that is the same.
     """
-    families, crop = families_of(items), _crop(config)
-    if not families.members:
-        return crop
+    view = _crop(config)
     if config.geometry == "crop-flip":
-        return Composed(families, crop)
-    return Composed(crop, families, config.crop)
+        before, after = families_of(items), Families(())
+    else:
+        before, after = before_crop(items), after_crop(items)
+    if after.members:
+        view = Composed(view, after, config.crop)
+    return Composed(before, view) if before.members else view
 
 
 def _recompressed(view: View, config: ProtectConfig) -> View:

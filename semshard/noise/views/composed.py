@@ -20,7 +20,8 @@ class Composed:
     side: int = 0
 
     def on(self, sizes: Tensor | None) -> Composed:
-        return Composed(self.first.on(sizes), self.second, self.side)
+        second = self.second if self.side else self.second.on(sizes)
+        return Composed(self.first.on(sizes), second, self.side)
 
     def draw(self, images: Tensor, generator: torch.Generator) -> tuple[Any, Any]:
         return self.first.draw(images, generator), self.second.draw(self._between(images), generator)

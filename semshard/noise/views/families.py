@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from .low_pass import LowPass
 
 
 class Family(Protocol):
@@ -51,16 +53,18 @@ class Families:
     """A view: families in the order they are applied in, each to every picture with its own probability.
 
     Of N pictures a family of probability p maps ⌊pN⌋ or ⌈pN⌉, whichever they are: shapes depend on nothing random, and
-    half of a batch is seen either way.
+    half of a batch is seen either way. `sizes`, int64 (N, 2), are the heights and widths that squashed pictures have by
+    themselves; None where they are as they are.
     """
 
     members: tuple[tuple[Family, float], ...]
+    sizes: Tensor | None = field(default=None, compare=False)
 
     def on(self, sizes: Tensor | None) -> Families:
-        return self
+        return replace(self, sizes=sizes)
 
     def draw(self, images: Tensor, generator: torch.Generator) -> list[tuple[Family, Chosen]]:
-        return [(family, _choose(family, share, images, generator)) for family, share in self.members]
+        return [(family, self._choose(family, share, images, generator)) for family, share in self.members]
 
     def centre(self, images: Tensor) -> list[tuple[Family, Chosen]]:
         return []
@@ -79,13 +83,20 @@ class Families:
             gradient = chosen.put(gradient, given, back)
         return gradient
 
+    def _choose(self, family: Family, share: float, images: Tensor, generator: torch.Generator) -> Chosen:
+        if share == 1:
+            return Chosen(None, None, self._at_size(family, None, images).draw(images, generator))
+        chosen = share * len(images)
+        most = -int(-chosen // 1)
+        order = torch.randperm(len(images), generator=generator, device=images.device)[:most]
+        start = torch.rand(1, generator=generator, device=images.device)
+        used = torch.arange(most, device=images.device) + start < chosen
+        params = self._at_size(family, order, images).draw(images[:most], generator)
+        return Chosen(order, used[:, None, None, None], params)
 
-def _choose(family: Family, share: float, images: Tensor, generator: torch.Generator) -> Chosen:
-    if share == 1:
-        return Chosen(None, None, family.draw(images, generator))
-    chosen = share * len(images)
-    most = -int(-chosen // 1)
-    order = torch.randperm(len(images), generator=generator, device=images.device)[:most]
-    start = torch.rand(1, generator=generator, device=images.device)
-    used = torch.arange(most, device=images.device) + start < chosen
-    return Chosen(order, used[:, None, None, None], family.draw(images[:most], generator))
+    def _at_size(self, family: Family, places: Tensor | None, images: Tensor) -> Family:
+        """A family as it is for the pictures at `places`, None for all, at the sizes that they have by themselves."""
+        if self.sizes is None or not isinstance(family, LowPass):
+            return family
+        sizes = self.sizes.repeat(len(images) // max(1, len(self.sizes)), 1)  # of several draws of each
+        return family.on(sizes if places is None else sizes[places])
