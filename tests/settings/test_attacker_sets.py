@@ -80,11 +80,12 @@ def test_an_unknown_set_is_refused():
         asked(attackers="weak")
 
 
-def test_usual_trains_half_as_long_in_preset_quick_unless_steps_are_given():
+def test_usual_has_an_adversary_of_one_large_step_in_preset_quick_unless_another_is_given():
     preset = verify_config("quick", SIZE, "float32", {})
-    usual, strong, given = (asked(**settings)[1] for settings in ({}, {"attackers": "strong"}, {"steps": 500}))
-    assert (2 * usual.steps, 2 * usual.lr_every) == (preset.steps, preset.lr_every)
-    assert usual.steps // usual.evaluations == preset.steps // preset.evaluations, "tested as often on the way"
-    assert (strong.steps, strong.lr_every) == (preset.steps, preset.lr_every)
-    assert (given.steps, given.lr_every) == (500, preset.lr_every)
+    usual, strong, given = (asked(**settings)[1] for settings in ({}, {"attackers": "strong"}, {"steps_a": 7}))
+    assert (usual.steps_a, usual.step_share) == (1, 1.25)
+    assert (usual.steps, usual.lr_every) == (preset.steps, preset.lr_every)
+    assert (strong.steps_a, strong.step_share) == (preset.steps_a, preset.step_share)
+    assert (given.steps_a, given.step_share, given.steps) == (7, preset.step_share, preset.steps)
+    assert verify_config("paper", SIZE, "float32", {"attackers": "usual"}).steps_a == 10
     assert verify_config("paper", SIZE, "float32", {"attackers": "usual"}).steps == 40_000
