@@ -149,8 +149,8 @@ _WITH_VIEWS: dict[tuple[str, ...], dict[str, Any]] = {
     ("paper", "large", "hardened"): {**_HARDENED, "push_steps": 3000},
 }
 
-# What goes with a set of attackers in a preset: an adversary of one large step, so that the set ends within a quarter of
-# an hour. In two thirds of the time victims of all steps reach more than with an adversary of five steps and half of them.
+# What goes with a set of attackers in a preset, so that it ends within a quarter of an hour: an adversary of one large
+# step. All 640 steps against it teach a victim more than half of them against one of five, in two thirds of the time.
 _WITH_SET: dict[tuple[str, str], dict[str, Any]] = {
     ("quick", "usual"): {"steps_a": 1, "step_share": 1.25, "evaluations": 10},
 }
