@@ -40,7 +40,21 @@ if TYPE_CHECKING:
 def protect(
     source: Source,
     *,
-    out: Annotated[Path, typer.Option(help="Folder for the shards; its private ledger is written beside it.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for the shards, or s3://…, gs://… or az://…; the private ledger is written beside it.",
+        ),
+    ],
+    ledger: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="DIR",
+            help="Place of the private ledger of shards on an object store, where it is not OUT.ledger: a folder or s3://….",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     preset: Preset = "auto",
     settings: dict[str, Any],
     options: Any,
@@ -136,6 +150,7 @@ def protect(
             settings |= {"extend": extend, "retry_rejects": retry_rejects}
             settings |= {"title": title, "licence": licence, "workers": workers}
             settings |= {"until": until, "part": part, "finish": finish}
+            settings |= {"ledger": ledger}
             result = semshard.protect(source, out, surrogate=surrogate, progress=watch, **settings)
     record_result(lambda: asdict(result))
     if json:

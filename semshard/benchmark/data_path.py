@@ -22,6 +22,7 @@ from ..cores import allowed
 from ..engine import Runtime
 from ..measuring.memory import peak
 from ..measuring.timing import medians
+from ..protection.output import Output
 from ..protection.pipeline import Batch, Craft
 from ..protection.request import Request
 from ..protection.resume import Run
@@ -161,7 +162,7 @@ def pipeline(
         folder / "images", max_rejects=0, progress=lambda event: steps.append((time.perf_counter(), event.done))
     )  # fmt: skip
     with ledger.locked():
-        run = Run(request, Runtime(torch.device("cpu"), "float32"), collection, config, out, ledger, "")
+        run = Run(request, Runtime(torch.device("cpu"), "float32"), collection, config, Output(out, ledger), "")
         plan = run.plan()
         made = make_missing(run, craft or free, plan, range(len(plan)), workers)
     end, start, count = time.perf_counter(), steps[0][0], len(collection.source)

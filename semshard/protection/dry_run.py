@@ -12,8 +12,8 @@ from ..noise.views import make_view
 from ..progress import Progress, silent
 from ..settings import ProtectConfig, to_json
 from ..sources import Collection, SourceOptions
+from .nesting import refuse_nesting
 from .request import Request
-from .resume import refuse_nesting
 from .trial import Trial, scan_sample
 
 
@@ -59,7 +59,7 @@ def plan(
         progress=progress, settings=settings,
     )  # fmt: skip
     opened = request.open()
-    refuse_nesting(opened, Path(out))
+    refuse_nesting(opened, out)
     runtime = request.runtime()
     sample = scan_sample(opened, request)
     collection = sample.collection

@@ -62,7 +62,7 @@ def check_part(run: Run, missing: Sequence[int]) -> None:
         )
     here = _machine(run)
     _compare(part, _made_before(run, missing), made_on(run))
-    ledger.write_parts({"parts": part.count, "made_on": here})
+    run.output.write_parts({"parts": part.count, "made_on": here})
     first = ledger.parts()
     assert first is not None
     _compare(part, first["made_on"], here)
@@ -70,8 +70,8 @@ def check_part(run: Run, missing: Sequence[int]) -> None:
 
 def forget_machine(run: Run) -> None:
     """Where no shard is made yet, or none of those that are added, the next part decides on which kind of machine."""
-    if run.request.grows or not any(run.out.glob("*_stats.json")):
-        run.ledger.forget_parts()
+    if run.request.grows or not run.output.has_marks():
+        run.output.forget_parts()
 
 
 def check_complete(ledger: Ledger, missing: Sequence[int]) -> None:
@@ -127,8 +127,11 @@ def _made_before(run: Run, missing: Sequence[int]) -> dict[str, str] | None:
     if run.history:
         return None  # shards that are added may be made elsewhere
     done = next((shard for shard in part.every_nth(run.ledger.state().get("shards", 0)) if shard not in absent), None)
+    if done is None:
+        return None
+    run.output.gather([done])
     try:
-        return run.ledger.record(done).get("made_on") if done is not None else None
+        return run.ledger.record(done).get("made_on")
     except LedgerError:
         return None
 

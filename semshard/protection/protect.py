@@ -6,6 +6,7 @@ One call makes all of it, or one of three steps: until the surrogate, a part of 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,29 @@ from ..engine import deterministic, load_tensors, save_tensors
 from ..errors import LedgerError, OutputError, SettingError
 from ..progress import Progress, silent
 from ..publishing import needs_description, write_description
-from ..shards import Ledger, done_stats, ledger_path, manifest_sha256, read_manifest
+from ..shards import manifest_sha256, read_manifest
 from ..shards.signature import refresh_signature
 from ..signing import load_signer
 from ..sources import Collection, SourceOptions
-from ..storage import refuse_remote
+from ..storage import is_remote
 from ..workers import WorkerOptions
 from .grow import grow
 from .known_plan import first_shards
 from .known_shards import made_on
 from .known_source import KnownSource
+from .nesting import refuse_nesting
 from .noise import Crafting
+from .output import Output
 from .part import parse_part
 from .parts import check_begun, check_complete, check_part, check_rejects, check_steps, forget_machine
 from .publish import Finished, StatsOfShards
 from .request import Request
 from .result import ProtectResult, of_step
-from .resume import PhaseTimer, Run, open_run, refuse_nesting, undone
+from .resume import PhaseTimer, Run, open_run
 from .scan import scan_source
 from .settle import is_pending, machines_in, settle
 from .shard_pool import make_missing
+from .stored_output import check_place, in_store
 from .surrogate import SurrogateFiles, load_surrogate, train_surrogate
 
 
@@ -61,9 +65,13 @@ def protect(
     part: str | None = None,
     finish: bool = False,
     workers: WorkerOptions | None = None,
+    ledger: str | Path | None = None,
     **settings: Any,
 ) -> ProtectResult:
     """Write protected WebDataset shards of the images at `source` into the folder `out`, its ledger beside it.
+
+    `out` may be s3://BUCKET/PREFIX, gs://… or az://…; then the ledger is at PREFIX.ledger there, or where `ledger`, a
+    URL or a folder, says. Shards are made in a temporary folder and sent one by one.
 
     `settings` are fields of `ProtectConfig`; radii may be written "8/255"; `options` tell more of the source. A run
     that was interrupted continues from where it stopped and ends in the same bytes; a finished one is left alone.
@@ -82,9 +90,15 @@ def protect(
 
     Raises `SourceError`, `SettingError`, `OutputError` (made with other settings, and no `overwrite`),
     `TooManyRejects` (more than the share `max_rejects` of the inputs, or of those of the part; the ledger says which),
-    `RunError` (`finish`, and shards are missing).
+    `RunError` (`finish`, and shards are missing), `StorageError`.
     """
-    refuse_remote(out, "--out")
+    asked = {
+        "--overwrite": overwrite,
+        "--extend": extend,
+        "--retry-rejects": retry_rejects,
+        "--sign-key": bool(sign_key),
+    }
+    check_place(out, ledger, asked, workers or WorkerOptions())
     signer = load_signer(sign_key, passphrase) if sign_key and not (until or part) else None
     request = Request(
         source, preset, surrogate, overwrite, max_rejects, device, checkpoint_seconds, options or SourceOptions(),
@@ -96,20 +110,24 @@ def protect(
         raise SettingError("--overwrite makes everything anew; leave it out to add images to what is there")
     if request.grows and request.workers.mixed_hardware:
         raise SettingError("what is added is made on machines of one kind: leave --mixed-hardware out")
-    return run_protect(request, Path(out))
+    if not is_remote(out):
+        return run_protect(request, Path(out))
+    with in_store(str(out), ledger, request) as output:
+        return run_protect(replace(request, progress=output.progress), output)
 
 
-def run_protect(request: Request, out: Path, collection: Collection | None = None) -> ProtectResult:
+def run_protect(request: Request, out: Path | Output, collection: Collection | None = None) -> ProtectResult:
     """`protect`; a `collection` that was scanned before, with the same settings of how pictures are read, is not
     scanned again.
     """
     timer = PhaseTimer()
-    ledger = Ledger(ledger_path(out))
-    known = KnownSource.of(request, ledger) if request.part else None
+    output = out if isinstance(out, Output) else Output(out)
+    known = KnownSource.of(request, output.ledger) if request.part else None
     source = collection.source if collection else known or request.open()
-    refuse_nesting(source, out)
+    refuse_nesting(source, output.url)
     runtime = request.runtime()
     request.check(source, runtime)
+    out, ledger = output.out, output.ledger
     check_begun(request, ledger)
     if request.grows and not ledger.run():
         raise OutputError(f"{out} holds no run that could be given more images; leave out --extend and --retry-rejects")
@@ -119,10 +137,10 @@ def run_protect(request: Request, out: Path, collection: Collection | None = Non
             return collection or scan_source(source, request, runtime, ledger)
 
     if request.finish and ledger.is_locked:  # perhaps by parts: then this says more than that others are writing here
-        check_complete(ledger, undone(out, range(ledger.state().get("shards", 0)), ledger.digits))
+        check_complete(ledger, output.undone(range(ledger.state().get("shards", 0))))
     with ledger.locked(shared=request.part is not None):
         check_begun(request, ledger)  # as it is now that nobody begins another run
-        run = open_run(source, request, runtime, ledger, out, scan)
+        run = open_run(source, request, runtime, output, scan)
         if request.grows:
             with timer("scan"):
                 run = grow(run, source)
@@ -156,6 +174,7 @@ def craft_share(run: Run, timer: PhaseTimer) -> int:
         return 0
     if run.request.part:
         check_part(run, missing)
+    run.output.gather(missing)
     with timer("surrogate"):
         crafting = Crafting.of(run, surrogate_of(run))
     with timer("craft"), deterministic():
@@ -170,14 +189,20 @@ def surrogate_of(run: Run) -> nn.Module | None:
     if not run.config.has_surrogate:
         return None
     path, given = run.ledger.surrogate, run.request.surrogate
+
+    def load() -> nn.Module:
+        return load_surrogate(run.runtime, run.collection, run.config, path, Path(given) if given else path)
+
     if given and not path.exists():
         save_tensors(path, *load_tensors(Path(given)))
+        run.output.surrogate_written()
     if path.exists():
-        return load_surrogate(run.runtime, run.collection, run.config, path, Path(given) if given else path)
+        return load()
     if run.history:
         raise LedgerError(f"{path} is missing; another surrogate would not be the one that the shards were made with")
-    files = SurrogateFiles(path, run.ledger.checkpoint, run.request.checkpoint_seconds)
-    return train_surrogate(run.runtime, run.collection, run.config, files, run.request.progress)
+    files = SurrogateFiles(path, run.ledger.checkpoint, run.request.checkpoint_seconds, saved=run.ledger.saved)
+    model = train_surrogate(run.runtime, run.collection, run.config, files, run.request.progress)
+    return model if run.output.surrogate_written() else load()
 
 
 def finish(run: Run, made: int, timer: PhaseTimer) -> ProtectResult:
@@ -185,11 +210,12 @@ def finish(run: Run, made: int, timer: PhaseTimer) -> ProtectResult:
     that a call that finds none, or another, writes all of it again.
     """
     shards = len(run.share)
-    stats = StatsOfShards(shards, lambda shard: done_stats(run.out, shard, run.ledger.digits))
+    stats = StatsOfShards(shards, run.output.stats)
     if run.request.finish:
         check_rejects(run, stats)
     recorded = run.ledger.published() == manifest_sha256(run.out)
     if made or not recorded or is_pending(run.out, run.ledger.state()):
+        run.output.gather(run.share)
         known, record = run.ledger.known(), run.ledger.record(0)
         assert known is not None
         first = first_shards(run.history)
@@ -202,6 +228,7 @@ def finish(run: Run, made: int, timer: PhaseTimer) -> ProtectResult:
     if needs_description(run.out, run.request.stated):
         write_description(run.out, run.request.stated)
     signed = refresh_signature(run.out, run.request.signer, run.request.progress)
+    run.output.finished()
     manifest = read_manifest(run.out)
     return ProtectResult(
         samples=manifest["counts"]["samples"],
@@ -212,8 +239,8 @@ def finish(run: Run, made: int, timer: PhaseTimer) -> ProtectResult:
         psnr_mean=manifest["noise"]["psnr_mean"],
         duplicates=manifest["counts"]["duplicates"],
         seconds=timer.seconds,
-        out=str(run.out),
-        ledger=str(run.ledger.path),
+        out=run.output.url,
+        ledger=run.output.ledger_url,
         fingerprint=run.fingerprint,
         made=made,
         signed=signed,

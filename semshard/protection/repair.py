@@ -41,6 +41,7 @@ from ..sources.in_order import InOrder
 from .known_plan import KnownPlan, known_collection
 from .known_shards import made_on
 from .noise import Crafting
+from .output import Output
 from .protect import surrogate_of
 from .publish import Finished
 from .request import Request
@@ -223,7 +224,7 @@ class _Repair:
         source = InOrder(open_source(request.source, request.options), self._ledger.names())
         return Run(
             request, make_runtime(self._device, config.precision, remarks(self._progress)),
-            known_collection(source, self._ledger, config, known), config, self._out, self._ledger,
+            known_collection(source, self._ledger, config, known), config, Output(self._out, self._ledger),
             known["fingerprint"], KnownPlan.of(self._ledger),
         )  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,13 +22,14 @@ from ..errors import OutputError, SettingError
 from ..noise.methods import ONE_SIZE, check_block
 from ..publishing import is_description
 from ..settings import MOST_IN_SHARD, ProtectConfig, Size, fingerprint, method_plugin, to_json
-from ..shards import Fields, Ledger, LedgerRow, ShardStats, done_stats, list_in, metadata_blocks, shard_in
+from ..shards import Fields, Ledger, LedgerRow, ShardStats, list_in, metadata_blocks, shard_in
 from ..sources import Collection, Source
 from ..sources.by_rows import about_source
 from ..sources.in_order import InOrder
 from .index_rows import tables_of
 from .known_plan import KnownPlan, first_shards, known_collection, only_removed_differ
 from .known_source import KnownSource
+from .output import Output
 from .request import Request
 from .scan import check_collection
 
@@ -59,10 +59,19 @@ class Run:
     runtime: Runtime
     collection: Collection
     config: ProtectConfig
-    out: Path
-    ledger: Ledger
+    output: Output
     fingerprint: str
     known_plan: KnownPlan | None = None  # of a run that its ledger knows
+
+    @property
+    def out(self) -> Path:
+        """The folder that shards and manifest are written into."""
+        return self.output.out
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of the run."""
+        return self.output.ledger
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -105,21 +114,16 @@ class Run:
 
     def missing(self, shards: Iterable[int]) -> list[int]:
         """Which of those shards are not done."""
-        return undone(self.out, shards, self.ledger.digits)
+        return self.output.undone(shards)
 
     def done(self, shards: Iterable[int]) -> list[ShardStats]:
         """What those of the shards that are done hold."""
-        return [stats for shard in shards if (stats := done_stats(self.out, shard, self.ledger.digits))]
+        return [stats for stats in self.output.stats_of(shards) if stats]
 
     @property
     def fields(self) -> Fields:
         """What a published sample consists of."""
         return fields_of(self.config, self.collection.source)
-
-
-def undone(out: Path, shards: Iterable[int], digits: int) -> list[int]:
-    """Which of those shards are not done."""
-    return [shard for shard in shards if not done_stats(out, shard, digits)]
 
 
 def fields_of(config: ProtectConfig, source: Source) -> Fields:
@@ -128,14 +132,14 @@ def fields_of(config: ProtectConfig, source: Source) -> Fields:
     return replace(plain, carried=tuple(sorted(map(plain.published, source.fields))))
 
 
-def open_run(source: Source, request: Request, runtime: Runtime, ledger: Ledger, out: Path, scan: Scan) -> Run:
+def open_run(source: Source, request: Request, runtime: Runtime, output: Output, scan: Scan) -> Run:
     """The run that the ledger knows, if it is this one, or a new one, for which the source is scanned. Raises as
     `protect` does.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    ledger.clean(out)
-    opening = _Opening(source, request, runtime, ledger, out)
-    known = ledger.known()
+    output.out.mkdir(parents=True, exist_ok=True)
+    output.ledger.clean(output.out)
+    opening = _Opening(source, request, runtime, output)
+    known = output.ledger.known()
     return (opening.resume(known) if known else None) or opening.create(scan)
 
 
@@ -146,8 +150,15 @@ class _Opening:
     source: Source
     request: Request
     runtime: Runtime
-    ledger: Ledger
-    out: Path
+    output: Output
+
+    @property
+    def out(self) -> Path:
+        return self.output.out
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.output.ledger
 
     def resume(self, known: Mapping[str, Any]) -> Run | None:
         """The run that the ledger knows, if it is this one; None where it is another and may be overwritten."""
@@ -159,14 +170,9 @@ class _Opening:
             source = InOrder(self.source, self.ledger.names())
             if self.request.grows or only_removed_differ(self.source, self.ledger):
                 compared = run | {"source_digest": known["source_digest"], "classes": []}  # `grow` looks closer
-        differences = _differences(self.out, known, compared)
-        if differences and self.request.overwrite:
+        if self.request.overwrite and _differences(self.out, known, compared):
             return None
-        if differences:
-            raise OutputError(
-                f"{self.out} belongs to another run: {'; '.join(differences)}. "
-                "Give --overwrite to make it anew, or choose another --out"
-            )
+        self._refuse_other(known, compared)
         plan = KnownPlan.of(self.ledger)
         if isinstance(source, KnownSource):
             return self._run(source.outline(config), config, run, plan)
@@ -177,6 +183,7 @@ class _Opening:
         _refuse_foreign(self.out, self.ledger, self.request.overwrite)
         collection = scan()
         self.ledger.write_rejects(rejects_of(collection))
+        self.ledger.saved(self.ledger.path / "rejects.jsonl")
         check_collection(collection, self.request, f"; see {self.ledger.path / 'rejects.jsonl'}")
         config = self.request.config(collection.size, self.runtime)
         check_method(self.runtime, collection, config)
@@ -187,8 +194,14 @@ class _Opening:
         opened = self._run(collection, config, run)
         shards = opened.plan()
         self.ledger.index.write(tables_of(collection, shards), {"shards": len(shards)}, about_source(self.source))
-        self.ledger.begin(run)
+        self._refuse_other(self.output.claim(run), run)
+        self.output.begun()
         return replace(opened, known_plan=KnownPlan(shards, []))
+
+    def _refuse_other(self, known: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+        """Raise `OutputError` where the run that holds the output is not this one."""
+        if differences := _differences(self.out, known, run):
+            raise OutputError(f"{self.out} belongs to another run: {'; '.join(differences)}. {self.output.anew}")
 
     def _run(
         self,
@@ -197,7 +210,7 @@ class _Opening:
         run: Mapping[str, Any],
         plan: KnownPlan | None = None,
     ) -> Run:
-        return Run(self.request, self.runtime, collection, config, self.out, self.ledger, run["fingerprint"], plan)
+        return Run(self.request, self.runtime, collection, config, self.output, run["fingerprint"], plan)
 
     def _describe(self, config: ProtectConfig, size: Size) -> dict[str, Any]:
         """What run.json says. All of it but place, options and software decides whether an output belongs to a
@@ -291,15 +304,3 @@ def _clear(out: Path, ledger: Ledger) -> None:
     for path in [*out.iterdir(), *ledger.path.iterdir()]:
         if path.name not in kept and _is_ours(path):
             path.unlink()
-
-
-def refuse_nesting(source: Source, out: Path) -> None:
-    """Raise `OutputError` where one of source and output lies inside the other."""
-    target = os.path.realpath(out)
-    for folder in map(os.path.realpath, source.folders):
-        if source.shards is not None and folder != target:
-            continue  # its tars are named one by one: others beside them do not become its images
-        if Path(target).is_relative_to(folder):
-            raise OutputError(f"--out {out} lies inside the source; the shards would become its images")
-        if Path(folder).is_relative_to(target):
-            raise OutputError(f"--out {out} contains the source, which must not be published")

@@ -71,7 +71,7 @@ def finished_blocks(
         "version": __version__, "source": source.spec, "listing": source.digest, "decoding": asdict(decoding),
         "resolution": resolution, "longest": longest, "numbers": None if numbers is None else list(numbers),
     }  # fmt: skip
-    return ScanBlocks(ledger.path, about, ledger.index.block)
+    return ScanBlocks(ledger.path, about, ledger.index.block, ledger.saved)
 
 
 def remark_notes(notes: Iterable[str], progress: Progress, of: str = "images") -> None:

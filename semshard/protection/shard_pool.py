@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ..cores import allowed
 from ..errors import SettingError
 from ..noise.methods.ntga import needed
 from ..progress import Event
-from ..shards import done_stats, was_removed
+from ..shards import was_removed
 from ..sources import Collection
 from ..sources.collection import PART_BYTES
 from ..workers import Here, LocalPool, Pool
@@ -82,8 +83,10 @@ def make_missing(
         if on_cluster:
             make_on_cluster(run, order, _works(run, plan, missing, True, 0), len(missing), count.add)
             return Made(0)
-        for _ in pool.run(make_shards, order, _works(run, plan, missing, bool(suited)), count.add):
-            pass
+        with nullcontext() if into else run.output.publishing() as published:
+            for stats in pool.run(make_shards, order, _works(run, plan, missing, bool(suited)), count.add):
+                if published:
+                    published(stats)
     except BaseException:
         for folder in (out, ledger):
             remove_leftovers(folder, everywhere=False)  # of workers that were killed
@@ -128,7 +131,7 @@ class _Count:
         part = run.request.part
         share = part.every_nth(len(plan)) if part else range(len(plan))
         done = sorted(set(share) - set(missing)) if not run.history else []  # checked when they were made
-        finished = (done_stats(run.out, shard, run.ledger.digits) for shard in done)
+        finished = run.output.stats_of(done)
         unusable = 0 if part else sum(not was_removed(reason) for reason in run.collection.rejects.values())
         self._rejected = unusable + sum(stats.rejected for stats in finished if stats)
         self._inputs = sum(len(plan[shard]) for shard in share) if part else len(run.collection.source)

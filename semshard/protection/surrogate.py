@@ -87,12 +87,14 @@ class SurrogateFiles:
     """Where a training writes: the surrogate, and its state while it is unfinished, every so many seconds.
 
     After the steps in `keep` the surrogate is written to the path there, too, as if its training had ended then.
+    `saved` hears of every file that another process can continue from.
     """
 
     surrogate: Path
     checkpoint: Path
     every: float = 20
     keep: Mapping[int, Path] = field(default_factory=dict)
+    saved: Callable[[Path], None] = lambda path: None
 
     def of(self, name: str) -> SurrogateFiles:
         """Where an earlier network of the surrogate is trained, to be kept until all are."""
@@ -131,6 +133,7 @@ def train_surrogate(
             _train_network(runtime, collection, network, file, report, progress, deadline)
             if not last:
                 ranks.from_first(partial(save_tensors, file.surrogate, network.model.state_dict(), about))
+                ranks.from_first(partial(files.saved, file.surrogate))
         before += network.config.steps
 
     def finish() -> None:
@@ -164,6 +167,7 @@ def _train_network(
 
     def save(state: Checkpoint) -> None:
         save_tensors(files.checkpoint, bfloat16_where_exact(state.tensors), about | {"step": state.step})
+        files.saved(files.checkpoint)
 
     def after_step(done: int, loss: Tensor) -> None:
         if done in files.keep and ranks.is_first:

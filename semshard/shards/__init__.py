@@ -43,6 +43,7 @@ from .writer import (
     done_stats,
     encode,
     mark_done,
+    read_stats,
     stats_bytes,
 )
 
@@ -88,6 +89,7 @@ __all__ = [
     "pattern_of",
     "picture_problem",
     "read_manifest",
+    "read_stats",
     "REMOVED",
     "read_tar",
     "TarIndex",

@@ -21,7 +21,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +84,7 @@ class Ledger:
             None  # the file descriptor that holds the lock; a process that inherits it holds it, too
         )
         self.is_alone = False  # whether the lock is held, and not shared
+        self.saved: Callable[[Path], None] = lambda path: None  # hears of files that a later process goes on from
 
     @property
     def is_locked(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,18 @@ _SCHEMA = pa.schema(
 
 
 class ScanBlocks:
-    """The finished blocks of a scan in the folder of a ledger; `about` is what they depend on, as JSON values."""
+    """The finished blocks of a scan in the folder of a ledger; `about` is what they depend on, as JSON values. `saved`
+    hears of every block that was written.
+    """
 
-    def __init__(self, ledger: Path, about: Mapping[str, Any], size: int = BLOCK) -> None:
-        self._folder, self.size = ledger / SCAN, size
+    def __init__(
+        self,
+        ledger: Path,
+        about: Mapping[str, Any],
+        size: int = BLOCK,
+        saved: Callable[[Path], None] = lambda path: None,
+    ) -> None:
+        self._folder, self.size, self._saved = ledger / SCAN, size, saved
         self._fingerprint = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
     def load(self, block: int, numbers: Sequence[int]) -> ScannedBlock | None:
@@ -65,8 +73,10 @@ class ScanBlocks:
         """Keep a block. Raises `RunError` where the disk is full."""
         self._folder.mkdir(exist_ok=True)
         table = _table(found).replace_schema_metadata({self._fingerprint: _mark(found)})
-        with atomic_write(self._folder / f"{block:05d}.parquet") as file:
+        path = self._folder / f"{block:05d}.parquet"
+        with atomic_write(path) as file:
             file.write(table_bytes(table, GROUP))
+        self._saved(path)
 
 
 def _table(found: ScannedBlock) -> pa.Table:

@@ -240,14 +240,22 @@ def stats_bytes(stats: ShardStats) -> bytes:
     return json_bytes(asdict(stats))
 
 
-def done_stats(directory: Path, shard: int, digits: int = FEWEST) -> ShardStats | None:
-    """The stats of a shard that is done and whose files have the sizes in them; None where it has to be made."""
-    stem = directory / shard_name(shard, digits)
+def read_stats(path: Path) -> ShardStats | None:
+    """What a stats file says; None where there is none. Raises `ShardError`."""
     try:
-        stats = ShardStats(**json.loads(Path(f"{stem}_stats.json").read_bytes()))
-        sizes = Path(f"{stem}.tar").stat().st_size, Path(f"{stem}.parquet").stat().st_size
+        return ShardStats(**json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, RecursionError) as error:
-        raise ShardError(f"{stem}_stats.json is damaged ({error}); delete it to make the shard again") from None
-    return stats if sizes == (stats.bytes, stats.parquet_bytes) else None
+        raise ShardError(f"{path} is damaged ({error}); delete it to make the shard again") from None
+
+
+def done_stats(directory: Path, shard: int, digits: int = FEWEST) -> ShardStats | None:
+    """The stats of a shard that is done and whose files have the sizes in them; None where it has to be made."""
+    stem = directory / shard_name(shard, digits)
+    stats = read_stats(Path(f"{stem}_stats.json"))
+    try:
+        sizes = Path(f"{stem}.tar").stat().st_size, Path(f"{stem}.parquet").stat().st_size
+    except FileNotFoundError:
+        return None
+    return stats if stats and sizes == (stats.bytes, stats.parquet_bytes) else None

@@ -1,7 +1,7 @@
 """Where files lie: a local folder or an object store, with one rule of publication."""
 
 from .attempts import Limits
-from .fetched import FetchedFolder, Folder, LocalFolder, open_folder
+from .fetched import FetchedFolder, Folder, LocalFolder, fetch_file, open_folder
 from .local import LocalPlace
 from .objects import ObjectPlace
 from .opened import open_place
@@ -21,6 +21,7 @@ __all__ = [
     "Place",
     "Remark",
     "check_name",
+    "fetch_file",
     "is_remote",
     "open_folder",
     "open_place",

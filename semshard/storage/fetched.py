@@ -177,26 +177,13 @@ class FetchedFolder:
             try:
                 size = self.place.size(name)
                 self._make_room(size)
-                self._write(name)
+                fetch_file(self.place, name, self.directory / name)
             except FileNotFoundError:
                 return False
             self._used[name] = [size, 0]
         self._used[name][1] += 1
         self._used.move_to_end(name)
         return True
-
-    def _write(self, name: str) -> None:
-        path = self.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(path, "wb") as file:
-                file.writelines(self.place.stream(name))
-        except BaseException as error:
-            path.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno in NO_SPACE:
-                what = os.strerror(error.errno or errno.ENOSPC)
-                raise StorageError(f"{what}: {path.parent}; set TMPDIR to a folder with room for a shard") from error
-            raise
 
     def _make_room(self, size: int) -> None:
         held = sum(each for each, _ in self._used.values())
@@ -207,6 +194,20 @@ class FetchedFolder:
                 (self.directory / name).unlink(missing_ok=True)
                 del self._used[name]
                 held -= each
+
+
+def fetch_file(place: Place, name: str, path: Path) -> None:
+    """Write a file of a place to `path`, in a temporary folder. Raises `StorageError` and `FileNotFoundError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(path, "wb") as file:
+            file.writelines(place.stream(name))
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            what = os.strerror(error.errno or errno.ENOSPC)
+            raise StorageError(f"{what}: {path.parent}; set TMPDIR to a folder with room for a shard") from error
+        raise
 
 
 def open_folder(where: str | Path, remark: Remark) -> Folder:

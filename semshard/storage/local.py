@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..atomic import LEFTOVERS, atomic_write, sync_folder
+from ..atomic import LEFTOVERS, atomic_write
 from ..digests import read_plain
 from ..errors import AlreadyThere, StorageError
 from .place import Content, Entry, check_name, pieces
 
 _PIECE = 1 << 20  # bytes that are read at once
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalPlace:
@@ -38,23 +35,15 @@ class LocalPlace:
     def put_if_absent(self, name: str, data: bytes) -> bool:
         path = self._path(name)
         with _in_words(path):
-            if not path.exists():
-                with _prepared(path, data) as temporary:
-                    try:
-                        os.link(temporary, path)  # fails where the name is taken, which `rename` would replace
-                    except FileExistsError:
-                        pass
-                    except OSError as error:
-                        if error.errno not in _NO_LINKS:
-                            raise
-                        what = "the file system has no hard links, without which two processes could both write it"
-                        raise StorageError(f"{path}: {what}; use a folder on another one") from None
-                    else:
-                        sync_folder(path.parent)
-                        return True
-            if read_plain(path) != data:
-                raise AlreadyThere(f"{path} is there already, with other bytes")
-            return False
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with atomic_write(path, replace=False) as file:
+                    file.write(data)
+            except FileExistsError:
+                if read_plain(path) != data:
+                    raise AlreadyThere(f"{path} is there already, with other bytes") from None
+                return False
+            return True
 
     def get(self, name: str) -> bytes:
         path = self._file(name)
@@ -100,20 +89,6 @@ class LocalPlace:
         if path.is_dir():
             raise FileNotFoundError(f"{path} is missing: a folder is there")
         return path
-
-
-@contextmanager
-def _prepared(path: Path, content: Content) -> Iterator[Path]:
-    """The content in a file beside `path`, under a name that no other process uses, until the block ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(LEFTOVERS.replace("*", f"{path.name}.{secrets.token_hex(4)}"))
-    with atomic_write(temporary) as file:
-        for piece in pieces(content):
-            file.write(piece)
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

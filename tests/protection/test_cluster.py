@@ -10,11 +10,12 @@ import semshard
 from semshard.errors import RunError, SettingError
 from semshard.protection.cluster import Admission, Entrance, left_behind, wait_until_seen
 from semshard.protection.noise import Crafting
+from semshard.protection.output import Output
 from semshard.protection.pipeline import Recipe, ShardOrder, ShardWork, make_shard
 from semshard.protection.protect import surrogate_of
 from semshard.protection.request import Request
 from semshard.protection.resume import open_run
-from semshard.shards import Ledger, done_stats, ledger_path, read_manifest
+from semshard.shards import done_stats, read_manifest
 from semshard.sources.collection import Cache
 from semshard.workers import WorkerOptions
 from tests.support.runs import TINY, public_bytes
@@ -25,9 +26,9 @@ def run(finished):
     """The finished run, opened again."""
     settings = {name: value for name, value in TINY.items() if name != "preset"}
     request = Request(finished / "images", TINY["preset"], settings=settings)
-    source, ledger = request.open(), Ledger(ledger_path(finished / "shards"))
-    with ledger.locked():
-        return open_run(source, request, request.runtime(), ledger, finished / "shards", scan=None)
+    source, output = request.open(), Output(finished / "shards")
+    with output.ledger.locked():
+        return open_run(source, request, request.runtime(), output, scan=None)
 
 
 @pytest.fixture

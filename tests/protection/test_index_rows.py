@@ -18,6 +18,7 @@ from semshard.protection.known_plan import KnownPlan, known_collection, known_pa
 from semshard.protection.known_shards import record_of
 from semshard.protection.known_source import KnownSource
 from semshard.protection.noise import Crafting
+from semshard.protection.output import Output
 from semshard.protection.pipeline import Recipe, ShardOrder, ShardWork, make_shard
 from semshard.protection.protect import surrogate_of
 from semshard.protection.publish import Finished
@@ -182,8 +183,8 @@ def run_of(home):
     source = InOrder(open_source(home / "images"), finished.ledger.names())
     return Run(
         request, make_runtime("cpu", finished.config.precision, lambda sentence: None),
-        known_collection(source, finished.ledger, finished.config, known), finished.config, finished.out,
-        finished.ledger, known["fingerprint"], KnownPlan.of(finished.ledger),
+        known_collection(source, finished.ledger, finished.config, known), finished.config,
+        Output(finished.out, finished.ledger), known["fingerprint"], KnownPlan.of(finished.ledger),
     )  # fmt: skip
 
 

@@ -259,7 +259,6 @@ def test_the_commands_read_an_object_store(finished, remote, tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("protect", "{images}", "--out", "s3://bucket/out"),
         ("export", "{shards}", "--to", "imagefolder", "--out", "gs://bucket/out"),
         ("repair", "az://container/out"),
     ],
@@ -274,8 +273,3 @@ def test_what_would_write_to_an_object_store_is_refused_in_one_sentence(argument
     said = command(*given_, expect=2).stderr
     assert said == f"semshard: error: {option} {url} must be a path of this machine: semshard writes nowhere else yet\n"
     assert set(tmp_path.rglob("*")) == before
-
-
-def test_protect_refuses_a_url_as_the_library_too(finished):
-    with pytest.raises(semshard.OutputError, match="--out s3://bucket/out must be a path of this machine"):
-        semshard.protect(finished / "images", "s3://bucket/out")
