@@ -24,6 +24,7 @@ from ..sources import Collection, SourceOptions
 from ..storage import is_remote
 from ..workers import WorkerOptions
 from .grow import grow
+from .in_store import check_place, in_store
 from .known_plan import first_shards
 from .known_shards import made_on
 from .known_source import KnownSource
@@ -39,7 +40,6 @@ from .resume import PhaseTimer, Run, open_run
 from .scan import scan_source
 from .settle import is_pending, machines_in, settle
 from .shard_pool import make_missing
-from .stored_output import check_place, in_store
 from .surrogate import SurrogateFiles, load_surrogate, train_surrogate
 
 

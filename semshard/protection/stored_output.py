@@ -17,87 +17,32 @@ send when it ended is not there, and the next one makes it again with the same b
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..atomic import AFTERWARDS
 from ..digests import sha256_if_there
-from ..errors import AlreadyThere, OutputError, SemshardError, SettingError
-from ..progress import Event, Progress, remarks
+from ..errors import AlreadyThere, OutputError
+from ..progress import Event, Progress
 from ..publishing import FILES
 from ..shards import Ledger, ShardStats, list_in, read_stats, shard_in, shard_name, stats_bytes
 from ..shards.index import SCAN
 from ..shards.manifest import FILE as MANIFEST
 from ..signing import FILE as SIGNATURE
-from ..storage import LocalPlace, Part, Place, fetch_file, is_remote, open_place, publish
+from ..storage import LocalPlace, Part, Place, fetch_file, publish
 from ..threads import behind
-from ..workers import WorkerOptions
 from .output import Output
-from .request import Request
 from .settle import is_pending
 
 TOGETHER = 8  # small files that are fetched at once
 SHARE = 20  # sending checkpoints takes one part in so many of the time
 _RUN, _INDEX, _PARTS, _REJECTS, _RECORD = "run.json", "index.json", "parts.json", "rejects.jsonl", "published.json"
 _NETWORK = ".safetensors"
-
-
-def check_place(out: str | Path, ledger: str | Path | None, asked: Mapping[str, bool], workers: WorkerOptions) -> None:
-    """Raise `OutputError` for what is asked for, by the names of options, and is not possible in a store; and
-    `SettingError` for a ledger that is not beside its folder.
-    """
-    if not is_remote(out):
-        if ledger is not None:
-            raise SettingError("--ledger is for --out s3://…, gs://… or az://…; that of a folder is always beside it")
-        return
-    place = open_place(out).url
-    for option in (option for option, is_asked in asked.items() if is_asked):
-        raise OutputError(f"{option} is not possible in an object store: do it in a folder, and copy that to {place}")
-    if workers.engine == "ray":
-        raise OutputError(
-            f"--engine ray needs a folder that all nodes share; for {place} start the same command with --part I/N on "
-            "each machine"
-        )
-
-
-@contextmanager
-def in_store(out: str, ledger: str | Path | None, request: Request) -> Iterator[StoredOutput]:
-    """The output at a URL, for this call alone. Its errors name the store, not the temporary folder. Raises
-    `OutputError`, `StorageError`, `UsageError`.
-    """
-    remark = remarks(request.progress)
-    shards = open_place(out, remark)
-    private = open_place(_beside(shards.url) if ledger is None else ledger, remark)
-    _refuse_in_each_other(shards.url, private.url)
-    with tempfile.TemporaryDirectory(prefix="semshard-") as home:  # mode 0700
-        output = StoredOutput(Path(home), shards, private, request.progress)
-        try:
-            output.fetch(networks=not request.finish)
-            yield output
-        except SemshardError as error:
-            error.args = (output.in_words(str(error)),)
-            raise
-
-
-def _beside(url: str) -> str:
-    if url.count("/") < 3:
-        raise OutputError(
-            f"{url} is a whole bucket, beside which there is no room for the ledger; say where with --ledger"
-        )
-    return f"{url}.ledger"
-
-
-def _refuse_in_each_other(shards: str, ledger: str) -> None:
-    if f"{shards}/".startswith(f"{ledger}/") or f"{ledger}/".startswith(f"{shards}/"):
-        raise OutputError(
-            f"the ledger {ledger} is private, and must lie outside of --out {shards}, as must --out of it"
-        )
 
 
 class StoredOutput(Output):
@@ -205,7 +150,7 @@ class StoredOutput(Output):
     def claim(self, run: Mapping[str, Any]) -> Mapping[str, Any]:
         super().claim(run)
         if not self._put_first(_RUN):
-            self._forget_scan()  # whoever was faster has scanned
+            self._forget_unfinished(SCAN)  # whoever was faster has scanned
         return self.ledger.run() or run
 
     def begun(self) -> None:
@@ -224,11 +169,15 @@ class StoredOutput(Output):
                     f"another process has scanned the same source into {self.ledger_url}, and found other files; run "
                     "the same command again"
                 ) from None
-        self._forget_scan()
+        self._forget_unfinished(SCAN)
 
-    def _forget_scan(self) -> None:
-        for name in sorted(self._blocks):
-            self._private.delete(name)
+    def _forget_unfinished(self, *kinds: str) -> None:
+        """Delete what a scan or a training that has ended went on from, whoever sent it."""
+        for entry in list(self._private.list()):
+            is_block = entry.name.startswith(f"{SCAN}/")
+            is_network = entry.name.endswith(_NETWORK) and entry.name != self.ledger.surrogate.name
+            if (is_block and SCAN in kinds) or (is_network and _NETWORK in kinds):
+                self._private.delete(entry.name)
 
     def surrogate_written(self) -> bool:
         is_mine = self._put_first(self.ledger.surrogate.name)
@@ -236,9 +185,7 @@ class StoredOutput(Output):
             self._progress(
                 Event("surrogate", message=f"another process was faster: the surrogate is that in {self.ledger_url}")
             )
-        for entry in list(self._private.list()):
-            if entry.name.endswith(_NETWORK) and entry.name != self.ledger.surrogate.name:
-                self._private.delete(entry.name)
+        self._forget_unfinished(_NETWORK)
         return is_mine
 
     def write_parts(self, parts: Mapping[str, Any]) -> None:
@@ -290,6 +237,7 @@ class StoredOutput(Output):
                 self._shards.put(name, self.out / name)
         for name in (_REJECTS, _RECORD):
             self._private.put(name, self.ledger.path / name)
+        self._forget_unfinished(SCAN, _NETWORK)
         if MANIFEST in changed:
             self._shards.put(MANIFEST, self.out / MANIFEST)
 
