@@ -322,7 +322,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=24)
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--out", type=Path)
-    given = parser.parse_args(words)
+    given = parser.parse_intermixed_args(words)
     chosen = {kind: int(count) for kind, _, count in (each.partition("=") for each in given.kinds)}
     if unknown := chosen.keys() - SHARES.keys():
         parser.error(f"no kind {', '.join(unknown)}; there are {', '.join(SHARES)}")
