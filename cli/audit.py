@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from .command import errors_in_one_line
 from .event_log import logged, record_result
 from .options import Clean, Json, LedgerPlace, ShardsPlace
+from .workers import FOR_SHARDS, worker_options
 
 if TYPE_CHECKING:
     from semshard import AuditResult
@@ -25,6 +26,7 @@ _SIGNATURES = {
 
 @errors_in_one_line
 @logged
+@worker_options("gpus_per_worker", *FOR_SHARDS)
 def audit(
     shards: ShardsPlace,
     *,
@@ -43,10 +45,7 @@ def audit(
         Optional[str],
         typer.Option("--shards", metavar="A-B", help="Audit the shards with these numbers, like 100-199, or one."),
     ] = None,
-    jobs: Annotated[
-        Optional[int],
-        typer.Option(min=1, help="Processes that share the shards; without it one per core, where that is worth it."),
-    ] = None,
+    workers: Any,
     json: Json = False,
 ) -> None:
     """Recompute every promise about shards from their bytes.
@@ -60,7 +59,15 @@ def audit(
 
     with Watch() as watch:
         result = semshard.audit(
-            shards, clean=clean, ledger=ledger, report=report, key=key, part=part, only=only, jobs=jobs, progress=watch
+            shards,
+            clean=clean,
+            ledger=ledger,
+            report=report,
+            key=key,
+            part=part,
+            only=only,
+            workers=workers,
+            progress=watch,
         )
     record_result(result.to_json)
     if json:

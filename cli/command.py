@@ -18,7 +18,7 @@ from semshard.settings import declared, names_where
 from semshard.storage import refuse_remote
 
 from .exits import INTERRUPTED, TERMINATED, Terminated
-from .options import SOURCE_OPTIONS, WORKER_OPTIONS, ConfigFile, Debug, option_of
+from .options import SOURCE_OPTIONS, ConfigFile, Debug, option_of
 from .values import read_toml, share
 
 Command = Callable[..., None]
@@ -88,19 +88,6 @@ def source_options(command: Command) -> Command:
         command(*args, options=SourceOptions(**given), **kwargs)
 
     return with_options(parse_options, command, {n: (option, None) for n, option in SOURCE_OPTIONS.items()}, "options")
-
-
-def worker_options(command: Command) -> Command:
-    """Give a command the options of who does the work; it receives them as `workers`."""
-
-    @functools.wraps(command)
-    def parse_options(*args: Any, **kwargs: Any) -> None:
-        from semshard import WorkerOptions
-
-        given = {name: value for name in WORKER_OPTIONS if (value := kwargs.pop(name)) is not None}
-        command(*args, workers=WorkerOptions(**given), **kwargs)
-
-    return with_options(parse_options, command, {n: (option, None) for n, option in WORKER_OPTIONS.items()}, "workers")
 
 
 def with_options(run: Command, command: Command, options: dict[str, tuple[Any, Any]], place: str = "") -> Command:

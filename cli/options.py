@@ -14,7 +14,6 @@ from semshard.settings import Setting
 COMPUTING = "Computing"
 IN_PIECES = "Running in pieces"
 SOURCE = "Source"
-WORKERS = "Workers"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
 Preset = Annotated[
@@ -109,60 +108,6 @@ SOURCE_OPTIONS: dict[str, Any] = {
             metavar="SHARE",
             help="Added around the boxes of facescrub:, as a share of their size, like 10%.",
             rich_help_panel=SOURCE,
-        ),
-    ],
-}
-
-# The fields of `WorkerOptions`.
-WORKER_OPTIONS: dict[str, Any] = {
-    "engine": Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="NAME",
-            help="Who makes the shards: local, processes of this machine [default], or ray, actors on a Ray cluster.",
-            rich_help_panel=WORKERS,
-        ),
-    ],
-    "workers": Annotated[
-        Optional[int],
-        typer.Option(
-            metavar="N", help="How many processes or actors; without it as many as suit.", rich_help_panel=WORKERS
-        ),
-    ],
-    "ray_address": Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="HOST:PORT",
-            help="The cluster, or auto for the one that this machine is part of. Without it: RAY_ADDRESS, or a cluster "
-            "on this machine for this run.",
-            rich_help_panel=WORKERS,
-        ),
-    ],
-    "cpus_per_worker": Annotated[
-        Optional[int],
-        typer.Option(metavar="N", help="CPUs that an actor reserves, and its threads [1].", rich_help_panel=WORKERS),
-    ],
-    "gpus_per_worker": Annotated[
-        Optional[float],
-        typer.Option(
-            metavar="N",
-            help="GPUs that an actor reserves [1 where the run computes on a GPU].",
-            rich_help_panel=WORKERS,
-        ),
-    ],
-    "retries": Annotated[
-        Optional[int],
-        typer.Option(
-            metavar="N", help="How often a shard whose actor was lost is tried again [3].", rich_help_panel=WORKERS
-        ),
-    ],
-    "mixed_hardware": Annotated[
-        Optional[bool],
-        typer.Option(
-            "--mixed-hardware",
-            help="Let nodes take part whose kind of device or version of torch differs: the manifest names all of "
-            "them, and the same shard made by another of them may have other bytes.",
-            rich_help_panel=WORKERS,
         ),
     ],
 }

@@ -11,7 +11,7 @@ import typer
 from semshard.launch import launch
 from semshard.settings import ProtectConfig
 
-from .command import errors_in_one_line, settings_of, source_options, worker_options
+from .command import errors_in_one_line, settings_of, source_options
 from .event_log import logged, record_result
 from .options import (
     IN_PIECES,
@@ -27,6 +27,7 @@ from .options import (
 )
 from .passphrase import ask_passphrase
 from .values import share
+from .workers import worker_options
 
 if TYPE_CHECKING:
     from semshard import Plan, ProtectResult
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 @errors_in_one_line
 @logged
 @source_options
-@worker_options
+@worker_options()
 @settings_of(ProtectConfig)
 def protect(
     source: Source,

@@ -16,6 +16,7 @@ from ..shards import Shards, manifest_sha256, open_shards
 from ..shards.attestation import problems
 from ..signing import load_verifier
 from ..storage import is_remote, open_place
+from ..workers import WorkerOptions
 from .accounts import accounts
 from .described import described
 from .failure import Failure
@@ -62,7 +63,7 @@ def audit(
     key: str | Path | None = None,
     part: str | None = None,
     only: str | None = None,
-    jobs: int | None = None,
+    workers: WorkerOptions | None = None,
     progress: Progress = silent,
 ) -> AuditResult:
     """Recompute every promise about the folder `shards`, or the shards at s3://…, gs://… or az://…, from the bytes.
@@ -73,15 +74,19 @@ def audit(
     that it is complete and belongs to these shards; with the file of a public `key`, that the folder is signed with it.
 
     With `part`, "I/N", that one of N equal parts of the shards is audited, with `only`, "100-199", the shards with
-    these numbers: each of them completely, and manifest, card and signature, but nothing that needs all shards. `jobs`
-    processes share the shards, by default one per core where that is worth their start.
+    these numbers: each of them completely, and manifest, card and signature, but nothing that needs all shards. The
+    `workers` share the shards: processes of this machine, by default one per core where that is worth their start, or
+    actors on a Ray cluster.
 
     The `ledger` is the one beside the folder unless another is given; shards on an object store have none until then,
     and are compared with no originals.
 
     Raises `ShardError` where there is no manifest to audit against, `SettingError` where the key cannot be read, or
-    there is no such part, and what `open_shards` raises.
+    there is no such part or the workers are impossible, and what `open_shards` raises.
     """
+    options = workers or WorkerOptions()
+    options.check()
+    options.refuse_mixed("an audit")
     verifier = load_verifier(key) if key is not None else None
     try:
         opened = open_shards(shards, ledger=ledger, progress=progress)
@@ -99,7 +104,7 @@ def audit(
     result.failures += described(opened, remarks(progress))
     if report is not None:
         result.failures += _report(opened, Path(report))
-    inventory = _audit_shards(opened, here, _originals(opened, clean, here, result), jobs, result, progress)
+    inventory = _audit_shards(opened, here, _originals(opened, clean, here, result), options, result, progress)
     if chosen is None:
         result.failures += _all_together(opened, inventory)
     else:
@@ -133,7 +138,12 @@ def _originals(shards: Shards, clean: str | Path | None, here: range, result: Au
 
 
 def _audit_shards(
-    shards: Shards, here: range, originals: Originals | None, jobs: int | None, result: AuditResult, progress: Progress
+    shards: Shards,
+    here: range,
+    originals: Originals | None,
+    options: WorkerOptions,
+    result: AuditResult,
+    progress: Progress,
 ) -> Inventory:
     """Audit those shards, add what was found of each to the result, in order, and return their samples."""
     sizes = _sizes(shards, here)
@@ -141,7 +151,7 @@ def _audit_shards(
     order = AuditOrder(shards, sum(samples for samples, _ in sizes), by_ledger, proofs)
     inventory, noise = Inventory(), RepeatedNoise(shards)
     remainder = Remainder(shards.manifest["settings"], order.samples)
-    for found in audit_several(order, here, sizes, originals, jobs):
+    for found in audit_several(order, here, sizes, originals, options, progress):
         result.failures += found.failures
         result.checked += found.samples
         result.compared += found.compared

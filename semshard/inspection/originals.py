@@ -5,6 +5,7 @@ Verify, audit and preview need them; they are never in the public folder.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,12 @@ class Originals:
 
     def apart(self, numbers: Mapping[str, int]) -> Originals | None:
         """Those alone, as another process can have them; None where only this process can read the source."""
-        part = self.collection.part(np.array(list(numbers.values()) or [0], np.int64))
+        part = self.collection.part(np.array(list(numbers.values()) or [0], np.int64), 0)
         return Originals(part, {key: place for place, key in enumerate(numbers)}) if part else None
+
+    def first(self) -> dict[str, int]:
+        """The first of `numbers`."""
+        return dict(itertools.islice(self.numbers.items(), 1))
 
     def pictures(self, keys: Sequence[str]) -> tuple[list[NDArray[np.uint8]], list[str], dict[str, str]]:
         """The pixels of those that can be read, their keys, and the reason for each of the others."""

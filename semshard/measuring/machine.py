@@ -10,6 +10,7 @@ import torch
 
 from .._version import __version__
 from ..cores import allowed
+from ..engine import choose_precision
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -22,6 +23,15 @@ def describe(device: torch.device) -> dict[str, Any]:
         **(_cuda() if device.type == "cuda" else {}),
         "semshard": __version__,
     }
+
+
+KINDS = ("torch", "device", "precision")  # what `kind_of_machine` says
+
+
+def kind_of_machine(device: torch.device) -> dict[str, str]:
+    """What the last bits of a network's results depend on, besides the network."""
+    machine = describe(device)
+    return {"torch": machine["torch"], "device": machine["device"], "precision": choose_precision(device)[0]}
 
 
 def _cpu() -> str:

@@ -6,28 +6,22 @@ before its first shard, and that it is a machine on which the bytes come out the
 
 from __future__ import annotations
 
-import platform
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-import PIL
-
-from .._version import __version__
 from ..atomic import atomic_write, remove_leftovers
-from ..engine import choose_precision, deterministic, make_runtime
+from ..engine import deterministic, make_runtime
 from ..errors import RunError, SettingError, ShardError
-from ..measuring.machine import describe
+from ..measuring.machine import KINDS, kind_of_machine
 from ..progress import remarks
 from ..shards import ShardStats, done_stats, shard_name
 from ..sources import Collection
 from ..sources.collection import has_bytes
-from ..workers import Report
+from ..workers import Report, pool_for
+from ..workers.admission import Admission, Hello, versions
 from .noise import Crafting
 from .pipeline import ShardOrder, ShardWork, make_shards
 from .resume import Run
@@ -35,17 +29,13 @@ from .resume import Run
 NONCE = "nonce"  # a file in the ledger while actors work
 PATIENCE = 90.0  # seconds until a shard that another machine wrote has to be seen here; NFS may take 60
 _LOOK = 0.5  # seconds between two looks for it
-_MAY_DIFFER = ("device", "precision", "torch")  # where mixed hardware is allowed: the manifest names them
-
-Hello = Mapping[str, str]
 
 
 def make_on_cluster(run: Run, order: ShardOrder, works: Iterable[ShardWork], most: int, report: Report) -> None:
     """Make the shards of `works`, at most `most` of them, by actors. Raises `SettingError` where a machine cannot take
     part, and `RunError` where shards could not be made, or are not seen here.
     """
-    pool, options = ray_pool(), run.request.workers
-    gpus = _gpus(run)
+    options = run.request.workers
     order = replace(order, out=order.out.absolute(), ledger=order.ledger.absolute())  # an actor starts elsewhere
     if isinstance(order.craft, Crafting):
         order = replace(order, craft=order.craft.with_weights())
@@ -53,26 +43,16 @@ def make_on_cluster(run: Run, order: ShardOrder, works: Iterable[ShardWork], mos
     with atomic_write(nonce) as file:
         file.write(secrets.token_hex(16).encode())
     entrance = Entrance(nonce, _probe(run.collection), run.runtime.device.type, options.mixed_hardware)
-    admission = Admission(run, entrance.describe(order))
     try:
-        made = list(
-            pool(
-                options, most, gpus, entrance, admission.check,
-                lambda work: left_behind(order, work, options.mixed_hardware), remarks(run.request.progress, "craft"),
-            ).run(make_shards_there, order, works, report)
+        pool = pool_for(
+            options, most, gpus=_gpus(run), enter=entrance, admit=admission(run, entrance.describe(order)).check,
+            lost=lambda work: left_behind(order, work, options.mixed_hardware),
+            remark=remarks(run.request.progress, "craft"),
         )  # fmt: skip
+        made = list(pool.run(make_shards_there, order, works, report))
     finally:
         nonce.unlink(missing_ok=True)
     wait_until_seen(order.out, made, order.recipe.digits)
-
-
-def ray_pool() -> Any:
-    """The class of the pool. Raises `SettingError` where Ray is not installed."""
-    try:
-        from ..workers.ray_pool import RayPool
-    except ImportError as error:
-        raise SettingError(f"engine ray needs the library ray ({error}): pip install 'semshard[ray]'") from None
-    return RayPool
 
 
 def _gpus(run: Run) -> float:
@@ -118,7 +98,6 @@ class Entrance:
     def describe(self, order: ShardOrder) -> Hello:
         """Versions and kinds of this machine that the bytes depend on, and what it reads of two files."""
         device = make_runtime(self.device, order.config.precision).device
-        machine = describe(device)
         try:
             nonce = self.nonce.read_text()
         except OSError as error:
@@ -127,40 +106,19 @@ class Entrance:
         return {
             "nonce": nonce,
             "source": "is read" if readable else "is not read",
-            "semshard": __version__,
-            "python": ".".join(platform.python_version_tuple()[:2]),
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "pillow": PIL.__version__,
-            "torch": machine["torch"],
-            "device": machine["device"],
-            "precision": choose_precision(device)[0],
+            **versions(),
+            **kind_of_machine(device),
         }
 
 
-@dataclass(frozen=True)
-class Admission:
-    """What the driver holds a worker's words against."""
-
-    run: Run
-    expected: Hello
-
-    def check(self, hello: Hello, node: str) -> None:
-        """Raise `SettingError` where a worker's bytes would differ, or it does not see the same files."""
-        run, other = self.run, [name for name, here in self.expected.items() if hello[name] != here]
-        if "nonce" in other:
-            raise SettingError(
-                f"node {node} does not see the files in {run.ledger.path}; --out has to be in a folder that all nodes "
-                "share, by the same path"
-            )
-        if "source" in other:
-            raise SettingError(f"node {node} cannot read {run.collection.source.spec}, or reads other bytes there")
-        if run.request.workers.mixed_hardware:
-            other = [name for name in other if name not in _MAY_DIFFER]
-        if other:
-            pairs = ", ".join(f"{name} {hello[name]}, not {self.expected[name]}" for name in other)
-            advice = "or give --mixed-hardware" if set(other) <= set(_MAY_DIFFER) else "and install the same everywhere"
-            raise SettingError(f"node {node} has {pairs}: its bytes may differ. Leave it out, {advice}")
+def admission(run: Run, expected: Hello) -> Admission:
+    """What a worker is held against."""
+    sights = {
+        "nonce": f"does not see the files in {run.ledger.path}; --out has to be in a folder that all nodes share, by "
+        "the same path",
+        "source": f"cannot read {run.collection.source.spec}, or reads other bytes there",
+    }
+    return Admission(expected, sights, KINDS, run.request.workers.mixed_hardware)
 
 
 # --- what lost workers leave ---------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from ..progress import Event
 from ..shards import was_removed
 from ..sources import Collection
 from ..sources.collection import PART_BYTES
-from ..workers import Here, LocalPool, Pool
+from ..workers import LocalPool, WorkerOptions, pool_for
 from .cluster import make_on_cluster
 from .known_shards import KnownShard, known_shard, record_of
 from .known_source import KnownSource
@@ -76,13 +76,11 @@ def make_missing(
     if on_cluster:
         workers = 0
     suited = _workers(run, order, plan, missing) if workers < 0 else workers
-    pool: Pool = (
-        LocalPool(suited, allowed(), [run.ledger.lock] if run.ledger.lock is not None else []) if suited else Here()
-    )
     try:
         if on_cluster:
             make_on_cluster(run, order, _works(run, plan, missing, True, 0), len(missing), count.add)
             return Made(0)
+        pool = pool_for(WorkerOptions(), suited, [run.ledger.lock] if run.ledger.lock is not None else [])
         with nullcontext() if into else run.output.publishing() as published:
             for stats in pool.run(make_shards, order, _works(run, plan, missing, bool(suited)), count.add):
                 if published:

@@ -86,6 +86,14 @@ class Shards:
         """The private ledger, if it is there; of an object store, where it was fetched to."""
         return self.ledger_files.directory
 
+    def elsewhere(self) -> Shards:
+        """The same shards as a process with another current folder has them: by the whole path, and nothing read."""
+        files, ledger = (
+            LocalFolder(each.directory.absolute()) if isinstance(each, LocalFolder) else each
+            for each in (self.files, self.ledger_files)
+        )
+        return Shards(files, self.manifest, ledger)
+
     def at_hand(self, *paths: Path) -> AbstractContextManager[None]:
         """While the block lasts, these files of `directory` can be read; those that do not exist are missing."""
         return self.files.at_hand(*(path.name for path in paths))

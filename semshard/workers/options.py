@@ -1,4 +1,4 @@
-"""Where the pieces of a run are worked on, and by how many workers. Nothing of it changes a byte."""
+"""Where the pieces of a run are worked on, and by how many workers. Nothing of it changes a result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CLIENT = "ray://"
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """Who makes the shards: processes of this machine, or actors on a Ray cluster.
+    """Who does the work that can be shared out: processes of this machine, or actors on a Ray cluster.
 
     - engine: "local" or "ray"
     - workers: how many; None for as many as suit
@@ -22,7 +22,7 @@ class WorkerOptions:
     - cpus_per_worker: CPUs that an actor reserves, and threads that it uses
     - gpus_per_worker: GPUs that an actor reserves; None for 1 where the run computes on a GPU, else 0
     - retries: how often a piece of work is tried again after its worker was lost
-    - mixed_hardware: whether machines whose bytes differ may take part
+    - mixed_hardware: whether machines whose bytes differ may take part in making shards
     """
 
     engine: str = "local"
@@ -54,4 +54,11 @@ class WorkerOptions:
             raise SettingError(
                 f"{self.address}: a driver outside the cluster loses its run with its connection. Send the command to "
                 "the cluster instead: ray job submit --address http://HEAD:8265 -- semshard protect …"
+            )
+
+    def refuse_mixed(self, what: str) -> None:
+        """Raise `SettingError` where mixed hardware is allowed, which only shards know."""
+        if self.mixed_hardware:
+            raise SettingError(
+                f"mixed-hardware is for shards, whose manifest names it; {what} is of one kind of machine"
             )

@@ -1,7 +1,7 @@
 """A pool of Ray Core actors: on this machine, or on the nodes of a cluster. The one module that imports ray.
 
     driver → actor     what all actors get, once, by the object store: job, order and `enter`, pickled
-                       two pieces of work at a time, so that it need not wait for the next one
+                       two pieces of work at a time, so that it need not wait for the next one, or one
     actor → driver     ("hello", what it says of itself, node)
                        for each piece of work ("reports", messages) at most once a second, then
                        ("result", result), ("error", exception, traceback), or ("lost", why) where its machine fails
@@ -57,7 +57,8 @@ class RayPool:
     Before its first piece of work an actor calls `enter` with the order: it returns the order that the actor works
     with, and what the actor says of itself, which `admit` gets in the driver, with the name of its node, and may raise
     about. After an actor was lost with a piece of work in hand, `lost` cleans up, and returns the result where it was
-    done all the same. `remark` gets sentences about what was lost.
+    done all the same. `remark` gets sentences about what was lost. `queued` pieces of work are with an actor: 1 where
+    they are so few and so long that none should wait for one actor while another has nothing to do.
 
     Raises `SettingError` where there is no such cluster, and `RunError`, when all else is done, for pieces of work that
     were tried once and then `options.retries` times.
@@ -71,12 +72,14 @@ class RayPool:
     lost: Callable[[Any], Any] = lambda work: None
     remark: Callable[[str], None] = lambda sentence: None
     least_patience: float = LEAST
+    queued: int = QUEUED
+    repeats: bool = True  # whether a piece of work that is tried again says again what it has said
 
     def run(
         self, job: Job[Order, Work, Result], order: Order, works: Iterable[Work], report: Report
     ) -> Iterator[Result]:
         packed = pickle.dumps((job, order, self.enter))
-        with _connected(self.options, len(packed)):
+        with connected(self.options, len(packed)):
             prepared = ahead(works, 1)
             driver = _Driver(self, ray.put(packed), Book(prepared, self.options.retries, _alive), report)
             try:
@@ -143,7 +146,7 @@ class _Driver:
             self._actors.append(_Actor(handle, handle.enter.remote(self._packed)))
 
     def _hand_on(self, actor: _Actor) -> None:
-        while actor.hello is None and len(actor.tasks) < QUEUED and (attempts := self._book.next()):
+        while actor.hello is None and len(actor.tasks) < self._pool.queued and (attempts := self._book.next()):
             if not actor.tasks:
                 actor.begun = actor.heard = time.monotonic()
             attempts.begin()
@@ -170,7 +173,8 @@ class _Driver:
                 self._pool.admit(hello, address)
                 actor.hello, actor.node = None, node
             case "reports", reports:
-                for each in actor.tasks[0][0].fresh(reports):
+                attempts, _ = actor.tasks[0]
+                for each in attempts.fresh(reports) if self._pool.repeats else reports:
                     self._report(each)
             case "result", result:
                 attempts, _ = actor.tasks.pop(0)
@@ -236,7 +240,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _connected(options: WorkerOptions, size: int) -> Iterator[None]:
+def connected(options: WorkerOptions, size: int) -> Iterator[None]:
     """A cluster with room for `size` bytes that every actor gets. One that this process is connected to stays so."""
     options.check()
     if ray.is_initialized():

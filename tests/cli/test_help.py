@@ -108,7 +108,7 @@ def test_a_setting_stands_in_the_panel_of_its_group():
 
 
 def test_a_command_with_few_options_has_no_panels():
-    assert list(by_panel(COMMANDS["audit"])) == ["Options"]
+    assert list(by_panel(COMMANDS["status"])) == ["Options"]
 
 
 def test_the_reference_is_printed():

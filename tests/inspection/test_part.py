@@ -11,6 +11,7 @@ from semshard.inspection.part import shards_of_part
 from semshard.shards import Ledger, ledger_path
 from tests.support.command import semshard as program
 from tests.support.tars import rewrite
+from tests.support.workers import workers
 
 
 def broken(home):
@@ -39,16 +40,16 @@ def broken(home):
 
 def test_failures_come_in_one_order_however_many_processes_find_them(finished):
     broken(finished)
-    alone = semshard.audit(finished / "shards", jobs=1)
+    alone = semshard.audit(finished / "shards", workers=workers(1))
     assert {failure.where for failure in alone.failures} >= {"00000.tar", "00001.tar", "00002_stats.json", "ledger"}
-    assert semshard.audit(finished / "shards", jobs=2).to_json() == alone.to_json()
+    assert semshard.audit(finished / "shards", workers=workers(2)).to_json() == alone.to_json()
 
 
 def test_processes_find_the_same_without_the_ledger_and_by_pixels(finished):
     shutil.rmtree(finished / "shards.ledger")
-    whole = semshard.audit(finished / "shards", clean=finished / "images", jobs=1).to_json()
+    whole = semshard.audit(finished / "shards", clean=finished / "images", workers=workers(1)).to_json()
     assert whole["compared"] == 40
-    assert semshard.audit(finished / "shards", clean=finished / "images", jobs=2).to_json() == whole
+    assert semshard.audit(finished / "shards", clean=finished / "images", workers=workers(2)).to_json() == whole
 
 
 def test_parts_together_are_the_whole(finished):

@@ -8,7 +8,8 @@ import pytest
 
 import semshard
 from semshard.errors import RunError, SettingError
-from semshard.protection.cluster import Admission, Entrance, left_behind, wait_until_seen
+from semshard.protection.cluster import Entrance, left_behind, wait_until_seen
+from semshard.protection.cluster import admission as admission_of
 from semshard.protection.noise import Crafting
 from semshard.protection.output import Output
 from semshard.protection.pipeline import Recipe, ShardOrder, ShardWork, make_shard
@@ -92,7 +93,7 @@ def test_what_a_lost_worker_left_half_written_is_deleted_and_what_other_machines
 
 def admission(run, entrance, order, mixed=False):
     workers = WorkerOptions("ray", mixed_hardware=mixed)
-    return Admission(replace(run, request=replace(run.request, workers=workers)), entrance.describe(order))
+    return admission_of(replace(run, request=replace(run.request, workers=workers)), entrance.describe(order))
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_a_node_is_admitted_that_sees_the_same_files_and_refused_where_it_does_n
 def test_a_machine_whose_bytes_would_differ_is_refused_unless_that_is_wanted(run, order, entrance):
     hello = entrance.describe(order)
     with pytest.raises(
-        SettingError, match=r"has device GPU X, not .*: its bytes may differ. .* or give --mixed-hardware"
+        SettingError, match=r"has device GPU X, not .*: its results may differ. .* or give --mixed-hardware"
     ):
         admission(run, entrance, order).check({**hello, "device": "GPU X"}, "n")
     admission(run, entrance, order, mixed=True).check({**hello, "device": "GPU X", "torch": "9"}, "n")

@@ -19,6 +19,7 @@ from semshard.verification.dataset import load_dataset
 from tests.support.command import semshard as command
 from tests.support.object_store import Fault, place_in
 from tests.support.protection import protect
+from tests.support.workers import workers
 
 FAULTS = [Fault("refuse"), Fault("drop"), Fault("cut"), Fault("refuse", status=500, code="InternalError")]
 
@@ -69,7 +70,7 @@ def test_processes_and_parts_of_an_audit_find_what_they_find_in_the_folder(finis
     for part, jobs in ((None, 2), ("2/2", 1)):
         here = semshard.audit(finished / "shards", part=part)
         assert not here.ok
-        there = semshard.audit(remote, ledger=finished / "shards.ledger", part=part, jobs=jobs)
+        there = semshard.audit(remote, ledger=finished / "shards.ledger", part=part, workers=workers(jobs))
         assert report(there).replace(remote, str(finished / "shards")) == report(here)
 
 
@@ -77,7 +78,7 @@ def test_an_audit_by_processes_stops_where_a_shard_cannot_be_read(remote, store,
     monkeypatch.setattr("semshard.storage.objects.Limits", lambda: place_in(store, remote)._limits)
     store.faults.append(Fault("refuse", times=99, path="00002.tar"))
     with pytest.raises(semshard.StorageError, match=r"s3://.*00002.tar: the store answered 503"):
-        semshard.audit(remote, jobs=2)
+        semshard.audit(remote, workers=workers(2))
 
 
 def test_files_that_list_the_shards_are_read_there(images, store, prefix, tmp_path, monkeypatch):
@@ -95,7 +96,10 @@ def test_files_that_list_the_shards_are_read_there(images, store, prefix, tmp_pa
 
     def same(only=None, jobs=1):
         found = report(semshard.audit(shards, only=only))
-        assert report(semshard.audit(url, ledger=ledger, only=only, jobs=jobs)).replace(url, str(shards)) == found
+        assert (
+            report(semshard.audit(url, ledger=ledger, only=only, workers=workers(jobs))).replace(url, str(shards))
+            == found
+        )
         return json.loads(found)["failures"]
 
     assert same() == same(only="1-2") == []

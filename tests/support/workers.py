@@ -7,9 +7,15 @@ from pathlib import Path
 
 from semshard.cores import set_cores
 from semshard.protection import scan, shard_pool
+from semshard.workers import WorkerOptions
 from tests.support.forks import forks
 
 ROOT = Path(__file__).parents[2]
+
+
+def workers(count):
+    """So many processes of this machine."""
+    return WorkerOptions(workers=count)
 
 
 @contextmanager
