@@ -14,6 +14,7 @@ from .event_log import logged, record_result
 from .options import Device, Json
 from .values import pairs
 from .values import rates as read_rates
+from .workers import FOR_SHARDS, worker_options
 
 if TYPE_CHECKING:
     from semshard import PlannedPart, ReproduceResult
@@ -74,6 +75,7 @@ Rates = Annotated[
 
 @errors_in_one_line
 @logged
+@worker_options(*FOR_SHARDS)
 @settings_of(VerifyConfig, run="table")
 def reproduce(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="table1 to table8, figure3 or figure5 of the paper.")],
@@ -91,6 +93,7 @@ def reproduce(
     state: State = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what each part needs of the device.")] = False,
     rates: Rates = None,
+    workers: Any,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -110,7 +113,8 @@ def reproduce(
         show.as_json({"parts": [part.to_json() for part in parts]}) if json else _show_plan(parts)
         return
     with Watch() as watch:
-        result = semshard.reproduce(table, source, out, minutes=minutes, state=state, progress=watch, **settings)
+        settings |= {"minutes": minutes, "state": state, "workers": workers}
+        result = semshard.reproduce(table, source, out, progress=watch, **settings)
     record_result(result.to_json)
     show.as_json(result.to_json()) if json else _show(result)
 

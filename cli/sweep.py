@@ -13,6 +13,7 @@ from .command import errors_in_one_line, settings_of, source_options
 from .event_log import logged, record_result
 from .options import CheckpointSeconds, Device, Json, MaxRejects, Preset, Source
 from .values import pairs, setting_name, share
+from .workers import FOR_SHARDS, worker_options
 
 if TYPE_CHECKING:
     from semshard import SweepResult
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @errors_in_one_line
 @logged
 @source_options
+@worker_options(*FOR_SHARDS)
 @settings_of(ProtectConfig)
 def sweep(
     source: Source,
@@ -37,6 +39,7 @@ def sweep(
     preset: Preset = "auto",
     settings: dict[str, Any],
     options: Any,
+    workers: Any,
     max_rejects: MaxRejects = "1%",
     device: Device = "auto",
     checkpoint_seconds: CheckpointSeconds = 20,
@@ -56,7 +59,7 @@ def sweep(
     settings |= {"victim": pairs(VerifyConfig, victim), "checkpoint_seconds": checkpoint_seconds}
     several = [parse(ProtectConfig, setting, text) for text in values.split(",")]
     with Watch() as watch:
-        result = semshard.sweep(source, out, setting, several, progress=watch, **settings)
+        result = semshard.sweep(source, out, setting, several, workers=workers, progress=watch, **settings)
     record_result(result.to_json)
     if json:
         show.as_json(result.to_json())

@@ -12,8 +12,9 @@ from semshard.settings import VerifyConfig
 
 from .command import errors_in_one_line, settings_of
 from .event_log import logged, record_result
-from .options import COMPUTING, Clean, Device, Json, LedgerPlace, Preset, ShardsPlace
+from .options import Clean, Device, Json, LedgerPlace, Preset, ShardsPlace
 from .values import optional_share
+from .workers import FOR_SHARDS, worker_options
 
 _STYLE = {
     "protects": "green",
@@ -40,15 +41,6 @@ Weights = Annotated[
         rich_help_panel="Attackers",
     ),
 ]
-Jobs = Annotated[
-    Optional[int],
-    typer.Option(
-        min=1,
-        help="Victims trained at the same time, each in a process with its share of the cores. Without it, on a CPU "
-        "one for each core, on a GPU one.",
-        rich_help_panel=COMPUTING,
-    ),
-]
 RequireBelow = Annotated[
     Optional[str],
     typer.Option(
@@ -67,6 +59,7 @@ RequireDrop = Annotated[
 
 @errors_in_one_line
 @logged
+@worker_options(*FOR_SHARDS)
 @settings_of(VerifyConfig)
 def verify(
     shards: ShardsPlace,
@@ -85,7 +78,7 @@ def verify(
     require_below: RequireBelow = None,
     require_drop: RequireDrop = None,
     weights: Weights = None,
-    jobs: Jobs = None,
+    workers: Any,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -101,7 +94,7 @@ def verify(
     from .watch import Watch
 
     below, drop = optional_share(require_below), optional_share(require_drop)
-    settings |= {"preset": preset, "weights": weights, "jobs": jobs, "device": device}
+    settings |= {"preset": preset, "weights": weights, "workers": workers, "device": device}
     with Watch() as watch:
         if dry_run:
             plan = semshard.plan_verification(

@@ -20,7 +20,7 @@ from pathlib import Path
 import semshard
 from semshard.verification.grid import grid
 from semshard.verification.inputs import open_inputs
-from semshard.verification.parallel import suited_jobs, train_in_parallel
+from semshard.verification.parallel import suited_workers, train_in_parallel
 from semshard.verification.request import VerifyRequest
 
 VICTIMS = ({"countermeasure": "none,grey,jpeg-10", "rho_a": "0"}, {"countermeasure": "none", "rho_a": "4/255"})
@@ -44,10 +44,12 @@ def noise_alone(images: str | Path, out: Path, seed: int, settings: dict, victim
         inputs = open_inputs(request)
         if inputs.dataset.photos:
             raise SystemExit("noise_alone.py: the images have several sizes")
-        dataset = replace(inputs.dataset, clean=inputs.dataset.protected)  # so that tests are on published images, too
+        dataset = replace(
+            inputs.dataset, clean=inputs.dataset.protected, place=None
+        )  # so that tests are on published images, too
         tasks = list(grid(inputs.trainer.config, kinds=("protected",)))
-        jobs = suited_jobs(dataset, inputs.trainer, tasks)
-        for task, outcome in train_in_parallel(dataset, inputs.trainer, tasks, jobs).items():
+        workers = semshard.WorkerOptions(workers=suited_workers(dataset, inputs.trainer, tasks))
+        for task, outcome in train_in_parallel(dataset, inputs.trainer, tasks, workers).items():
             reached[task.attacker.name] = [round(100 * outcome.best, 1), round(100 * outcome.final, 1)]
     return reached
 

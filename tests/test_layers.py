@@ -54,11 +54,12 @@ ALLOWED = {
     },
     "studies": {
         *SETTINGS, "engine", "noise", "sources", "shards", "protection", "verification", "victims",
+        "workers",
     },
     "benchmark": {*SETTINGS, "engine", "noise", "sources", "shards", "measuring", "protection", "workers"},
     "reproduction": {
         *SETTINGS, "engine", "noise", "sources", "shards", "measuring", "protection", "verification", "victims",
-        "studies",
+        "studies", "workers",
     },
     "catalogue": {*SETTINGS, "sources", "noise", "victims"},
     "extending": {*SETTINGS, "sources", "noise", "victims"},

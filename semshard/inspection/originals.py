@@ -33,6 +33,8 @@ class Originals:
 
     collection: Collection
     numbers: dict[str, int]  # key → number in the collection
+    clean: str | None = None  # the source, where it is not the one that the ledger names
+    by_pixels: bool = False  # whether they were found by their pixels, which takes long
 
     def pixels(self, key: str) -> NDArray[np.uint8]:
         """uint8 (H, W, 3). Raises `RejectedImage` where it is missing."""
@@ -75,6 +77,15 @@ class Originals:
         part = self.collection.part(np.array(list(numbers.values()) or [0], np.int64), 0)
         return Originals(part, {key: place for place, key in enumerate(numbers)}) if part else None
 
+    def elsewhere(self) -> OriginalsPlace | None:
+        """Where they are, for other processes; None where only this process can read the source."""
+        if opens_again(self.collection.source):
+            found = np.array(list(self.numbers.values()), np.int64)
+            matches = Matches(list(self.numbers), found, self.collection.sha256[found]) if self.by_pixels else None
+            return OriginalsPlace(self.clean, matches)
+        part = self.apart(self.numbers)
+        return OriginalsPlace(part=part) if part else None
+
     def first(self) -> dict[str, int]:
         """The first of `numbers`."""
         return dict(itertools.islice(self.numbers.items(), 1))
@@ -83,6 +94,42 @@ class Originals:
         """The pixels of those that can be read, their keys, and the reason for each of the others."""
         found, reasons = self.decoded(keys, with_metadata=False)
         return [each.pixels for each in found.values()], list(found), reasons
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Originals that were found by their pixels."""
+
+    keys: list[str]  # of the samples
+    numbers: NDArray[np.int64]  # of their originals in the source
+    sha256: NDArray[np.uint8]  # (n, 32), of the originals
+
+
+@dataclass(frozen=True)
+class OriginalsPlace:
+    """Where originals are: what another process needs to open them, and none of their pixels."""
+
+    clean: str | None = None  # the source, where it is not the one that the ledger names
+    matches: Matches | None = None
+    part: Originals | None = None  # of a source that is not to be opened a second time
+
+    def open(self, shards: Shards) -> Originals | None:
+        """The originals of these shards. Raises as `find_originals`."""
+        if self.part is not None:
+            return self.part
+        if self.matches is None:
+            return find_originals(shards, self.clean)
+        settings, numbers = shards.manifest["settings"], self.matches.numbers
+        collection = unscanned(_source_of_any_kind(str(self.clean)), decoding_of(settings), settings["resolution"])
+        collection.sha256[numbers] = self.matches.sha256
+        return Originals(collection, dict(zip(self.matches.keys, numbers.tolist(), strict=True)), self.clean, True)
+
+
+def opens_again(source: Source) -> bool:
+    """Whether another process opens a source as soon by its name as with a list of its inputs: from files, not from a
+    temporary file of this process, and not from the network twice.
+    """
+    return source.pixels_in_parts or source.reader() is not None
 
 
 def find_originals(shards: Shards, clean: str | Path | None, only: range | None = None) -> Originals | None:
@@ -112,16 +159,13 @@ def _by_ledger(ledger: Ledger, run: Mapping[str, Any], clean: str | Path | None,
                 collection.sha256[number] = np.frombuffer(bytes.fromhex(row.sha256 or ""), np.uint8)
     if not numbers:
         raise LedgerError(f"{spec} holds none of the files that {ledger.path} names; say with --clean where they are")
-    return Originals(collection, numbers)
+    return Originals(collection, numbers, str(clean) if clean else None)
 
 
 def _by_pixels(shards: Shards, spec: str | Path, only: range) -> Originals:
     """Matches by nearest neighbours of small sketches; each candidate is checked pixel by pixel."""
     settings = shards.manifest["settings"]
-    try:
-        source = open_source(spec)
-    except SourceError:  # a flat folder: labels are not needed here
-        source = open_source(spec, SourceOptions(labels=AUTO))
+    source = _source_of_any_kind(spec)
     collection = scan(source, decoding_of(settings), settings["resolution"])
     if shards.size and collection.size != shards.size:
         raise SourceError(f"{source.spec} holds images of another size than the shards")
@@ -145,7 +189,14 @@ def _by_pixels(shards: Shards, spec: str | Path, only: range) -> Originals:
             numbers[sample.key] = match
     if not numbers:
         raise SourceError(f"{source.spec} holds no original of these shards")
-    return Originals(collection, numbers)
+    return Originals(collection, numbers, str(spec), by_pixels=True)
+
+
+def _source_of_any_kind(spec: str | Path) -> Source:
+    try:
+        return open_source(spec)
+    except SourceError:  # a flat folder: labels are not needed here
+        return open_source(spec, SourceOptions(labels=AUTO))
 
 
 def _class_of(source: Source, number: int) -> str | None:

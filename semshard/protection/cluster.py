@@ -45,21 +45,18 @@ def make_on_cluster(run: Run, order: ShardOrder, works: Iterable[ShardWork], mos
     entrance = Entrance(nonce, _probe(run.collection), run.runtime.device.type, options.mixed_hardware)
     try:
         pool = pool_for(
-            options, most, gpus=_gpus(run), enter=entrance, admit=admission(run, entrance.describe(order)).check,
+            options,
+            most,
+            gpus=options.gpus(run.runtime.device.type == "cuda"),
+            enter=entrance,
+            admit=admission(run, entrance.describe(order)).check,
             lost=lambda work: left_behind(order, work, options.mixed_hardware),
             remark=remarks(run.request.progress, "craft"),
-        )  # fmt: skip
+        )
         made = list(pool.run(make_shards_there, order, works, report))
     finally:
         nonce.unlink(missing_ok=True)
     wait_until_seen(order.out, made, order.recipe.digits)
-
-
-def _gpus(run: Run) -> float:
-    given, on_gpu = run.request.workers.gpus_per_worker, run.runtime.device.type == "cuda"
-    if on_gpu and given == 0:
-        raise SettingError("this run computes on a GPU, so that gpus-per-worker cannot be 0")
-    return float(on_gpu) if given is None else given
 
 
 def make_shards_there(order: ShardOrder, works: Iterable[ShardWork], report: Report) -> Iterator[ShardStats]:

@@ -63,7 +63,12 @@ def make_figure(request: TableRequest, figure: PaperTable, out: Path) -> FigureR
     """Sweep what a figure shows, and compare with what the paper's text claims. Raises as `sweep`."""
     settings = {**figure.content["base"]["protect"], **request.protection}
     protection = Request(
-        request.source, request.scale, device=request.device, progress=request.progress, settings=settings
+        request.source,
+        request.scale,
+        device=request.device,
+        progress=request.progress,
+        settings=settings,
+        workers=request.workers,
     )
     runtime = make_runtime(request.device, str(settings.get("precision", "auto")))
     return _FIGURES[figure.name](FigureRun(request, figure, out, SharedScan(protection, runtime)))

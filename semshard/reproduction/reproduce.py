@@ -14,6 +14,7 @@ from typing import Any
 from ..engine.deadline import Deadline
 from ..errors import SettingError
 from ..progress import Progress, silent
+from ..workers import WorkerOptions, one_cluster
 from .bundle import pack, unpack
 from .figures import make_figure
 from .journal import Journal
@@ -52,6 +53,7 @@ def reproduce(
     minutes: float | None = None,
     state: str | Path | None = None,
     device: str = "auto",
+    workers: WorkerOptions | None = None,
     progress: Progress = silent,
     **settings: Any,
 ) -> ReproduceResult:
@@ -70,12 +72,20 @@ def reproduce(
     files; a call with an empty `out` begins with what is there. With scale "paper" weights are rounded now and then
     (`round_every`), and the table is the same, bit for bit on machines of one kind, in one piece or in many.
 
+    So many `workers` as are given make the shards of a protection, and when all protections are there they train the
+    victims of all of them at once, in one piece. The table is the same.
+
     Raises as `protect` and `verify`, `SettingError` for a table, dataset or cell that the paper does not have, and
     `LedgerError` where `out` holds a journal of another schema version.
     """
     request = TableRequest(
-        table, source, settings, scale, dataset, cells, seeds, protection or {}, test, device, progress
-    )
+        table, source, settings, scale, dataset, cells, seeds, protection or {}, test, device, progress,
+        workers or WorkerOptions(),
+    )  # fmt: skip
+    request.workers.check()
+    request.workers.refuse_mixed("a reproduction")
+    if request.workers.together and (minutes is not None or state):
+        raise SettingError("minutes and state are for one victim after the other; leave out the workers, or these")
     paper = paper_table(table, dataset)
     if minutes is not None and minutes <= 0:
         raise SettingError(f"minutes = {minutes} must be above 0")
@@ -84,7 +94,8 @@ def reproduce(
     out, state = Path(out), Path(state) if state else None
     _prepare(out, state)
     if table in FIGURES:
-        result = figure_result(request, paper, make_figure(request, paper, out), out)
+        with one_cluster(request.workers):
+            result = figure_result(request, paper, make_figure(request, paper, out), out)
         write_result(result, paper)
         return result
     return _make_table(request, paper, out, Deadline(60 * minutes) if minutes else Deadline(), state)
@@ -136,7 +147,8 @@ def _make_table(
     journal = Journal.open(out / "record.json", runtime)
     run = TableRun(request, images, plan, journal, out, deadline)
     try:
-        run.execute()
+        with one_cluster(request.workers):
+            run.execute()
     finally:
         result = table_result(request, paper, plan, journal, out)
         write_result(result, paper)

@@ -12,7 +12,8 @@ from ..errors import SettingError
 from ..progress import Progress, remarks, silent
 from ..settings import Size
 from ..sources import Source, open_source, scan
-from ..verification.dataset import check_test
+from ..verification.load import check_test
+from ..workers import WorkerOptions
 from .plan import ImageFacts, PlanBasis
 
 ROUND_EVERY = {"paper": (125, 1_000)}  # steps of a surrogate and of a victim, for scales where it is set by default
@@ -34,6 +35,7 @@ class TableRequest:
     test: str | Path | None = None
     device: str = "auto"
     progress: Progress = silent
+    workers: WorkerOptions = field(default_factory=WorkerOptions)
 
     def runtime(self) -> Runtime:
         """Where it is computed. Raises `SettingError` where there is no such device."""

@@ -22,7 +22,7 @@ from ..progress import Event, Progress, remarks, silent
 from ..settings import ProtectConfig, VerifyConfig, format_radius, from_json, to_json, verify_config
 from ..shards import Ledger, Shards, open_shards
 from ..verification.cache import ResultCache
-from ..verification.dataset import load_dataset, required_originals
+from ..verification.load import load_dataset, required_originals
 from ..verification.trainer import VictimTrainer, one_attacker
 from ..victims import LabelledImages, VictimData
 

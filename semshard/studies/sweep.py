@@ -27,8 +27,12 @@ from ..settings import (
 from ..shards import open_shards
 from ..sources import SourceOptions
 from ..verification.cache import ResultCache
-from ..verification.dataset import load_dataset, required_originals
+from ..verification.grid import VictimTask
+from ..verification.load import load_dataset, required_originals
+from ..verification.parallel import VictimWork, train_all, works_of
+from ..verification.results import VictimOutcome
 from ..verification.trainer import VictimTrainer, one_attacker
+from ..workers import WorkerOptions, one_cluster
 from .shared_scan import SharedScan
 
 
@@ -109,6 +113,7 @@ def sweep(
     device: str = "auto",
     checkpoint_seconds: float = 20,
     options: SourceOptions | None = None,
+    workers: WorkerOptions | None = None,
     progress: Progress = silent,
     **settings: Any,
 ) -> SweepResult:
@@ -117,11 +122,13 @@ def sweep(
 
     Values that do not change the training of the surrogate share one, and a training of M steps contains those of
     fewer (Figure 5, Table 6). `draws` sets the draws of the final noise, too, unless `final_draws` is given. Finished
-    work is kept in `out`, together with clean pixels and ledgers: keep it private. Raises as `protect` and `verify`.
+    work is kept in `out`, together with clean pixels and ledgers: keep it private. So many `workers` as are given make
+    the shards of a value, and train the victims of all values at once, with the same result. Raises as `protect` and
+    `verify`.
     """
     protection = Request(
         source, preset, max_rejects=max_rejects, device=device, checkpoint_seconds=checkpoint_seconds,
-        options=options or SourceOptions(), progress=progress,
+        options=options or SourceOptions(), progress=progress, workers=workers or WorkerOptions(),
         settings={name: value for name, value in settings.items() if name != setting},
     )  # fmt: skip
     return run_sweep(SweepRequest(protection, setting, values, victim or {}), Path(out))
@@ -130,6 +137,12 @@ def sweep(
 def run_sweep(request: SweepRequest, out: Path, scan: SharedScan | None = None) -> SweepResult:
     """`sweep`, with a `scan` that others share, of the same source with the same picture settings."""
     request.each()  # raises before the long scan
+    request.protection.workers.refuse_mixed("a sweep")
+    with one_cluster(request.protection.workers):
+        return _run_sweep(request, out, scan)
+
+
+def _run_sweep(request: SweepRequest, out: Path, scan: SharedScan | None) -> SweepResult:
     runtime = request.protection.runtime()
     preset = choose_preset(request.protection.preset, runtime)
     request = replace(request, protection=replace(request.protection, preset=preset))
@@ -145,7 +158,7 @@ def run_sweep(request: SweepRequest, out: Path, scan: SharedScan | None = None) 
         surrogate = surrogates.get(_training_key(variant.config))
         progress = with_prefix(variant.folder.name, request.protection.progress)
         scan.protect(replace(variant.request, surrogate=surrogate, progress=progress), variant.folder)
-    points, samples = _train_victims(variants, runtime, recipe, out, request.protection.progress)
+    points, samples = _train_victims(variants, runtime, recipe, out, request.protection)
     result = SweepResult(
         request.setting, [variant.shown for variant in variants], points, trainings, samples,
         1 / len(scan.collection.classes), to_json(variants[0].config), to_json(recipe), str(out),
@@ -198,25 +211,33 @@ def _train_once(longest: _Variant, keep: Mapping[int, Path], scan: SharedScan) -
 
 
 def _train_victims(
-    variants: Sequence[_Variant], runtime: Runtime, recipe: VerifyConfig, out: Path, progress: Progress
+    variants: Sequence[_Variant], runtime: Runtime, recipe: VerifyConfig, out: Path, request: Request
 ) -> tuple[list[SweepPoint], dict[str, int]]:
     """Victims on the clean images, and on those of each variant, for every radius; and how many samples they had."""
-    points: dict[tuple[str, str, str], SweepPoint] = {}
-    samples = {"train": 0, "test": 0}
-    cache = ResultCache(out / "victims.json")
+    options, progress, samples = request.workers, request.progress, {"train": 0, "test": 0}
+    cache, reached = ResultCache(out / "victims.json"), dict[VictimWork, VictimOutcome]()
+    works: dict[VictimWork, tuple[str, Any]] = {}  # and the name and the value of what it trains on
     for variant in variants:
         name, shards = variant.folder.name, open_shards(variant.folder)
         dataset = load_dataset(shards, required_originals(shards, None), recipe, with_prefix(name, progress))
         samples = {"train": int(dataset.train.sum()), "test": int(dataset.test.sum())}
         trainer = VictimTrainer(runtime, recipe, len(shards.classes), progress, folder=out, cache=cache)
-        for trained_on, value, kind in (("clean", None, "clean"), (name, variant.shown, "protected")):
-            data = dataset.data(kind)
-            for rho_a in recipe.rho_a:
-                radius = format_radius(rho_a)
-                phase = f"victim on {trained_on}, {radius}"
-                reached = trainer.outcome(phase, data, trainer.plain(rho_a), recipe.seed)
-                point = SweepPoint(value, radius, reached.final, reached.best, reached.train, reached.seconds)
-                points.setdefault((trained_on, data.digest, radius), point)
+        trained_on = {"clean": ("clean", None), "protected": (name, variant.shown)}
+        tasks = [VictimTask(trainer.plain(rho), kind, recipe.seed) for kind in trained_on for rho in recipe.rho_a]
+        names = [f"victim on {trained_on[task.kind][0]}, {format_radius(task.attacker.rho_a)}" for task in tasks]
+        own = {
+            work: trained_on[work.task.kind]
+            for work in works_of(dataset, trainer, tasks, names, here=not options.together)
+        }
+        works |= own
+        if not options.together:
+            reached |= train_all(list(own), trainer, options)
+    if options.together:
+        reached |= train_all(list(works), trainer, options)
+    points: dict[tuple[str, str], SweepPoint] = {}
+    for work, (name, value) in works.items():
+        at, radius = reached[work], format_radius(work.task.attacker.rho_a)
+        points.setdefault((name, work.key), SweepPoint(value, radius, at.final, at.best, at.train, at.seconds))
     return list(points.values()), samples
 
 

@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import LedgerError, RejectedImage, SettingError, ShardError
-from ..inspection.originals import Originals, find_originals
+from ..errors import ShardError
+from ..inspection.originals import Originals, OriginalsPlace
 from ..noise.photos import add_cells, cell_side
-from ..progress import Event, Progress
 from ..settings import VerifyConfig
 from ..shards import Shards
-from ..sources import Source, scan, squash
+from ..sources import squash
 from ..sources.collection import SQUASHED
-from ..sources.decode import decoding_of
-from ..storage import is_remote
 from ..threads import ordered_map
 from ..victims import BY_NAME, Filter, LabelledImages, VictimData, apply
-from .near_duplicates import Hash, difference_hash, near_duplicates
 
 VALIDATION = 0.1  # of the training images, for early stopping
 Pixels = NDArray[np.uint8]
@@ -71,6 +66,20 @@ class Photos:
 
 
 @dataclass(frozen=True)
+class DatasetPlace:
+    """Where the images of a dataset are, and how they are chosen: `load.open_dataset` reads the same ones by these some
+    hundred bytes.
+    """
+
+    shards: str  # a whole path, or a URL
+    ledger: str | None
+    originals: OriginalsPlace
+    config: VerifyConfig
+    twins: tuple[tuple[int, int], ...]  # samples that show the same as an earlier one: places of both
+    test: str | None = None  # a source of images to test on
+
+
+@dataclass(frozen=True)
 class VictimDataset:
     """The chosen samples: keys, labels, pixels uint8 (N, H, W, 3), and which are for training and for testing."""
 
@@ -85,6 +94,20 @@ class VictimDataset:
     filter_on: str = "both"  # or train: what the filter of a countermeasure is applied to
     sizes: NDArray[np.int64] | None = None  # (N, 2), heights and widths of photographs before they were squashed
     photos: Photos | None = None
+    place: DatasetPlace | None = None  # where another process finds the same; None where only this one can read it
+
+    @property
+    def size(self) -> int:
+        """Bytes of its pixels."""
+        return self.clean.nbytes + self.protected.nbytes
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of what its pixels and labels are, in hex."""
+        digest = hashlib.sha256()
+        for array in (self.labels, self.clean, self.protected, self.train, self.test):
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
     def pairs(self, most: int) -> Iterator[tuple[Pixels, Pixels]]:
         """Originals and published images at their own resolution, at most `most` pairs."""
@@ -135,7 +158,7 @@ class VictimDataset:
 
     def _drawn(self, purpose: str, share: float) -> Mask:
         """Which samples are in a random share of them: drawn by a hash of the key, the same every time."""
-        return np.array([_share(f"{purpose}/{key}") < share for key in self.keys], bool)
+        return np.array([share_of(f"{purpose}/{key}") < share for key in self.keys], bool)
 
     def _labelled(
         self, kind: str, mask: Mask, chosen: Mask | None = None, filter: Filter | None = None
@@ -171,152 +194,6 @@ def control(clean: Pixels, budget: int, seed: int) -> Pixels:
     return noisy
 
 
-def required_originals(shards: Shards, clean: str | Path | None) -> Originals:
-    """The originals of `shards`. Raises `LedgerError` where they are missing."""
-    originals = find_originals(shards, clean)
-    if originals is None:
-        raise LedgerError(
-            f"the clean originals are missing: {_no_ledger(shards)}; "
-            "give --clean SOURCE with the images that the shards were made from"
-        )
-    return originals
-
-
-def _no_ledger(shards: Shards) -> str:
-    return "no --ledger was given" if is_remote(shards.url) else f"{shards.ledger} does not exist"
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A sample beside its original."""
-
-    key: str
-    label: int
-    clean: Pixels
-    protected: Pixels
-    size: tuple[int, int]
-    hash: Hash  # of the original: equal or close where two originals show the same
-
-
-def load_dataset(shards: Shards, originals: Originals, config: VerifyConfig, progress: Progress) -> VictimDataset:
-    """The samples of `shards` beside their originals; a hash of its key decides whether a sample is used and held out.
-    Samples that show the same are held out together, as the first of them.
-
-    Raises `ShardError` where they are too few.
-    """
-    share = config.max_samples / len(shards) if config.max_samples else 1
-    chosen = [number for number, key in enumerate(shards.keys()) if _share(key) < share]
-    side = _side(shards, config)
-    pairs, numbers, missing = list[_Pair](), list[int](), dict[str, str]()
-    for number, pair in zip(chosen, _pairs(shards, originals, chosen, side), strict=True):
-        if isinstance(pair, _Pair):
-            pairs.append(pair)
-            numbers.append(number)
-        else:
-            key, reason = pair
-            missing[key] = reason
-    progress(Event("load", len(shards), len(shards), "samples"))
-    if missing:
-        key, reason = next(iter(missing.items()))
-        left_out = f"{len(missing)} of {len(chosen)} samples are left out: their originals are missing"
-        progress(Event("load", message=f"{left_out} ({key}: {reason})"))
-    keys = [pair.key for pair in pairs]
-    first = near_duplicates([pair.hash for pair in pairs]).tolist()
-    twins = sum(place != number for number, place in enumerate(first))
-    if twins:
-        progress(
-            Event(
-                "load", message=f"{twins} of {len(keys)} samples show what another one shows: on one side of the split"
-            )
-        )
-    held_out = np.array([_share(f"holdout/{keys[place]}") < config.holdout for place in first], bool)
-    if not held_out.any() or held_out.all():
-        raise ShardError(
-            f"{len(keys)} samples are too few to hold out {config.holdout:.0%} for testing; "
-            "protect more, or set --holdout"
-        )
-    photos = Photos(shards, originals, np.array(numbers), shards.budget, config.seed, side) if side else None
-    return VictimDataset(
-        keys,
-        np.array([pair.label for pair in pairs], np.int64),
-        np.stack([pair.clean for pair in pairs]),
-        np.stack([pair.protected for pair in pairs]),
-        ~held_out,
-        held_out,
-        shards.budget,
-        config.seed,
-        config.filter_on,
-        np.array([pair.size for pair in pairs], np.int64) if side else None,
-        photos,
-    )
-
-
-def check_test(source: Source, classes: Sequence[str]) -> None:
-    """Raises `SettingError` where a source of test images has other classes than these."""
-    unknown = sorted({*source.classes} - {*classes})
-    if unknown or not source.classes:
-        raise SettingError(
-            f"{source.spec} has other classes than the training images: {', '.join(unknown[:5]) or 'none'}"
-        )
-
-
-def with_test(dataset: VictimDataset, shards: Shards, source: Source, progress: Progress) -> VictimDataset:
-    """All samples of `dataset` to train on, and the images of a source to test on, except copies of training images.
-
-    `check_test` has passed. Raises `SettingError` where they have another size, or none is left.
-    """
-    settings = shards.manifest["settings"]
-    collection = scan(source, decoding_of(settings), settings["resolution"])
-    if collection.size != shards.size:
-        raise SettingError(f"{source.spec} cannot test these shards: its images have another size, or several")
-    pixels, numbers, _ = collection.stack(collection.usable)
-    known = {hashlib.sha256(image.tobytes()).digest() for image in dataset.clean}
-    fresh = np.array([hashlib.sha256(image.tobytes()).digest() not in known for image in pixels], bool)
-    copies = int((~fresh).sum())
-    if copies:
-        progress(Event("load", message=f"{copies:,} test images have the pixels of a training image: left out"))
-    if copies == len(pixels):
-        raise SettingError(f"{source.spec} holds no image that is not trained on, too")
-    pixels, numbers = pixels[fresh], numbers[fresh]
-    label_of = np.array([shards.classes.index(name) for name in source.classes], np.int64)
-    train = np.arange(len(dataset.keys) + len(pixels)) < len(dataset.keys)
-    return replace(
-        dataset,
-        keys=dataset.keys + [f"test/{source.entry(int(number)).name}" for number in numbers],
-        labels=np.concatenate([dataset.labels, label_of[collection.labels[numbers]]]),
-        clean=np.concatenate([dataset.clean, pixels]),
-        protected=np.concatenate([dataset.protected, pixels]),
-        train=train,
-        test=~train,
-    )
-
-
-def _side(shards: Shards, config: VerifyConfig) -> int:
-    """Pixels a side of a squashed photograph; 0 for images of one size, which stay as they are."""
-    if shards.size is not None:
-        return 0
-    if config.views != "resized-crop":
-        raise SettingError("photographs of different sizes need --views resized-crop")
-    return SQUASHED * config.crop
-
-
-def _pairs(shards: Shards, originals: Originals, numbers: list[int], side: int) -> Iterator[_Pair | tuple[str, str]]:
-    """Each sample with its original; its key and the reason where the original is missing."""
-
-    def load(number: int) -> _Pair | tuple[str, str]:
-        sample = shards[number]
-        try:
-            clean = originals.pixels(sample.key)
-        except RejectedImage as reason:
-            return sample.key, str(reason)
-        small, protected = (squash(pixels, side) if side else pixels for pixels in (clean, sample.image))
-        size = clean.shape[0], clean.shape[1]
-        return _Pair(sample.key, sample.label, small, protected, size, difference_hash(clean))
-
-    shards.keys()  # builds the index before threads use it
-    return ordered_map(load, numbers)
-
-
-def _share(text: str) -> float:
+def share_of(text: str) -> float:
     """A number in [0, 1), uniform over texts: the first bytes of its SHA-256."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48

@@ -19,10 +19,11 @@ from ..progress import Event, duration
 from ..settings import to_json
 from ..victims import BY_NAME, TEST_BATCH, TRAIN_SAMPLE, Attacker, LabelledImages, VictimData, VictimRecipe, trial
 from ..victims.simclr import FITTED, TIMED
+from ..workers import WorkerOptions
 from .dataset import VictimDataset
 from .grid import VictimTask, first_round, kinds_of, of_strongest, with_data
 from .inputs import VerifyInputs
-from .parallel import WORTH, operations, suited_jobs
+from .parallel import WORTH, operations, suited_workers
 from .trainer import VictimTrainer
 
 _REPEATS = 2
@@ -70,14 +71,14 @@ class VerifyPlan:
         return {"victims": self.victims, **asdict(self)}
 
 
-def plan_of(inputs: VerifyInputs, jobs: int | None, tasks: Sequence[VictimTask] | None = None) -> VerifyPlan:
+def plan_of(inputs: VerifyInputs, workers: WorkerOptions, tasks: Sequence[VictimTask] | None = None) -> VerifyPlan:
     """The plan of a verification, or of what of its first round is left, `tasks`; as if none of the rest were
     finished.
     """
     dataset, trainer = inputs.dataset, inputs.trainer
     config = trainer.config
     tasks = list(first_round(config)) if tasks is None else tasks
-    at_once = jobs or suited_jobs(dataset, trainer, tasks)
+    at_once = workers.workers or suited_workers(dataset, trainer, tasks)
     clock = _VictimClock(dataset, trainer, at_once)
     first = [
         PlannedAttacker(each.name, sum(task.attacker == each for task in tasks), clock.seconds(each))
@@ -93,7 +94,7 @@ def plan_of(inputs: VerifyInputs, jobs: int | None, tasks: Sequence[VictimTask] 
     return VerifyPlan([*first, *later], at_once, round(seconds, 1), to_json(config), learning)
 
 
-def announce(inputs: VerifyInputs, jobs: int | None) -> None:
+def announce(inputs: VerifyInputs, workers: WorkerOptions) -> None:
     """Say before the first training how many victims there are and how long they take, about."""
     tasks, progress = _left(inputs), inputs.trainer.progress
     if not tasks:
@@ -101,7 +102,7 @@ def announce(inputs: VerifyInputs, jobs: int | None) -> None:
     if operations(inputs.dataset, inputs.trainer, tasks) < WORTH:
         line = f"{_count(len(tasks))} to train: about a minute at most, an estimate from the number of operations"
     else:
-        line = plan_of(inputs, jobs, tasks).sentence
+        line = plan_of(inputs, workers, tasks).sentence
     progress(Event("estimate", message=line))
 
 

@@ -14,7 +14,8 @@ from ..shards import Shards, damage, manifest_sha256, open_shards
 from ..storage import is_remote
 from ..victims import BY_NAME
 from .cache import ResultCache
-from .dataset import VictimDataset, load_dataset, required_originals
+from .dataset import VictimDataset
+from .load import load_dataset, required_originals
 from .request import VerifyRequest
 from .trainer import VictimTrainer
 
@@ -37,6 +38,8 @@ def open_inputs(request: VerifyRequest, *, writes: bool = True) -> VerifyInputs:
 
     Raises `LedgerError` where the originals are missing, `ShardError`, `SourceError`, `SettingError`, `OutputError`.
     """
+    request.workers.check()
+    request.workers.refuse_mixed("a verification")
     shards = open_shards(request.shards, ledger=request.ledger, progress=request.progress)
     manifest_sha256 = _checked_manifest(shards)
     runtime = request.runtime()

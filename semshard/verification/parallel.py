@@ -1,81 +1,160 @@
-"""Several victims at once, each in a process of its own with its share of the cores.
+"""Several victims at once: in processes with a share of the cores each, or by actors on a Ray cluster.
 
 The networks of `quick` are so small that two victims, each on one core, finish sooner than one after the other on two.
 A process that finds no victim left gives its cores to the others.
+
+No pixels are handed on: a worker knows where the shards and their originals are, reads them, and holds the key of the
+victim, which contains a digest of every pixel, against that of the driver. Only pictures that no other process can open
+travel themselves, between processes of one machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from ..cores import allowed
 from ..engine import Runtime
+from ..errors import RunError
 from ..measuring.cost import network
 from ..noise.views import make_view
 from ..progress import Event, silent
-from ..workers import LocalPool, Report
-from .dataset import VictimDataset
+from ..settings import VerifyConfig
+from ..workers import Report, WorkerOptions, pool_for
+from .cluster import on_cluster
+from .dataset import DatasetPlace, VictimDataset
 from .grid import PreparedData, VictimTask, phase, train_in_turn, with_data
+from .load import open_dataset
 from .results import VictimOutcome, outcome_from_json
 from .trainer import VictimTrainer
 
 WORTH = 5e12  # operations that are worth the start of processes: some ten seconds
 
 
-@dataclass(frozen=True)
-class _Order:
-    """All that a process needs; it is sent there once."""
+@dataclass(frozen=True, eq=False)
+class VictimWork:
+    """A victim to train, and what a worker needs to know of it."""
 
-    dataset: VictimDataset
-    trainer: VictimTrainer
-
-
-@dataclass(frozen=True)
-class _Missing:
-    """A victim to train, and its key in the cache."""
-
-    key: str
+    key: str  # in the cache
     task: VictimTask
+    phase: str  # what its training is called
+    config: VerifyConfig
+    images: DatasetPlace | VictimDataset
+    digest: str  # of the dataset
+    size: int  # bytes of it
+    flop: float  # of the training
 
     def __str__(self) -> str:
-        return f"{self.task.kind}: {self.task.attacker.name}"
+        return self.phase
+
+
+class OpenedImages:
+    """The dataset that a worker had last. It is opened once for all victims that are trained on it one after the other;
+    nothing of it travels.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[str, VictimDataset] | None = None
+
+    def __reduce__(self) -> tuple[type[OpenedImages], tuple[()]]:
+        return OpenedImages, ()
+
+    def of(self, work: VictimWork) -> VictimDataset:
+        """The images of a victim. Raises as `open_dataset`."""
+        if self._last is None or self._last[0] != work.digest:
+            self._last = None  # two of them may not fit into memory
+            dataset = open_dataset(work.images) if isinstance(work.images, DatasetPlace) else work.images
+            self._last = work.digest, dataset
+        return self._last[1]
+
+
+@dataclass(frozen=True)
+class VictimOrder:
+    """What is the same for all victims; a worker gets it once."""
+
+    trainer: VictimTrainer
+    opened: OpenedImages = field(default_factory=OpenedImages)
 
 
 def train_in_parallel(
-    dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence[VictimTask], jobs: int
+    dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence[VictimTask], options: WorkerOptions
 ) -> dict[VictimTask, VictimOutcome]:
-    """The outcome of each victim, as `train_in_turn` gives them; `jobs` at once, fewer where memory holds fewer.
+    """The outcome of each victim, as `train_in_turn` gives them; as many at once as `train_all` says.
 
-    What they reach goes into the trainer's cache, which there must be. Raises `RunError` where a process dies.
+    Raises as `train_all`.
+    """
+    if options.engine == "local" and at_once(options, len(wanted), dataset.size, trainer) == 1:
+        return train_in_turn(dataset, trainer, wanted)
+    works = list(works_of(dataset, trainer, wanted))
+    return {work.task: outcome for work, outcome in train_all(works, trainer, options)}
+
+
+def works_of(
+    dataset: VictimDataset,
+    trainer: VictimTrainer,
+    wanted: Sequence[VictimTask],
+    names: Sequence[str] = (),
+    here: bool = False,
+) -> Iterator[VictimWork]:
+    """Victims on a dataset as pieces of work, for other processes or to be trained `here`. What their attackers learn
+    before is learned here.
+    """
+    names = names or [phase(task, trainer.config) for task in wanted]
+    images = dataset if here or dataset.place is None else dataset.place
+    for (task, data), name in zip(with_data(dataset, trainer, wanted), names, strict=True):
+        yield VictimWork(
+            trainer.key(data, task.attacker, task.seed), task, name, trainer.config, images, dataset.digest,
+            dataset.size, operations(dataset, trainer, [task]),
+        )  # fmt: skip
+
+
+def train_all(
+    works: Sequence[VictimWork], trainer: VictimTrainer, options: WorkerOptions
+) -> Iterator[tuple[VictimWork, VictimOutcome]]:
+    """The outcome of each victim, as they are ready; `options.workers` at once, fewer where memory holds fewer.
+
+    What they reach goes into the trainer's cache, which there must be. Raises `RunError` where workers die,
+    `SettingError` for a machine that cannot take part, and what training raises.
     """
     cache = trainer.cache
     assert cache is not None
-    keys = {task: trainer.key(data, task.attacker, task.seed) for task, data in with_data(dataset, trainer, wanted)}
-    missing: dict[str, VictimTask] = {}
-    for task, key in keys.items():
-        if key not in cache:
-            missing.setdefault(key, task)
-    jobs = min(jobs, len(missing), _fit(dataset, trainer))
-    if jobs == 1:
-        return train_in_turn(dataset, trainer, wanted)
-    if missing:
-        # Those that take longest come first, so that the last ones end together.
-        works = [_Missing(key, task) for key, task in missing.items()]
-        works.sort(key=lambda each: -operations(dataset, trainer, [each.task]))
-        trainer.progress(Event("victims", 0, len(works), "victims"))
-        found = LocalPool(jobs, allowed()).run(
-            train_each, _Order(dataset, _elsewhere(trainer)), works, trainer.progress
-        )
-        for number, (key, outcome) in enumerate(found, 1):
-            cache.put(key, outcome.to_json())
-            trainer.progress(Event("victims", number, len(works), "victims"))
-    return {task: outcome_from_json(cache[key]) for task, key in keys.items()}
+    waiting: dict[str, list[VictimWork]] = {}
+    for work in works:
+        if work.key in cache:
+            yield work, outcome_from_json(cache[work.key])
+        else:
+            waiting.setdefault(work.key, []).append(work)
+    if not waiting:
+        return
+    # Those that take longest come first, so that the last ones end together.
+    missing = sorted((same[0] for same in waiting.values()), key=lambda work: -work.flop)
+    count = trainer.progress if options.together else silent
+    count(Event("victims", 0, len(missing), "victims"))
+    order = VictimOrder(_elsewhere(trainer))
+    if options.engine == "ray":
+        found = on_cluster(train_each, order, missing, trainer, options)
+    else:
+        workers = at_once(options, len(missing), max(work.size for work in missing), trainer)
+        found = pool_for(options, workers if workers > 1 else 0).run(train_each, order, missing, trainer.progress)
+    for number, (key, outcome) in enumerate(found, 1):
+        cache.put(key, outcome.to_json())
+        yield from ((work, outcome) for work in waiting[key])
+        count(Event("victims", number, len(missing), "victims"))
 
 
-def suited_jobs(dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence[VictimTask]) -> int:
+def train_each(order: VictimOrder, works: Iterable[VictimWork], report: Report) -> Iterator[tuple[str, VictimOutcome]]:
+    """The job of a worker: the outcomes of victims, by their keys."""
+    for work in works:
+        trainer = replace(order.trainer, config=work.config, progress=report)
+        data = PreparedData(order.opened.of(work), trainer)(work.task)
+        if trainer.key(data, work.task.attacker, work.task.seed) != work.key:
+            raise RunError(f"{work}: a worker reads other images than the driver, or has another version of torch")
+        yield work.key, trainer.outcome(work.phase, data, work.task.attacker, work.task.seed)
+
+
+def suited_workers(dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence[VictimTask]) -> int:
     """On a CPU as many victims as there are cores, if they are worth the start of processes; on a GPU one."""
     if trainer.runtime.device.type != "cpu":
         return 1
@@ -92,24 +171,16 @@ def operations(dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence[
     return flop
 
 
-def train_each(order: _Order, works: Iterable[_Missing], report: Report) -> Iterator[tuple[str, VictimOutcome]]:
-    """The job of a process: the outcomes of victims, by their keys."""
-    trainer = replace(order.trainer, progress=report)
-    prepared = PreparedData(order.dataset, trainer)
-    for key, task in ((work.key, work.task) for work in works):
-        yield key, trainer.outcome(phase(task, trainer.config), prepared(task), task.attacker, task.seed)
+def at_once(options: WorkerOptions, victims: int, size: int, trainer: VictimTrainer) -> int:
+    """How many processes of this machine: each has a dataset of `size` bytes, and at times as much again."""
+    most = max(1, Runtime(torch.device("cpu"), "float32").memory() // (4 * size))
+    if most == 1 < min(options.workers or 1, victims):
+        trainer.progress(Event("victims", message="memory holds one victim's images only: one is trained at a time"))
+    return min(options.workers or 1, victims, most)
 
 
 def _elsewhere(trainer: VictimTrainer) -> VictimTrainer:
     """The trainer as another process gets it. One process writes the cache: this one."""
     runtime = Runtime(trainer.runtime.device, trainer.runtime.precision, draws_together=trainer.runtime.draws_together)
-    return replace(trainer, runtime=runtime, progress=silent, cache=None)
-
-
-def _fit(dataset: VictimDataset, trainer: VictimTrainer) -> int:
-    """How many processes the memory holds: each has the dataset, and at times as much again."""
-    size = dataset.clean.nbytes + dataset.protected.nbytes
-    most = max(1, Runtime(torch.device("cpu"), "float32").memory() // (4 * size))
-    if most == 1:
-        trainer.progress(Event("victims", message="memory holds one victim's images only: one is trained at a time"))
-    return most
+    folder = trainer.folder.absolute() if trainer.folder else None
+    return replace(trainer, runtime=runtime, progress=silent, cache=None, folder=folder)

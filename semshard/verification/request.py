@@ -14,6 +14,7 @@ from ..models import Weights, read_weights
 from ..progress import Event, Progress, remarks, silent
 from ..settings import LISTED, Size, VerifyConfig, verify_config
 from ..victims import BY_NAME, attackers, unsuited
+from ..workers import WorkerOptions
 
 WITH_RADII = ("none", "grey", "jpeg-10")  # countermeasures that are tried where radii are listed and no countermeasure
 
@@ -28,11 +29,16 @@ class VerifyRequest:
     ledger: str | Path | None = None  # if not the one beside the shards
     report: str | Path | None = None  # the folder of the report
     weights: str | Path | None = None  # that victims start from
-    jobs: int | None = None  # victims trained at once; None for as many as suits
     device: str = "auto"
     progress: Progress = silent
     settings: Mapping[str, Any] = field(default_factory=dict)
+    given_workers: WorkerOptions | None = None
     autosave_seconds: float = 60.0  # between two checkpoints of a victim
+
+    @property
+    def workers(self) -> WorkerOptions:
+        """Who trains victims."""
+        return self.given_workers or WorkerOptions()
 
     def runtime(self) -> Runtime:
         """The device and the precision. Raises `SettingError` where the device does not exist."""

@@ -38,6 +38,11 @@ class WorkerOptions:
         """Of the cluster; "local" for one that is started for this run."""
         return self.ray_address or os.environ.get("RAY_ADDRESS", "") or "local"
 
+    @property
+    def together(self) -> bool:
+        """Whether other processes than this one are asked for."""
+        return self.engine != "local" or (self.workers or 1) > 1
+
     def check(self) -> None:
         """Raise `SettingError` where the options are impossible, or do not go together."""
         if self.engine not in ENGINES:
@@ -55,6 +60,12 @@ class WorkerOptions:
                 f"{self.address}: a driver outside the cluster loses its run with its connection. Send the command to "
                 "the cluster instead: ray job submit --address http://HEAD:8265 -- semshard protect …"
             )
+
+    def gpus(self, on_gpu: bool) -> float:
+        """The GPUs that an actor reserves for a run that computes `on_gpu` or not. Raises `SettingError` for none."""
+        if on_gpu and self.gpus_per_worker == 0:
+            raise SettingError("this run computes on a GPU, so that gpus-per-worker cannot be 0")
+        return float(on_gpu) if self.gpus_per_worker is None else self.gpus_per_worker
 
     def refuse_mixed(self, what: str) -> None:
         """Raise `SettingError` where mixed hardware is allowed, which only shards know."""

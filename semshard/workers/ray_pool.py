@@ -249,6 +249,7 @@ def connected(options: WorkerOptions, size: int) -> Iterator[None]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when Ray starts: nobody is sent figures about this run
     more: dict[str, Any] = {}
     if options.address == "local":
+        os.environ.setdefault("RAY_worker_niceness", "0")  # actors would wait for all other programs
         needed = (options.workers or 1) * options.cpus_per_worker
         more = {
             "num_cpus": max(allowed(), needed),

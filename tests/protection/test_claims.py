@@ -15,7 +15,7 @@ from semshard.noise.methods.ntga import learn, predict
 from semshard.settings import verify_config
 from semshard.shards import open_shards
 from semshard.sources.shapes import write_shapes
-from semshard.verification.dataset import load_dataset, required_originals
+from semshard.verification.load import load_dataset, required_originals
 from semshard.verification.trainer import VictimTrainer
 from tests.support.runs import real
 

@@ -15,7 +15,7 @@ from semshard.inspection.originals import find_originals
 from semshard.settings import verify_config
 from semshard.shards import shard_lists
 from semshard.storage import FetchedFolder, LocalPlace, open_place
-from semshard.verification.dataset import load_dataset
+from semshard.verification.load import load_dataset
 from tests.support.command import semshard as command
 from tests.support.object_store import Fault, place_in
 from tests.support.protection import protect

@@ -15,6 +15,7 @@ SETTINGS = {
     "RAY_enable_worker_prestart": "0",
     "RAY_health_check_period_ms": "500",  # so that a dead node is known soon
     "RAY_health_check_failure_threshold": "3",
+    "RAY_worker_niceness": "0",  # not behind all other programs
     "OMP_NUM_THREADS": "1",
     "RAY_AUTH_MODE": "token",  # as for a cluster that a program starts; a process knows one mode
     "RAY_AUTH_TOKEN": "0123456789abcdef",

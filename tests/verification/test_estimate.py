@@ -10,6 +10,7 @@ from semshard.verification import estimate
 from semshard.verification.estimate import plan_of
 from semshard.victims import BY_NAME
 from tests.support.verification import PLAIN, QUICK, RECIPE, opened_inputs, trained_phases
+from tests.support.workers import workers
 
 
 def tree(folder):
@@ -45,7 +46,7 @@ def test_a_plan_counts_every_victim_and_verify_trains_no_more(finished, tmp_path
 
 def test_of_a_set_every_attacker_trains_on_the_shards_and_the_slowest_stands_for_the_strongest(finished):
     recipe = {**QUICK, "steps": 60}
-    plan = semshard.plan_verification(finished / "shards", jobs=2, seeds=2, **recipe)
+    plan = semshard.plan_verification(finished / "shards", workers=workers(2), seeds=2, **recipe)
     *attackers, strongest = plan.attackers
     assert [each.victims for each in attackers] == [2] * len(SETS["usual"])
     assert strongest.victims == 2 * 2
@@ -95,4 +96,4 @@ def test_what_is_finished_is_not_counted_again(finished, tmp_path):
     inputs = opened_inputs(finished / "shards", tmp_path / "r", **({"rho_a": "0,2/255"} | RECIPE))
     left = estimate._left(inputs)
     assert {task.attacker.rho_a for task in left} == {2 / 255}
-    assert plan_of(inputs, 1, left).victims == 3
+    assert plan_of(inputs, workers(1), left).victims == 3

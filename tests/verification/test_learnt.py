@@ -15,14 +15,15 @@ from semshard.verification.inputs import public_settings
 from semshard.verification.request import VerifyRequest
 from semshard.victims import BY_NAME
 from tests.support.verification import QUICK, RECIPE, opened_inputs
+from tests.support.workers import workers
 
 LEARNING = "denoise,counter-noise,refit,ueraser-max,simclr"
 
 
 def test_one_process_and_two_give_the_same_and_the_report_lists_them(finished, tmp_path):
     settings = {"rho_a": "0", "countermeasure": LEARNING, **QUICK}
-    alone = semshard.verify(finished / "shards", report=tmp_path / "one", jobs=1, **settings)
-    two = semshard.verify(finished / "shards", report=tmp_path / "two", jobs=2, **settings)
+    alone = semshard.verify(finished / "shards", report=tmp_path / "one", workers=workers(1), **settings)
+    two = semshard.verify(finished / "shards", report=tmp_path / "two", workers=workers(2), **settings)
     assert [(r.attacker, r.data, r.curve, r.per_class) for r in two.results] == [
         (r.attacker, r.data, r.curve, r.per_class) for r in alone.results
     ]
@@ -38,7 +39,7 @@ def test_what_is_learned_serves_all_victims_and_later_calls(finished, tmp_path):
     def phases(**settings):
         events = []
         semshard.verify(
-            finished / "shards", report=tmp_path / "r", jobs=1, progress=events.append,
+            finished / "shards", report=tmp_path / "r", workers=workers(1), progress=events.append,
             **(QUICK | {"countermeasure": "denoise,counter-noise", "seeds": 2} | settings),
         )  # fmt: skip
         return [event.phase for event in events if event.unit == "steps" and event.done == event.total]

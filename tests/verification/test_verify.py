@@ -22,7 +22,7 @@ from semshard.sources.shapes import draw_shape
 from semshard.verification.dataset import control
 from semshard.verification.grid import grid, with_data
 from semshard.verification.inputs import open_inputs
-from semshard.verification.parallel import suited_jobs
+from semshard.verification.parallel import suited_workers
 from semshard.verification.request import VerifyRequest
 from semshard.victims import (
     Attacker,
@@ -32,6 +32,7 @@ from semshard.victims import (
 )
 from tests.support.runs import TINY
 from tests.support.verification import PLAIN, QUICK, RECIPE, opened_inputs, trained_phases
+from tests.support.workers import workers
 
 
 @pytest.fixture
@@ -160,7 +161,9 @@ def test_victims_trained_at_once_are_those_of_the_grid_and_are_trained_elsewhere
     alone = semshard.verify(finished / "shards", report=tmp_path / "alone", **grid)
     events = []
     with counted_calls(train_victim) as calls:
-        found = semshard.verify(finished / "shards", report=tmp_path / "two", jobs=2, progress=events.append, **grid)
+        found = semshard.verify(
+            finished / "shards", report=tmp_path / "two", workers=workers(2), progress=events.append, **grid
+        )
     assert not calls, "nothing is trained in this process"
     assert len(trained_phases(events)) == 12, "the steps of each are reported"
     assert [(r.attacker, r.data, r.seed) for r in found.results] == [
@@ -198,7 +201,7 @@ def test_victims_are_trained_at_once_where_that_is_worth_the_start_of_processes(
     try:
         for recipe, jobs in ((RECIPE, 1), ({}, 3)):
             inputs = opened_inputs(finished / "shards", tmp_path / str(jobs), rho_a="0,2/255", **recipe)
-            assert suited_jobs(inputs.dataset, inputs.trainer, list(grid(inputs.trainer.config))) == jobs
+            assert suited_workers(inputs.dataset, inputs.trainer, list(grid(inputs.trainer.config))) == jobs
     finally:
         set_cores(None)
 
