@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..atomic import atomic_write
+from ..atomic import atomic_write, remove_leftovers
 from ..engine import make_runtime
 from ..errors import SettingError
 from ..measuring.machine import KINDS, kind_of_machine
@@ -61,6 +61,7 @@ def _nonce(folder: Path | None) -> Iterator[tuple[Path, str] | None]:
         yield path, text
     finally:
         path.unlink(missing_ok=True)
+        remove_leftovers(path.parent)  # of workers that were killed
 
 
 @dataclass(frozen=True)

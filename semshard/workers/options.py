@@ -70,6 +70,4 @@ class WorkerOptions:
     def refuse_mixed(self, what: str) -> None:
         """Raise `SettingError` where mixed hardware is allowed, which only shards know."""
         if self.mixed_hardware:
-            raise SettingError(
-                f"mixed-hardware is for shards, whose manifest names it; {what} is of one kind of machine"
-            )
+            raise SettingError(f"mixed-hardware is for making shards: {what} is of one kind of machine")

@@ -41,7 +41,7 @@ QUEUED = 2  # pieces of work that an actor has: one in hand, and one that it goe
 LEAST = 60.0  # seconds without a sign of life that are always allowed
 _TICK = 1.0  # seconds between looks for actors that give no sign of life
 _REMIND = 60.0  # seconds without any worker after which the caller is reminded of that
-_ANSWER = 20.0  # seconds that a cluster may take to answer
+_ANSWER = 20.0  # seconds that a cluster may take to answer; Ray itself ends a driver without a head after 60
 _STORE = 1 << 27  # bytes of an object store that is started for a run, besides the order
 
 
@@ -127,8 +127,10 @@ class _Driver:
             raise self._book.error()
 
     def dismiss(self) -> None:
-        for actor in self._actors:
-            _kill(actor)
+        with suppress(OSError):  # without a head there is nobody to do it
+            _check_answers(ray.get_runtime_context().gcs_address)
+            for actor in self._actors:
+                _kill(actor)
 
     def _start_actors(self) -> None:
         """As many as there should be; none any more where too many could not be started."""
@@ -142,6 +144,7 @@ class _Driver:
             scheduling_strategy="SPREAD",
         )  # fmt: skip
         while len(self._actors) < self._count:
+            _wait_for_head()
             handle = kind.remote(options.cpus_per_worker)
             self._actors.append(_Actor(handle, handle.enter.remote(self._packed)))
 
@@ -268,6 +271,20 @@ def connected(options: WorkerOptions, size: int) -> Iterator[None]:
         finally:
             with redirect_stdout(sys.stderr):  # what its threads had not printed yet
                 ray.shutdown()
+
+
+def _wait_for_head() -> None:
+    """Raise `RunError` where the head of the cluster is gone. Without it no actor can be started, or killed."""
+    address, until = ray.get_runtime_context().gcs_address, time.monotonic() + _ANSWER
+    while True:
+        try:
+            _check_answers(address)
+            return
+        except OSError as error:
+            if time.monotonic() > until:
+                why = f"the head of the Ray cluster at {address} is gone ({error})"
+                raise RunError(f"{why}; run the same command again, on a cluster that is there, to continue") from None
+        time.sleep(_TICK)
 
 
 def _check_answers(address: str) -> None:

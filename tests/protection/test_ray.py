@@ -8,12 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 import semshard
-from tests.support.ray_cluster import ROOT, actors_of, add_node, kill_node, ray_cluster
+from tests.support.ray_cluster import ROOT, actors_of, add_node, done, kill_node, ray_cluster, wait_for
 from tests.support.runs import TINY, public_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of Ray, which is not ours
@@ -49,16 +48,6 @@ def finish(run, code=0):
     out, errors = run.communicate(timeout=120)
     assert run.returncode == code, errors
     return out, errors
-
-
-def done(out):
-    return len(list(out.glob("*_stats.json")))
-
-
-def wait_for(shards, out, run):
-    """Until so many shards are done."""
-    while run.poll() is None and done(out) < shards:
-        time.sleep(0.01)
 
 
 def test_a_node_with_another_version_is_refused_by_its_name(cluster, images, tmp_path):

@@ -1,6 +1,7 @@
 """A Ray cluster on this machine: a head without CPUs, and nodes with one CPU and a small object store each."""
 
 import os
+import time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,3 +76,14 @@ def actors_of(node):
         return [number for number in numbers if b"ray::_Worker" in Path(f"/proc/{number}/cmdline").read_bytes()]
     except FileNotFoundError:  # one of them has just ended
         return []
+
+
+def done(out):
+    """How many shards are done."""
+    return len(list(out.glob("*_stats.json")))
+
+
+def wait_for(shards, out, run):
+    """Until so many shards are done, or the program that makes them has ended."""
+    while run.poll() is None and done(out) < shards:
+        time.sleep(0.01)
