@@ -24,7 +24,8 @@ from ..shards import (
     tar_name,
     was_removed,
 )
-from ..storage import is_remote
+from ..shards.manifest import FILE as MANIFEST
+from ..storage import is_remote, open_place
 from .settle import is_pending
 
 
@@ -52,7 +53,7 @@ class Status:
 
 def status(shards: str | Path) -> Status:
     """How far the run is whose output is the folder `shards`, and what to do next; of shards on an object store,
-    whether all of them are there.
+    whether all of them are there, or how many are.
 
     Raises `ShardError` where there is neither a ledger nor anything that `protect` wrote, and as
     `open_shards` does.
@@ -73,8 +74,16 @@ def status(shards: str | Path) -> Status:
 
 
 def _of_copy(url: str) -> Status:
-    """Of finished shards on an object store."""
-    opened = open_shards(url)
+    """Of shards on an object store: the manifest says how many there are; until then their marks are counted."""
+    try:
+        opened = open_shards(url)
+    except ShardError:
+        names = [entry.name for entry in open_place(url).list()]
+        done = sum(shard_in(name) is not None and name.endswith(".json") for name in names)
+        if not names or MANIFEST in names:
+            raise
+        again = "the same protect command continues it; with --finish it says which shards are missing"
+        return Status(url, "craft", False, False, shards_done=done, next=again)
     tars = {tar.name for tar in opened.tars}
     return _finished(url, opened.manifest, sum(plain for name, plain in opened.files.listed() if name in tars))
 

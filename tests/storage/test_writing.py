@@ -75,6 +75,27 @@ def test_parts_in_any_order_and_twice_make_what_one_call_makes(finished, url):
     assert private(f"{url}.ledger") == private(finished / "shards.ledger")
 
 
+def test_the_status_counts_the_shards_that_are_done(finished, url, store):
+    with pytest.raises(semshard.ShardError, match=r"holds no manifest\.json"):
+        semshard.status(url)
+    protect(finished, url, until="surrogate")
+    store.requests.clear()
+    protect(finished, url, part="2/3")
+    assert sum("/00001" in each for each in store.requests) == 5 + 2  # the first mark is sent twice, to see it refused
+    found = semshard.status(url)
+    assert (found.phase, found.running, found.shards_done, found.shards) == ("craft", False, 1, None)
+    assert found.next.startswith("the same protect command continues it")
+    protect(finished, url)
+    assert semshard.status(url).phase == "done"
+
+
+@pytest.mark.slow
+def test_worker_processes_make_what_one_process_makes(finished, url):
+    protect(finished, url, workers=semshard.WorkerOptions(workers=2))
+    assert objects(url) == objects(finished / "shards")
+    assert private(f"{url}.ledger") == private(finished / "shards.ledger")
+
+
 def test_a_part_needs_the_steps_before_it(finished, url, store):
     for options in ({"part": "1/3"}, {"finish": True}):
         with pytest.raises(semshard.OutputError, match=rf"^{url}\.ledger knows no run; --.* comes after"):
