@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -29,9 +30,12 @@ def head(folder):
     options = [f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=1", f"--object-store-memory={STORE}"]
     program = "import sys; from ray.scripts.scripts import main; sys.argv[0] = 'ray'; main()"
     command = [sys.executable, "-c", program, "start", "--head", "--block", "--include-dashboard=false", *options]
-    with open(folder / f"head-{port}", "w+") as log:
+    said = folder / f"head-{port}"
+    with open(said, "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
+            while process.poll() is None and "will now block" not in said.read_text():
+                time.sleep(0.05)
             yield address, process
         finally:
             kill_group(process)
@@ -65,7 +69,7 @@ def test_the_head_dies_and_the_same_command_on_another_one_ends_in_the_same_byte
             wait_for(3, out, run)
             kill_group(process)
             _, errors = run.communicate(timeout=300)
-        assert run.returncode == 1
+        assert run.returncode == 1, errors
         assert "error: the head of the Ray cluster at" in errors
         assert 3 <= done(out) < 20
         assert not (out / "manifest.json").exists()
