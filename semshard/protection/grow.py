@@ -49,8 +49,7 @@ def grow(run: Run, source: Source) -> Run:
     if run.request.extend:
         _check_old(run, source, rows, here)
         _add(run, source, "extend", rows, [number for name, number in here.items() if name not in rows])
-    known = run.ledger.known()
-    assert known is not None
+    known = run.ledger.held()
     collection = known_collection(InOrder(source, run.ledger.names()), run.ledger, run.config, known)
     return replace(run, collection=collection, known_plan=KnownPlan.of(run.ledger))
 

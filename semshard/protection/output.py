@@ -34,10 +34,11 @@ class Output:
     # --- what is there -----------------------------------------------------------------------------------------------
 
     def stats(self, shard: int) -> ShardStats | None:
-        """The stats of a shard that is done and whose files have the sizes in them; None where it has to be made.
-        Raises `ShardError` where its mark is damaged.
+        """The stats of a shard that is done, whose files have the sizes in them, and whose inputs the ledger has; None
+        where it has to be made. Raises `ShardError` where its mark is damaged.
         """
-        return done_stats(self.out, shard, self.ledger.digits)
+        stats = done_stats(self.out, shard, self.ledger.digits)
+        return stats if stats and self.ledger.has_shard(shard) else None
 
     def stats_of(self, shards: Iterable[int]) -> list[ShardStats | None]:
         """`stats` of several shards."""

@@ -216,8 +216,7 @@ def finish(run: Run, made: int, timer: PhaseTimer) -> ProtectResult:
     recorded = run.ledger.published() == manifest_sha256(run.out)
     if made or not recorded or is_pending(run.out, run.ledger.state()):
         run.output.gather(run.share)
-        known, record = run.ledger.known(), run.ledger.record(0)
-        assert known is not None
+        known, record = run.ledger.held(), run.ledger.record(0)
         first = first_shards(run.history)
         machine = machines_in(run.ledger, shards if first is None else first)
         machine = machine or _stated_machine(run, made) or made_on(run)

@@ -34,8 +34,7 @@ class ProtectResult:
 
 def of_step(run: Run, timer: PhaseTimer, share: Sequence[int], made: int = 0) -> ProtectResult:
     """The result of a step that writes no manifest, which is about the shards of `share` and has made so many."""
-    part, known = run.request.part, run.ledger.known()
-    assert known is not None
+    part, known = run.request.part, run.ledger.held()
     stats = run.done(share) if part else list[ShardStats]()
     samples = sum(shard.samples for shard in stats)
     return ProtectResult(

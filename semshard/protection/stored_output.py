@@ -135,7 +135,8 @@ class StoredOutput(Output):
     def _whole(self, stem: str) -> ShardStats | None:
         stats = read_stats(self.out / _mark(stem)) if _mark(stem) in self._sizes else None
         sizes = [self._sizes.get(f"{stem}{ending}") for ending in (".tar", ".parquet")]
-        return stats if stats and sizes == [stats.bytes, stats.parquet_bytes] else None
+        is_whole = stats and sizes == [stats.bytes, stats.parquet_bytes] and f"{stem}.parquet" in self._rows
+        return stats if is_whole else None
 
     def has_marks(self) -> bool:
         return any(name.endswith(_mark("")) for name in self._sizes)

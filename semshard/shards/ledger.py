@@ -146,6 +146,16 @@ class Ledger:
         run = self.run()
         return run | self.state() if run else None
 
+    def held(self) -> dict[str, Any]:
+        """`known`, of the run that this process has begun or gone on with. Raises `LedgerError` where it is gone."""
+        known = self.known()
+        if known is None:
+            raise LedgerError(
+                f"{self.path / 'run.json'} is gone since this call began; bring the ledger back, and run the same "
+                "command again"
+            )
+        return known
+
     def write_parts(self, parts: dict[str, Any]) -> None:
         """Write parts.json, unless it is there already."""
         with suppress(FileExistsError):
@@ -244,6 +254,10 @@ class Ledger:
     def write_shard(self, shard: int, rows: Iterable[LedgerRow], record: Mapping[str, Any] | None = None) -> None:
         """Write the inputs of one shard, and with them what `record` says of its files."""
         _write(self._of_shard(shard), rows, record or {})
+
+    def has_shard(self, shard: int) -> bool:
+        """Whether the inputs of a shard were written."""
+        return self._of_shard(shard).exists()
 
     def record(self, shard: int) -> dict[str, Any]:
         """What was written with the inputs of a shard: `stats` of its files as `ShardStats` has them, `made_on`,

@@ -73,6 +73,24 @@ def wait_for_marks(home, count):
         time.sleep(0.002)
 
 
+@pytest.mark.parametrize("lost", ["shards", "shards.ledger", "images"])
+def test_after_a_mount_has_vanished_and_is_back_the_bytes_are_the_same(prepared, quiet, lost):
+    """A share that is unmounted leaves an empty folder. Whatever the part then makes of it, it says so in one line or has
+    ended well, and later parts complete the run.
+    """
+    run = part(prepared, "1/1")
+    wait_for_marks(prepared, 4)
+    away = (prepared / lost).rename(prepared / "away")
+    (prepared / lost).mkdir()
+    _, errors = run.communicate(timeout=120)
+    shutil.rmtree(prepared / lost)
+    away.rename(prepared / lost)
+    assert run.returncode in (0, 1, 2), errors
+    assert "Traceback" not in errors
+    assert run.returncode == 0 or "error: " in errors
+    check(prepared, quiet)
+
+
 def test_parts_at_once_and_twice_end_in_the_same_bytes(prepared, quiet):
     crowd = [part(prepared, f"{number}/2") for number in (1, 2, 1, 2)]
     assert [process.wait() for process in crowd] == [0, 0, 0, 0]
