@@ -75,8 +75,8 @@ def wait_for_marks(home, count):
 
 @pytest.mark.parametrize("lost", ["shards", "shards.ledger", "images"])
 def test_after_a_mount_has_vanished_and_is_back_the_bytes_are_the_same(prepared, quiet, lost):
-    """A share that is unmounted leaves an empty folder. Whatever the part then makes of it, it says so in one line or has
-    ended well, and later parts complete the run.
+    """A share that is unmounted leaves an empty folder. Whatever the part then makes of it, it says so in one line or
+    has ended well, and later parts complete the run.
     """
     run = part(prepared, "1/1")
     wait_for_marks(prepared, 4)

@@ -12,6 +12,7 @@ import semshard
 from semshard.protection.nesting import refuse_nesting_in_store
 from semshard.storage import open_place
 from tests.support.command import semshard as command
+from tests.support.forks import forks
 from tests.support.object_store import Fault
 from tests.support.stored import objects, private, protect
 
@@ -24,6 +25,7 @@ def url(store, prefix):
 @pytest.fixture(autouse=True)
 def temporary(tmp_path, monkeypatch):
     """A folder for temporary files, which has to be empty afterwards."""
+    forks()  # whose own files lie elsewhere
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
