@@ -159,7 +159,10 @@ def test_errors_are_one_line_and_an_exit_code(tmp_path, monkeypatch, arguments, 
 
 
 def test_debug_shows_where_an_error_comes_from():
-    assert "Traceback" in semshard("audit", "nowhere", "--debug", expect=1).stderr
+    program = [sys.executable, "-m", "semshard_cli", "audit", "nowhere", "--debug"]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
 
 
 def test_settings_come_from_toml_and_options_go_first(tmp_path, images):
