@@ -26,7 +26,7 @@ from .noise import Crafting
 from .pipeline import ShardOrder, ShardWork, make_shards
 from .resume import Run
 
-NONCE = "nonce"  # a file in the ledger while actors work
+_NONCE = "nonce-"  # begins the name of a file in the ledger while actors work
 PATIENCE = 90.0  # seconds until a shard that another machine wrote has to be seen here; NFS may take 60
 _LOOK = 0.5  # seconds between two looks for it
 
@@ -39,9 +39,10 @@ def make_on_cluster(run: Run, order: ShardOrder, works: Iterable[ShardWork], mos
     order = replace(order, out=order.out.absolute(), ledger=order.ledger.absolute())  # an actor starts elsewhere
     if isinstance(order.craft, Crafting):
         order = replace(order, craft=order.craft.with_weights())
-    nonce = run.ledger.path / NONCE
+    token = secrets.token_hex(16)
+    nonce = run.ledger.path / f"{_NONCE}{token[:8]}"  # several drivers can make parts at once
     with atomic_write(nonce) as file:
-        file.write(secrets.token_hex(16).encode())
+        file.write(token.encode())
     entrance = Entrance(nonce, _probe(run.collection), run.runtime.device.type, options.mixed_hardware)
     try:
         pool = pool_for(
@@ -57,6 +58,12 @@ def make_on_cluster(run: Run, order: ShardOrder, works: Iterable[ShardWork], mos
     finally:
         nonce.unlink(missing_ok=True)
     wait_until_seen(order.out, made, order.recipe.digits)
+
+
+def forget_nonces(ledger: Path) -> None:
+    """Remove what drivers that were killed have left in a ledger, while no other process works there."""
+    for nonce in ledger.glob(f"{_NONCE}*"):
+        nonce.unlink(missing_ok=True)
 
 
 def make_shards_there(order: ShardOrder, works: Iterable[ShardWork], report: Report) -> Iterator[ShardStats]:

@@ -23,6 +23,7 @@ from ..signing import load_signer
 from ..sources import Collection, SourceOptions
 from ..storage import is_remote
 from ..workers import WorkerOptions
+from .cluster import forget_nonces
 from .grow import grow
 from .in_store import check_place, in_store
 from .known_plan import first_shards
@@ -209,6 +210,7 @@ def finish(run: Run, made: int, timer: PhaseTimer) -> ProtectResult:
     """Write the rejects and the manifest, once every shard is done; the ledger's record of the manifest comes last, so
     that a call that finds none, or another, writes all of it again.
     """
+    forget_nonces(run.ledger.path)
     shards = len(run.share)
     stats = StatsOfShards(shards, run.output.stats)
     if run.request.finish:

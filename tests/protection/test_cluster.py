@@ -152,3 +152,10 @@ def test_options_that_do_not_go_together_are_refused_before_the_scan(images, tmp
         semshard.protect(
             images, tmp_path / "out", extend=True, workers=WorkerOptions("ray", mixed_hardware=True), **TINY
         )
+
+
+def test_what_a_killed_driver_left_is_gone_when_the_run_is_finished(finished):
+    left = finished / "shards.ledger" / "nonce-0123abcd"
+    left.write_text("0123abcd")
+    semshard.protect(finished / "images", finished / "shards", **TINY)
+    assert not left.exists()
