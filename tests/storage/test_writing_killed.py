@@ -26,8 +26,10 @@ def forks(_store, tmp_path_factory):
     home = tmp_path_factory.mktemp("forks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(home))  # where killed processes leave their folders
-        with Forks(home / "log") as forks:
-            yield forks
+        forks = Forks()
+        forks.log = home / "log"  # what all of them write
+        yield forks
+        forks.close()
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def url(store, prefix):
 
 def start(forks, home, url, *words):
     """A process that is not waited for."""
-    return forks.start("protect", home / "images", "--out", url, *WORDS, *words)
+    return forks.start("protect", home / "images", "--out", url, *WORDS, *words, log=forks.log)
 
 
 def check(home, url):
@@ -49,27 +51,27 @@ def check(home, url):
     assert {name for name in there.keys() - private(home / "shards.ledger") if "checkpoint" not in name} == set()
 
 
-def wait_for_requests(forks, store, processes, count):
+def wait_for_requests(store, processes, count):
     """Until the store was asked so often again, or all processes have ended; those that still run."""
     until, running = len(store.requests) + count, list(processes)
     patience = time.monotonic() + 120
     while running and len(store.requests) < until and time.monotonic() < patience:
-        running = [process for process in running if forks.poll(process) is None]
+        running = [process for process in running if process.poll() is None]
         time.sleep(0.001)
     return running
 
 
-def kill(forks, processes):
+def kill(processes):
     """How many of them a SIGKILL ended."""
     for process in processes:
-        os.kill(process, signal.SIGKILL)
-    return [forks.wait(process) for process in processes].count(-signal.SIGKILL)
+        process.kill()
+    return [process.wait() for process in processes].count(-signal.SIGKILL)
 
 
 def test_parts_at_once_and_twice_end_in_the_same_bytes(forks, finished, url):
     begin(url, finished)
     crowd = [start(forks, finished, url, f"--part={part}") for part in ("1/2", "2/2", "1/2")]
-    assert [forks.wait(process) for process in crowd] == [0, 0, 0], forks.log.read_text()[-2000:]
+    assert [process.wait() for process in crowd] == [0, 0, 0], forks.log.read_text()[-2000:]
     assert protect(finished, url, part="1/1").made == 0
     check(finished, url)
 
@@ -81,7 +83,7 @@ def killed_parts(forks, home, url, store, kills):
         for name in [name for name in objects(url) if name.endswith("_stats.json") and moments.random() < 0.7]:
             store.ask("DELETE", f"/{url.removeprefix('s3://')}/{name}")
         crowd = [start(forks, home, url, f"--part={part}") for part in ("1/2", "2/2", "1/2")]
-        done += kill(forks, wait_for_requests(forks, store, crowd, moments.randint(1, 110)))
+        done += kill(wait_for_requests(store, crowd, moments.randint(1, 110)))
         states.add(frozenset(objects(url)))
         check_whole(url)
         if check_whole(url) < SHARDS:
@@ -106,7 +108,7 @@ def killed_calls(forks, home, url, store, kills):
     while done < kills:
         here = f"{url}-{number}"
         crowd = [start(forks, home, here, "--checkpoint-seconds=0") for _ in range(2)]
-        done += kill(forks, wait_for_requests(forks, store, crowd, moments.randint(1, 90)))
+        done += kill(wait_for_requests(store, crowd, moments.randint(1, 90)))
         states.add(frozenset([*objects(here), *objects(f"{here}.ledger")]))
         check_whole(here)
         if "manifest.json" in objects(here):
@@ -130,9 +132,9 @@ def test_a_signal_ends_a_call_in_words_and_leaves_nothing_here(forks, finished, 
     begin(url, finished)
     before = set(os.listdir(forks.log.parent))
     process = start(forks, finished, url, "--part=1/1")
-    assert wait_for_requests(forks, store, [process], 12)
-    os.kill(process, number)
-    assert forks.wait(process) == code
+    assert wait_for_requests(store, [process], 12)
+    process.send_signal(number)
+    assert process.wait() == code
     assert set(os.listdir(forks.log.parent)) <= before | {"log"}
     assert "Traceback" not in forks.log.read_text()
     check(finished, url)
