@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..atomic import atomic_write, remove_leftovers
+from ..atomic import remove_leftovers
 from ..engine import deterministic, make_runtime
 from ..errors import RunError, SettingError, ShardError
 from ..measuring.machine import KINDS, kind_of_machine
@@ -21,7 +21,7 @@ from ..shards import ShardStats, done_stats, shard_name
 from ..sources import Collection
 from ..sources.collection import has_bytes
 from ..workers import Report, pool_for
-from ..workers.admission import Admission, Hello, versions
+from ..workers.admission import Admission, Hello, nonce_at, versions
 from .noise import Crafting
 from .pipeline import ShardOrder, ShardWork, make_shards
 from .resume import Run
@@ -39,12 +39,9 @@ def make_on_cluster(run: Run, order: ShardOrder, works: Iterable[ShardWork], mos
     order = replace(order, out=order.out.absolute(), ledger=order.ledger.absolute())  # an actor starts elsewhere
     if isinstance(order.craft, Crafting):
         order = replace(order, craft=order.craft.with_weights())
-    token = secrets.token_hex(16)
-    nonce = run.ledger.path / f"{_NONCE}{token[:8]}"  # several drivers can make parts at once
-    with atomic_write(nonce) as file:
-        file.write(token.encode())
+    nonce = run.ledger.path / f"{_NONCE}{secrets.token_hex(4)}"  # several drivers can make parts at once
     entrance = Entrance(nonce, _probe(run.collection), run.runtime.device.type, options.mixed_hardware)
-    try:
+    with nonce_at(nonce):
         pool = pool_for(
             options,
             most,
@@ -55,8 +52,6 @@ def make_on_cluster(run: Run, order: ShardOrder, works: Iterable[ShardWork], mos
             remark=remarks(run.request.progress, "craft"),
         )
         made = list(pool.run(make_shards_there, order, works, report))
-    finally:
-        nonce.unlink(missing_ok=True)
     wait_until_seen(order.out, made, order.recipe.digits)
 
 

@@ -6,20 +6,19 @@ too, saves the victim in training there, so that another one goes on with it whe
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..atomic import atomic_write, remove_leftovers
+from ..atomic import remove_leftovers
 from ..engine import make_runtime
 from ..errors import SettingError
 from ..measuring.machine import KINDS, kind_of_machine
 from ..progress import remarks
 from ..workers import SameFolder, WorkerOptions, pool_for
-from ..workers.admission import Admission, Hello, versions
+from ..workers.admission import Admission, Hello, nonce_at, versions
 from .dataset import VictimDataset
 from .trainer import VictimTrainer
 
@@ -54,13 +53,11 @@ def _nonce(folder: Path | None) -> Iterator[tuple[Path, str] | None]:
     if folder is None:
         yield None
         return
-    path, text = folder.absolute() / NONCE, secrets.token_hex(16)
-    with atomic_write(path) as file:
-        file.write(text.encode())
+    path = folder.absolute() / NONCE
     try:
-        yield path, text
+        with nonce_at(path) as text:
+            yield path, text
     finally:
-        path.unlink(missing_ok=True)
         remove_leftovers(path.parent)  # of workers that were killed
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy
 import PIL
 
 from .._version import __version__
+from ..atomic import atomic_write
 from ..errors import SettingError
 
 Hello = Mapping[str, str]  # what a worker says of itself
@@ -25,6 +29,18 @@ def versions() -> Hello:
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,
     }
+
+
+@contextmanager
+def nonce_at(path: Path) -> Iterator[str]:
+    """A random text in a file, as long as the block lasts: who reads it there sees the same folder."""
+    text = secrets.token_hex(16)
+    with atomic_write(path) as file:
+        file.write(text.encode())
+    try:
+        yield text
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
