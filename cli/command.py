@@ -15,7 +15,7 @@ from semshard.atomic import AFTERWARDS, NO_SPACE
 from semshard.errors import SemshardError, TimeIsUp
 from semshard.launch import launch
 from semshard.settings import declared, names_where
-from semshard.storage import refuse_remote
+from semshard.storage import local_path
 
 from .exits import INTERRUPTED, TERMINATED, Terminated
 from .options import SOURCE_OPTIONS, ConfigFile, Debug, option_of
@@ -49,7 +49,7 @@ def _refuse_remote_paths(arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
         for path in value if isinstance(value, list) else [value]:
             if isinstance(path, Path):
-                refuse_remote(path, name.upper() if name == "shards" else f"--{name.replace('_', '-')}")
+                local_path(path, name.upper() if name == "shards" else f"--{name.replace('_', '-')}")
 
 
 def settings_of(config: type[Any], run: str = "") -> Callable[[Command], Command]:

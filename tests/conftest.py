@@ -14,8 +14,10 @@ from hypothesis import settings
 import semshard
 from semshard.cores import cores
 from semshard.sources.shapes import write_shapes
+from tests.support.ray_cluster import AUTHENTICATION
 from tests.support.runs import TINY
 
+os.environ.update(AUTHENTICATION)
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # --hypothesis-profile=default explores
 settings.load_profile("repeatable")
 

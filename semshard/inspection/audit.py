@@ -15,7 +15,7 @@ from ..progress import Event, Progress, remarks, silent
 from ..shards import Shards, manifest_sha256, open_shards
 from ..shards.attestation import problems
 from ..signing import load_verifier
-from ..storage import is_remote, open_place
+from ..storage import is_remote, local_path, open_place
 from ..workers import WorkerOptions
 from .accounts import accounts
 from .described import described
@@ -103,7 +103,7 @@ def audit(
     result.failures += broken_lists(opened, here)
     result.failures += described(opened, remarks(progress))
     if report is not None:
-        result.failures += _report(opened, Path(report))
+        result.failures += _report(opened, local_path(report, "report"))
     inventory = _audit_shards(opened, here, _originals(opened, clean, here, result), options, result, progress)
     if chosen is None:
         result.failures += _all_together(opened, inventory)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..atomic import atomic_write
 from ..shards import Sample, Shards, open_shards
-from ..storage import refuse_remote
+from ..storage import local_path
 from .originals import Originals, find_originals
 
 _TILE, _GAP, _MARGIN, _HEAD = 160, 8, 20, 46  # pixels
@@ -33,10 +33,9 @@ def preview(
     Clean and noise are shown where the `ledger` or the source `clean` gives the originals. Such a picture contains
     clean pixels: keep it private. Raises `SourceError`, `LedgerError`, and what `open_shards` raises.
     """
-    refuse_remote(out, "--out")
+    out = local_path(out, "out")
     opened = open_shards(shards, ledger=ledger)
     rows = preview_rows(opened, samples, find_originals(opened, clean))
-    out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(out) as file:
         file.write(grid_png(rows, opened.budget))

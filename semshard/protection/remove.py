@@ -17,6 +17,7 @@ from ..atomic import remove_leftovers
 from ..errors import OutputError, ShardError, UsageError
 from ..settings import MOST_IN_SHARD
 from ..shards import REMOVED, InputRow, Ledger, code_of, read_manifest, sample_key, tar_name, was_removed
+from ..storage import local_path
 from .publish import Finished, StatsOfShards
 from .settle import broken_files, is_pending, record_in, settle, stats_in
 
@@ -46,7 +47,8 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
     """
     if (keys is None) == (source is None):
         raise UsageError("give either keys or source")
-    out, finished = Path(shards), Finished.of(Path(shards))
+    out = local_path(shards, "shards")
+    finished = Finished.of(out)
     with finished.ledger.locked():
         finished = Finished.of(out)  # as it is now that nobody else writes here
         remove_leftovers(out)

@@ -38,6 +38,7 @@ from ..shards.rewrite import table_of_tar
 from ..sources import SourceOptions, open_source
 from ..sources.collection import has_bytes
 from ..sources.in_order import InOrder
+from ..storage import local_path
 from .known_plan import KnownPlan, known_collection
 from .known_shards import made_on
 from .noise import Crafting
@@ -74,9 +75,10 @@ def repair(
     other bytes; what could be repaired is repaired. `LedgerError` where the ledger is missing, or is of an earlier
     version that did not keep enough.
     """
-    finished = Finished.of(Path(shards))
+    out = local_path(shards, "shards")
+    finished = Finished.of(out)
     with finished.ledger.locked():
-        finished = Finished.of(Path(shards))  # as it is now that nobody else writes here
+        finished = Finished.of(out)  # as it is now that nobody else writes here
         work = _Repair(finished, source, device, progress)
         finished.out.mkdir(parents=True, exist_ok=True)
         remove_leftovers(finished.out)

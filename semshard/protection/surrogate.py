@@ -27,6 +27,7 @@ from ..noise.views import make_view
 from ..progress import Event, Progress, Throttle, silent
 from ..settings import ProtectConfig, to_json
 from ..sources import Collection, SourceOptions
+from ..storage import local_path
 from .request import Request, in_short
 from .scan import check_collection
 from .together import check_alike, scan_once
@@ -53,13 +54,13 @@ def train(
     Processes that torchrun has started train one surrogate together: each has to make this call. The first of them
     alone reads and writes `out` and its checkpoint, and reports `progress`.
     """
+    out = local_path(out, "out")
     with joined(device) as (ranks, own_device):
         progress = progress if ranks.is_first else silent
         request = Request(
             source, preset, max_rejects=max_rejects, device=own_device, checkpoint_seconds=checkpoint_seconds,
             options=options or SourceOptions(), progress=progress, settings=settings,
         )  # fmt: skip
-        out = Path(out)
         ranks.from_first(partial(_refuse_existing, out))
         opened, runtime = request.open(), replace(request.runtime(), ranks=ranks)
         request.check(opened, runtime)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..shards import manifest_sha256, read_manifest
+from ..storage import local_path
 from .describe import FILES, write_description
 from .reservation import NONE, hosting, remarks
 from .statement import read_statement
@@ -49,7 +50,7 @@ def card(
     Raises `ShardError` where there is no finished folder, `UsageError` where the report is one of other shards,
     `SettingError`, and `OutputError` where README.md is somebody else's.
     """
-    directory = Path(shards)
+    directory = local_path(shards, "shards")
     manifest = read_manifest(directory)
     digest = manifest_sha256(directory)
     given = {"title": title, "licence": licence, "creator": creator, "url": url, "date": date}

@@ -11,6 +11,7 @@ from .._version import __version__
 from ..errors import OutputError, SettingError
 from ..progress import Event, Progress, Throttle, silent
 from ..shards import Shards, manifest_sha256, open_shards
+from ..storage import local_path
 from .dali_index import DaliIndex
 from .export_folder import ClassFolders
 from .export_mds import MosaicShards
@@ -65,7 +66,8 @@ def export(shards: str | Path, out: str | Path, *, to: str, progress: Progress =
     """
     if to not in FORMATS:
         raise SettingError(f"to {to!r}: choose one of {', '.join(FORMATS)}")
-    opened, out = open_shards(shards), Path(out)
+    out = local_path(out, "out")
+    opened = open_shards(shards)
     if out.resolve().is_relative_to(opened.directory.resolve()):
         raise OutputError(f"{out} lies in the folder of the shards; choose a folder outside of it")
     _say_what_is_left_out(opened, to, progress)

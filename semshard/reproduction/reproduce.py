@@ -14,6 +14,7 @@ from typing import Any
 from ..engine.deadline import Deadline
 from ..errors import SettingError
 from ..progress import Progress, silent
+from ..storage import local_path
 from ..workers import WorkerOptions, one_cluster
 from .bundle import pack, unpack
 from .figures import make_figure
@@ -91,7 +92,7 @@ def reproduce(
         raise SettingError(f"minutes = {minutes} must be above 0")
     if table in FIGURES and (seeds != 1 or list(cells) != ["*"] or test or minutes or state):
         raise SettingError(f"{table} has one seed and no cells to choose from, and is made in one piece")
-    out, state = Path(out), Path(state) if state else None
+    out, state = local_path(out, "out"), local_path(state, "state") if state else None
     _prepare(out, state)
     if table in FIGURES:
         with one_cluster(request.workers):

@@ -5,7 +5,7 @@ from .fetched import FetchedFolder, Folder, LocalFolder, fetch_file, open_folder
 from .local import LocalPlace
 from .objects import ObjectPlace
 from .opened import open_place
-from .place import Content, Entry, Place, Remark, check_name, is_remote, refuse_remote
+from .place import Content, Entry, Place, Remark, check_name, is_remote, local_path
 from .publication import Part, publish
 
 __all__ = [
@@ -23,8 +23,8 @@ __all__ = [
     "check_name",
     "fetch_file",
     "is_remote",
+    "local_path",
     "open_folder",
     "open_place",
     "publish",
-    "refuse_remote",
 ]

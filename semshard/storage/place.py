@@ -106,9 +106,10 @@ def is_remote(where: str | Path) -> bool:
     return split_url(where) is not None
 
 
-def refuse_remote(where: str | Path, what: str) -> None:
-    """Raise `OutputError` where `what`, an option or an argument, is a URL and must be a path of this machine."""
+def local_path(where: str | Path, what: str) -> Path:
+    """The path of `what`, an option or an argument. Raises `OutputError` where it is a URL."""
     if url := split_url(where):
         raise OutputError(
-            f"{what} {url[0]}://{url[1]} must be a path of this machine: semshard writes nowhere else yet"
+            f"{what} {url[0]}://{url[1]} must be a path of this machine: only protect writes into an object store"
         )
+    return Path(where)

@@ -21,6 +21,7 @@ from ..noise.views import make_view
 from ..progress import Event, Progress, remarks, silent
 from ..settings import ProtectConfig, VerifyConfig, format_radius, from_json, to_json, verify_config
 from ..shards import Ledger, Shards, open_shards
+from ..storage import local_path
 from ..verification.cache import ResultCache
 from ..verification.load import load_dataset, required_originals
 from ..verification.trainer import VictimTrainer, one_attacker
@@ -82,7 +83,8 @@ def robustness(
     """
     if images < 1 or not shards:
         raise SettingError("robustness needs at least one folder of shards and one image")
-    opened, out = [open_shards(folder) for folder in shards], Path(out)
+    out = local_path(out, "out")
+    opened = [open_shards(folder) for folder in shards]
     runtime = make_runtime(device, str(settings.get("precision", "auto")), remarks(progress))
     config = verify_config(choose_preset(preset, runtime), opened[0].size, runtime.precision, settings)
     one_attacker(config, "robustness")

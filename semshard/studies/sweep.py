@@ -26,6 +26,7 @@ from ..settings import (
 )
 from ..shards import open_shards
 from ..sources import SourceOptions
+from ..storage import local_path
 from ..verification.cache import ResultCache
 from ..verification.grid import VictimTask
 from ..verification.load import load_dataset, required_originals
@@ -131,7 +132,7 @@ def sweep(
         options=options or SourceOptions(), progress=progress, workers=workers or WorkerOptions(),
         settings={name: value for name, value in settings.items() if name != setting},
     )  # fmt: skip
-    return run_sweep(SweepRequest(protection, setting, values, victim or {}), Path(out))
+    return run_sweep(SweepRequest(protection, setting, values, victim or {}), local_path(out, "out"))
 
 
 def run_sweep(request: SweepRequest, out: Path, scan: SharedScan | None = None) -> SweepResult:

@@ -11,7 +11,7 @@ from ..errors import OutputError, ShardError
 from ..inspection.originals import Originals
 from ..settings import ProtectConfig, protect_config
 from ..shards import Shards, damage, manifest_sha256, open_shards
-from ..storage import is_remote
+from ..storage import is_remote, local_path
 from ..victims import BY_NAME
 from .cache import ResultCache
 from .dataset import VictimDataset
@@ -84,7 +84,7 @@ def _checked_manifest(shards: Shards) -> str:
 def _report_folder(report: str | Path | None, shards: Shards) -> Path:
     """Where the report goes: never into the folder that is published. Raises `OutputError`."""
     beside = Path.cwd() / shards.directory.name if is_remote(shards.url) else shards.directory.absolute()
-    folder = Path(report) if report else Path(f"{beside}.report")
+    folder = local_path(report, "report") if report else Path(f"{beside}.report")
     if folder.resolve().is_relative_to(shards.directory.resolve()):
         raise OutputError(f"{folder} is inside the shards, which are published; a report shows clean images")
     return folder

@@ -22,6 +22,7 @@ from tests.support.protection import protect
 from tests.support.workers import workers
 
 FAULTS = [Fault("refuse"), Fault("drop"), Fault("cut"), Fault("refuse", status=500, code="InternalError")]
+ONLY_HERE = "must be a path of this machine: only protect writes into an object store"
 
 
 def copy(folder: Path, url: str) -> str:
@@ -275,5 +276,31 @@ def test_what_would_write_to_an_object_store_is_refused_in_one_sentence(argument
     url = next(each for each in arguments if "://" in each)
     option = "SHARDS" if arguments[1] == url else "--out"
     said = command(*given_, expect=2).stderr
-    assert said == f"semshard: error: {option} {url} must be a path of this machine: semshard writes nowhere else yet\n"
+    assert said == f"semshard: error: {option} {url} {ONLY_HERE}\n"
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("what", "call"),
+    [
+        ("shards", lambda url, shards: semshard.repair(url)),
+        ("shards", lambda url, shards: semshard.remove(url, keys=["a"])),
+        ("shards", lambda url, shards: semshard.sign(url, "no key", "")),
+        ("shards", lambda url, shards: semshard.card(url)),
+        ("report", lambda url, shards: semshard.verify(shards, report=url)),
+        ("report", lambda url, shards: semshard.audit(shards, report=url)),
+        ("out", lambda url, shards: semshard.export(shards, url, to="folder")),
+        ("out", lambda url, shards: semshard.preview(shards, url)),
+        ("out", lambda url, shards: semshard.robustness([shards], out=url)),
+        ("out", lambda url, shards: semshard.train("shapes:40", url)),
+        ("out", lambda url, shards: semshard.sweep("shapes:40", setting="steps", values=[1], out=url)),
+        ("out", lambda url, shards: semshard.reproduce("table2", "shapes:40", out=url)),
+        ("state", lambda url, shards: semshard.reproduce("table2", "shapes:40", out="here", state=url)),
+    ],
+)
+def test_a_call_that_would_write_to_an_object_store_is_refused(what, call, finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(semshard.OutputError, match=rf"^{what} s3://bucket/out {ONLY_HERE}$"):
+        call("s3://bucket/out", finished / "shards")
     assert set(tmp_path.rglob("*")) == before

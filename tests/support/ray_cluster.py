@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 STORE = 80 << 20  # bytes; Ray takes no less than 75 MiB
-SETTINGS = {
+# As for a cluster that a program starts. A process has one mode, that of the moment when any of its tests imports Ray.
+AUTHENTICATION = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef"}
+SETTINGS = AUTHENTICATION | {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_prestart_worker_first_driver": "0",  # processes that no test needs
     "RAY_enable_worker_prestart": "0",
@@ -18,8 +20,6 @@ SETTINGS = {
     "RAY_health_check_failure_threshold": "3",
     "RAY_worker_niceness": "0",  # not behind all other programs
     "OMP_NUM_THREADS": "1",
-    "RAY_AUTH_MODE": "token",  # as for a cluster that a program starts; a process knows one mode
-    "RAY_AUTH_TOKEN": "0123456789abcdef",
 }
 
 
