@@ -38,7 +38,7 @@ ALLOWED = {
     "signing": GROUND,
     "shards": {*SETTINGS, "sources", "signing", "storage"},  # the metadata of a picture, which both read and write
     "noise": {*SETTINGS, "engine", "models"},
-    "publishing": {*SETTINGS, "shards"},
+    "publishing": {*SETTINGS, "shards", "storage"},
     "filters": GROUND,
     "inspection": {*SETTINGS, "sources", "shards", "publishing", "filters", "signing", "storage", "workers"},
     "measuring": {*SETTINGS, "engine", "models", "noise"},
@@ -54,12 +54,12 @@ ALLOWED = {
     },
     "studies": {
         *SETTINGS, "engine", "noise", "sources", "shards", "protection", "verification", "victims",
-        "workers",
+        "storage", "workers",
     },
     "benchmark": {*SETTINGS, "engine", "noise", "sources", "shards", "measuring", "protection", "workers"},
     "reproduction": {
         *SETTINGS, "engine", "noise", "sources", "shards", "measuring", "protection", "verification", "victims",
-        "studies", "workers",
+        "studies", "storage", "workers",
     },
     "catalogue": {*SETTINGS, "sources", "noise", "victims"},
     "extending": {*SETTINGS, "sources", "noise", "victims"},
