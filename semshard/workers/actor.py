@@ -1,6 +1,7 @@
 """An actor on some machine: it takes the order once, then pieces of work, and says what comes of them.
 
-A piece of work is done by a thread of its own, so that its reports can be sent on while it goes on.
+Pieces of work are done by a thread of their own, so that their reports can be sent on while they go on; by the same one
+all the time, which keeps the memory that the last piece needed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from ..cores import set_cores
 from .process import one_thread, sendable
 from .protocol import run_alone
 
+Say = Callable[[tuple[Any, ...]], None]
+
 SIGN = 1.0  # seconds between two signs of life of an actor that reports, at least
 
 
@@ -27,6 +30,8 @@ class Actor:
     def __init__(self, cores: int) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"  # read by libraries that the order is going to load
         set_cores(cores)
+        self._works = queue.SimpleQueue[tuple[bytes, Say]]()
+        threading.Thread(target=self._serve, daemon=True).start()
 
     def enter(self, packed: bytes) -> tuple[Any, ...]:
         try:
@@ -38,9 +43,9 @@ class Actor:
         return "hello", hello
 
     def work(self, packed: bytes) -> Iterator[tuple[Any, ...]]:
-        """What happens while a piece of work is done by a thread of its own: this one says so."""
+        """What happens while a piece of work is done by the other thread: this one says so."""
         messages = queue.SimpleQueue[tuple[Any, ...]]()
-        threading.Thread(target=self._do, args=(packed, messages.put), daemon=True).start()
+        self._works.put((packed, messages.put))
         reports, since = list[Any](), time.monotonic()
         while True:
             kind, *rest = messages.get()
@@ -52,7 +57,11 @@ class Actor:
                 yield kind, *rest
                 return
 
-    def _do(self, packed: bytes, say: Callable[[tuple[Any, ...]], None]) -> None:
+    def _serve(self) -> None:
+        while True:
+            self._do(*self._works.get())
+
+    def _do(self, packed: bytes, say: Say) -> None:
         try:
             work = pickle.loads(packed)  # noqa: S301  # of the driver
             say(("result", run_alone(self._job, self._order, work, lambda message: say(("report", message)))))
