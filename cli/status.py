@@ -41,7 +41,8 @@ def _show(result: Status) -> None:
     from . import show
 
     rows = [("state", _PHASES[result.phase] + (f"; {result.change} is not complete" if result.change else ""))]
-    rows += [("process", "running now" if result.running else "none is running")]
+    if result.running is not None:
+        rows += [("process", "running now" if result.running else "none is running")]
     if result.inputs is not None:
         removed = f", {result.removed:,} removed" if result.removed else ""
         rows += [("inputs", f"{result.inputs:,}, {result.rejected or 0:,} rejected{removed}")]

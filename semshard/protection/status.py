@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from ..errors import LedgerError, ShardError
+from ..errors import LedgerError, ShardError, StorageError
 from ..settings.names import NO_NETWORK
 from ..shards import (
     Ledger,
@@ -35,7 +35,7 @@ class Status:
 
     out: str
     phase: str  # scan | surrogate | craft | finish | done | damaged
-    running: bool  # whether a process holds the ledger's lock
+    running: bool | None  # whether a process holds the ledger's lock; None on a store, which has no locks
     has_ledger: bool
     inputs: int | None = None
     rejected: int | None = None  # by the scan, and by the shards that are done
@@ -53,7 +53,7 @@ class Status:
 
 def status(shards: str | Path) -> Status:
     """How far the run is whose output is the folder `shards`, and what to do next; of shards on an object store,
-    whether all of them are there, or how many are.
+    whether all of them are there, or how many are, and whether a ledger is beside them.
 
     Raises `ShardError` where there is neither a ledger nor anything that `protect` wrote, and as
     `open_shards` does.
@@ -75,17 +75,33 @@ def status(shards: str | Path) -> Status:
 
 def _of_copy(url: str) -> Status:
     """Of shards on an object store: the manifest says how many there are; until then their marks are counted."""
+    beside = _stored_ledger(f"{url.rstrip('/')}.ledger")
     try:
         opened = open_shards(url)
     except ShardError:
         names = [entry.name for entry in open_place(url).list()]
         done = sum(shard_in(name) is not None and name.endswith(".json") for name in names)
-        if not names or MANIFEST in names:
+        if MANIFEST in names or not (names or beside):
             raise
         again = "the same protect command continues it; with --finish it says which shards are missing"
-        return Status(url, "craft", False, False, shards_done=done, next=again)
+        phase = "craft" if names or "surrogate.safetensors" in beside else "surrogate"
+        return Status(url, phase, None, bool(beside), shards_done=done, next=again)
     tars = {tar.name for tar in opened.tars}
-    return _finished(url, opened.manifest, sum(plain for name, plain in opened.files.listed() if name in tars))
+    done = sum(plain for name, plain in opened.files.listed() if name in tars)
+    found = _finished(url, opened.manifest, done)
+    if not beside or found.phase != "done":
+        return replace(found, running=None, has_ledger=bool(beside))
+    check = f"semshard audit {url} and semshard verify {url}, each with --ledger {url.rstrip('/')}.ledger, check it"
+    return replace(found, running=None, has_ledger=True, next=check)
+
+
+def _stored_ledger(url: str) -> set[str]:
+    """The files of the ledger at a URL; none where nothing there is a ledger, or may be listed."""
+    try:
+        names = {entry.name for entry in open_place(url).list()}
+    except StorageError:
+        return set()
+    return names if "run.json" in names else set()
 
 
 def _without_ledger(out: Path) -> Status:

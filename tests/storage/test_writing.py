@@ -82,14 +82,21 @@ def test_the_status_counts_the_shards_that_are_done(finished, url, store):
     with pytest.raises(semshard.ShardError, match=r"holds no manifest\.json"):
         semshard.status(url)
     protect(finished, url, until="surrogate")
+    found = semshard.status(url)
+    assert (found.phase, found.has_ledger, found.shards_done) == ("craft", True, 0)
     store.requests.clear()
     protect(finished, url, part="2/3")
     assert sum("/00001" in each for each in store.requests) == 5 + 2  # the first mark is sent twice, to see it refused
     found = semshard.status(url)
-    assert (found.phase, found.running, found.shards_done, found.shards) == ("craft", False, 1, None)
+    assert (found.phase, found.running, found.shards_done, found.shards) == ("craft", None, 1, None)
     assert found.next.startswith("the same protect command continues it")
     protect(finished, url)
-    assert semshard.status(url).phase == "done"
+    found = semshard.status(url)
+    assert (found.phase, found.has_ledger) == ("done", True)
+    assert found.next.endswith(f"each with --ledger {url}.ledger, check it")
+    for name in objects(f"{url}.ledger"):
+        open_place(f"{url}.ledger").delete(name)
+    assert not semshard.status(url).has_ledger
 
 
 @pytest.mark.slow
