@@ -22,7 +22,7 @@ from ..shards.signature import refresh_signature
 from ..signing import load_signer
 from ..sources import Collection, SourceOptions
 from ..storage import is_remote
-from ..workers import WorkerOptions
+from ..workers import WorkerOptions, check_reachable
 from .cluster import forget_nonces
 from .grow import grow
 from .in_store import check_place, in_store
@@ -175,6 +175,7 @@ def craft_share(run: Run, timer: PhaseTimer) -> int:
         return 0
     if run.request.part:
         check_part(run, missing)
+    check_reachable(run.request.workers)
     run.output.gather(missing)
     with timer("surrogate"):
         crafting = Crafting.of(run, surrogate_of(run))

@@ -1,6 +1,6 @@
 """Many pieces of work at once: in this process, in local processes with a core each, or on a Ray cluster."""
 
-from .choice import SameFolder, one_cluster, pool_for
+from .choice import SameFolder, check_reachable, one_cluster, pool_for
 from .here import Here
 from .local import LocalPool
 from .options import WorkerOptions
@@ -14,6 +14,7 @@ __all__ = [
     "Report",
     "SameFolder",
     "WorkerOptions",
+    "check_reachable",
     "one_cluster",
     "pool_for",
     "run_alone",

@@ -42,6 +42,14 @@ def one_cluster(options: WorkerOptions) -> Iterator[None]:
         yield
 
 
+def check_reachable(options: WorkerOptions) -> None:
+    """Raise `SettingError` where the options ask for Ray and it is not installed, or nothing listens at the address of
+    its cluster: said before the hours that a surrogate may take.
+    """
+    if options.engine == "ray":
+        _ray().check_reachable(options)
+
+
 def _ray() -> Any:
     try:
         from . import ray_pool

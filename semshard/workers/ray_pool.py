@@ -260,17 +260,29 @@ def connected(options: WorkerOptions, size: int) -> Iterator[None]:
             "include_dashboard": False,
         }
     with quiet_output("ray_"):  # what Ray prints of lost workers, `remark` says, too
+        check_reachable(options)
         try:
-            _check_answers(options.address)
             with sigterm_as_it_was():
                 ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR, **more)
         except (OSError, RuntimeError, ValueError) as error:
-            raise SettingError(f"no Ray cluster at {options.address}: {_first_line(error)}") from None
+            raise _no_cluster(options, error) from None
         try:
             yield
         finally:
             with redirect_stdout(sys.stderr):  # what its threads had not printed yet
                 ray.shutdown()
+
+
+def check_reachable(options: WorkerOptions) -> None:
+    """Raise `SettingError` where nothing listens at the address of the cluster."""
+    try:
+        _check_answers(options.address)
+    except OSError as error:
+        raise _no_cluster(options, error) from None
+
+
+def _no_cluster(options: WorkerOptions, error: Exception) -> SettingError:
+    return SettingError(f"no Ray cluster at {options.address}: {_first_line(error)}")
 
 
 def _wait_for_head() -> None:

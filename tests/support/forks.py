@@ -71,9 +71,10 @@ class Fork:
 
     def wait(self, timeout=None):
         if self.returncode is None:
-            ended = os.pidfd_open(self.pid)
+            ended, waiting = os.pidfd_open(self.pid), select.poll()  # select() takes no numbers above 1,023
+            waiting.register(ended, select.POLLIN)
             try:
-                if not select.select([ended], [], [], timeout)[0]:
+                if not waiting.poll(None if timeout is None else 1000 * timeout):
                     raise subprocess.TimeoutExpired(["semshard"], timeout)
             finally:
                 os.close(ended)

@@ -7,9 +7,11 @@ import time
 
 import pytest
 
+import semshard
 from semshard.errors import RunError, SettingError, TooManyRejects
 from semshard.workers import WorkerOptions
 from tests.support.ray_cluster import add_node, kill_node, ray_cluster, ray_settings
+from tests.support.runs import TINY
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray, which is not ours
 
@@ -183,6 +185,18 @@ def test_a_worker_that_is_not_admitted_ends_the_run_before_any_work(pool):
 def test_an_address_where_no_cluster_answers_is_said(cluster):
     from semshard.workers.ray_pool import RayPool
 
-    pool = RayPool(WorkerOptions("ray", 1, "127.0.0.1:9"), 1)
+    nowhere = WorkerOptions("ray", 1, "127.0.0.1:9")
     with pytest.raises(SettingError, match=r"no Ray cluster at 127\.0\.0\.1:9"):
-        next(pool.run(job, 0, [1], print))
+        next(RayPool(nowhere, 1).run(job, 0, [1], print))
+
+
+def test_protect_says_before_it_trains_that_no_cluster_answers(images, tmp_path):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'semshard[ray]'")
+    phases = []
+    nowhere = WorkerOptions("ray", 1, "127.0.0.1:9")
+    with pytest.raises(SettingError, match=r"no Ray cluster at 127\.0\.0\.1:9"):
+        semshard.protect(
+            images, tmp_path / "out", workers=nowhere, progress=lambda event: phases.append(event.phase), **TINY
+        )
+    assert "scan" in phases
+    assert "surrogate" not in phases
