@@ -9,7 +9,6 @@ import http.client
 import http.server
 import logging
 import os
-import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -80,9 +79,9 @@ class Store:
     def make_bucket(self, name: str) -> None:
         assert self.ask("PUT", f"/{name}")[0] == 200
 
-    def objects(self, bucket: str) -> set[str]:
-        """The keys that can be seen."""
-        return set(re.findall(r"<Key>([^<]+)</Key>", self.ask("GET", f"/{bucket}?list-type=2")[2].decode()))
+    def shows(self, path: str) -> bool:
+        """Whether an object, BUCKET/KEY, can be seen."""
+        return self.ask("HEAD", f"/{path}")[0] == 200
 
     def unfinished(self, bucket: str) -> int:
         """Multipart uploads that were begun and neither completed nor aborted."""
