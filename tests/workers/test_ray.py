@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,11 @@ def job(order, works, report):
             case int():
                 report(work)
                 yield order + work, os.getpid()
+            case "meet", folder:
+                Path(folder, str(os.getpid())).touch()
+                while len(os.listdir(folder)) < 2:  # the other worker has not come yet
+                    time.sleep(0.01)
+                yield "met", os.getpid()
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "die once", report_first, marker:
@@ -88,17 +94,21 @@ def maker(address):
 
 def test_every_piece_of_work_has_its_result_and_its_reports_once_though_a_worker_dies(tmp_path, capfd):
     """On a cluster that the pool starts for itself."""
-    works, reports, hellos = [*range(20), ("die once", [-1, -2], str(tmp_path / "died"))], [], []
+    (tmp_path / "here").mkdir()
+    meetings = 3 * [("meet", str(tmp_path / "here"))]  # more than one worker is given at a time
+    works, reports, hellos = [*meetings, *range(20), ("die once", [-1, -2], str(tmp_path / "died"))], [], []
     with ray_settings():
         pool = maker("")
         made = pool(enter=enter, admit=lambda hello, node: hellos.append(hello))
         found = list(made.run(job, 100, works, reports.append))
-    numbers = [value for value in found if value != "alive"]
-    assert sorted(value for value, _ in numbers) == list(range(1100, 1120))
     assert found.count("alive") == 1
+    pairs = [each for each in found if each != "alive"]
+    numbers = [(value, process) for value, process in pairs if value != "met"]
+    assert sorted(value for value, _ in numbers) == list(range(1100, 1120))
     assert sorted(reports) == list(range(-2, 20))
-    assert len({process for _, process in numbers}) == 2
-    assert {hello["process"] for hello in hellos} >= {str(process) for _, process in numbers}
+    assert len(pairs) == 23
+    assert len({process for value, process in pairs if value == "met"}) == 2
+    assert {hello["process"] for hello in hellos} >= {str(process) for _, process in pairs}
     (remark,) = [each for each in pool.remarks if "die once" in each]
     assert remark.startswith("a worker was lost with ('die once'")
     assert remark.endswith("it is made again, attempt 2 of 4")
