@@ -40,7 +40,12 @@ def in_store(out: str, ledger: str | Path | None, request: Request) -> Iterator[
     """
     remark = remarks(request.progress)
     shards = open_place(out, remark)
-    private = open_place(_beside(shards.url) if ledger is None else ledger, remark)
+    where = ledger_beside(shards.url) if ledger is None else ledger
+    if where is None:
+        raise OutputError(
+            f"{shards.url} is a whole bucket, beside which there is no room for the ledger; say where with --ledger"
+        )
+    private = open_place(where, remark)
     _refuse_in_each_other(shards.url, private.url)
     with tempfile.TemporaryDirectory(prefix="semshard-") as home:  # mode 0700
         output = StoredOutput(Path(home), shards, private, request.progress)
@@ -52,12 +57,9 @@ def in_store(out: str, ledger: str | Path | None, request: Request) -> Iterator[
             raise
 
 
-def _beside(url: str) -> str:
-    if url.count("/") < 3:
-        raise OutputError(
-            f"{url} is a whole bucket, beside which there is no room for the ledger; say where with --ledger"
-        )
-    return f"{url}.ledger"
+def ledger_beside(url: str) -> str | None:
+    """Where the ledger of shards at a URL is unless another place is given; None beside a whole bucket."""
+    return f"{url}.ledger" if url.count("/") >= 3 else None
 
 
 def _refuse_in_each_other(shards: str, ledger: str) -> None:

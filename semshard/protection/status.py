@@ -25,7 +25,8 @@ from ..shards import (
     was_removed,
 )
 from ..shards.manifest import FILE as MANIFEST
-from ..storage import is_remote, open_place
+from ..storage import Place, is_remote, open_place
+from .in_store import ledger_beside
 from .settle import is_pending
 
 
@@ -75,33 +76,34 @@ def status(shards: str | Path) -> Status:
 
 def _of_copy(url: str) -> Status:
     """Of shards on an object store: the manifest says how many there are; until then their marks are counted."""
-    beside = _stored_ledger(f"{url.rstrip('/')}.ledger")
+    place = open_place(url)
+    ledger = ledger_beside(place.url)
+    private = None if ledger is None else open_place(ledger)
+    has_ledger = private is not None and _has(private, "run.json")
     try:
         opened = open_shards(url)
     except ShardError:
-        names = [entry.name for entry in open_place(url).list()]
+        names = [entry.name for entry in place.list()]
         done = sum(shard_in(name) is not None and name.endswith(".json") for name in names)
-        if MANIFEST in names or not (names or beside):
+        if MANIFEST in names or not (names or has_ledger):
             raise
+        trained = bool(names) or (private is not None and _has(private, "surrogate.safetensors"))
         again = "the same protect command continues it; with --finish it says which shards are missing"
-        phase = "craft" if names or "surrogate.safetensors" in beside else "surrogate"
-        return Status(url, phase, None, bool(beside), shards_done=done, next=again)
+        return Status(url, "craft" if trained else "surrogate", None, has_ledger, shards_done=done, next=again)
     tars = {tar.name for tar in opened.tars}
     done = sum(plain for name, plain in opened.files.listed() if name in tars)
-    found = _finished(url, opened.manifest, done)
-    if not beside or found.phase != "done":
-        return replace(found, running=None, has_ledger=bool(beside))
-    check = f"semshard audit {url} and semshard verify {url}, each with --ledger {url.rstrip('/')}.ledger, check it"
-    return replace(found, running=None, has_ledger=True, next=check)
+    found = replace(_finished(url, opened.manifest, done), running=None, has_ledger=has_ledger)
+    if not has_ledger or found.phase != "done":
+        return found
+    return replace(found, next=f"semshard audit {url} and semshard verify {url}, each with --ledger {ledger}, check it")
 
 
-def _stored_ledger(url: str) -> set[str]:
-    """The files of the ledger at a URL; none where nothing there is a ledger, or may be listed."""
+def _has(place: Place, name: str) -> bool:
+    """Whether a file is there, and may be read by who asks."""
     try:
-        names = {entry.name for entry in open_place(url).list()}
-    except StorageError:
-        return set()
-    return names if "run.json" in names else set()
+        return place.size(name) >= 0
+    except (FileNotFoundError, StorageError):
+        return False
 
 
 def _without_ledger(out: Path) -> Status:

@@ -49,8 +49,9 @@ def sign(shards: str | Path, key: str | Path, passphrase: str, *, progress: Prog
     Writes manifest.dsse.json, in place of an earlier one. Raises `SettingError` for the key, `ShardError` where the
     files are not those of the manifest, `OutputError` while protect is writing there.
     """
-    opened = open_shards(local_path(shards, "shards"))
+    directory = local_path(shards, "shards")
     signer = load_signer(key, passphrase)
+    opened = open_shards(directory)
     ledger = Ledger(ledger_path(opened.directory))
     with ledger.locked() if ledger.path.exists() else nullcontext():
         return sign_folder(opened.directory, signer, progress)
