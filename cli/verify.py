@@ -146,7 +146,7 @@ def _under_pgd(found: Any) -> Iterator[str]:
         if known:
             figures = ", ".join(f"{_NAMES[kind]} {100 * share:.1f}" for kind, share in known.items())
             failed = ": adversarial training has failed, see the sentence in the report" if each.collapsed else ""
-            yield f"under PGD-10 at its own radius, {each.attacker.name}: {figures}{failed}"
+            yield f"under PGD-10 at its own radius, on clean images, {each.attacker.name}: {figures}{failed}"
 
 
 def _show(found: Any) -> None:

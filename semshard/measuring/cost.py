@@ -13,7 +13,6 @@ from ..noise.methods import cost
 from ..settings import ProtectConfig, VerifyConfig
 from .ceilings import forward_flop, layers
 
-_UNDER_PGD = 21  # passes of a test under PGD-10: ten input gradients and the scores
 _UPDATE = 28  # bytes per parameter and step: gradient and momentum written and read, weight, too, and its short copy
 
 
@@ -60,14 +59,14 @@ class Network:
         passes = cost(config)
         return self.passes(images * passes.crafting, config.craft_batch) if passes else Work()
 
-    def victim(self, config: VerifyConfig, rho_a: float, evaluated: int, tested: int) -> Work:
-        """A victim's training, its evaluations on so many images included, and with an adversary its test under PGD on
-        the `tested` among them.
+    def victim(self, config: VerifyConfig, rho_a: float, evaluated: int, attacked: int) -> Work:
+        """A victim's training, its evaluations on so many images included, and with an adversary so many passes of
+        tests under attack.
         """
         count = config.steps * config.batch * (3 + (2 * config.steps_a if rho_a else 0))
         updates = Work(0.0, config.steps * _UPDATE * self.weights)
-        under_pgd = _UNDER_PGD * tested if rho_a else 0
-        return self.passes(count + config.evaluations * evaluated + under_pgd, config.batch) + updates
+        tests = config.evaluations * evaluated + (attacked if rho_a else 0)
+        return self.passes(count + tests, config.batch) + updates
 
 
 @functools.cache

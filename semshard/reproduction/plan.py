@@ -25,7 +25,7 @@ from ..settings import (
     to_json,
     verify_config,
 )
-from ..victims import TRAIN_SAMPLE
+from ..victims import TRAIN_SAMPLE, attack_passes
 from .tables import ONLY_CLEAN, PaperTable, TableCell, grouped, in_requested_order, with_settings_of
 
 _ONE_TRAINING = ("patience", "clean_ratio")  # settings of a cell that do not change the training of its victim
@@ -204,7 +204,8 @@ def _victim(basis: PlanBasis, cell: TableCell, seed: int) -> PlannedVictim:
     others = facts.images if facts.test_images else facts.images - tested
     evaluated = tested + min(TRAIN_SAMPLE, others)
     cost = basis.network(cell.victim["network"], recipe)
-    work = cost.victim(recipe, parse_radius(cell.victim["rho_a"]), evaluated, tested)
+    attacked = attack_passes(recipe.steps_a, tested, others)
+    work = cost.victim(recipe, parse_radius(cell.victim["rho_a"]), evaluated, attacked)
     training = WorkItem(f"victim {_training_key(basis, cell, seed)}", f"victim for {label}", work)
     return PlannedVictim(cell, seed, label, _key(basis, cell, cell.victim, recipe, seed), training)
 

@@ -122,13 +122,18 @@ def _with_ours(cell: TableCell, figures: Sequence[Mapping[str, Any]], chance: fl
     """A cell with the mean and the spread over the seeds, in %."""
     final, best = ([100 * each[name] for each in figures] for name in ("final", "best"))
     spread = round((max(final) - min(final)) / 2, 2) if len(final) > 1 else None
-    attacked = [each["under_pgd"] for each in figures if each.get("under_pgd") is not None]
-    under_pgd = statistics.fmean(attacked) if attacked else None
+    under_pgd, own, pgd = (_mean(figures, name) for name in ("under_pgd", "train_under_own", "train_under_pgd"))
     return replace(
         cell, ours=round(statistics.fmean(final), 2), best=round(statistics.fmean(best), 2), spread=spread,
         under_pgd=None if under_pgd is None else round(100 * under_pgd, 2),
-        collapsed=has_collapsed(statistics.fmean(final) / 100, under_pgd, chance),
+        collapsed=own is not None and pgd is not None and has_collapsed(own, pgd, chance),
     )  # fmt: skip
+
+
+def _mean(figures: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """Over the seeds; None where the victims had no adversary."""
+    known = [each[name] for each in figures if each.get(name) is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _victims(plan: TablePlan, journal: Journal) -> tuple[dict[str, int], dict[str, Any]]:

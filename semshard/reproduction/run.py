@@ -173,7 +173,8 @@ class TableRun:
             victim.key,
             {
                 "final": _final(victim, outcome, recipe), "best": outcome.best, "train": outcome.train,
-                "under_pgd": outcome.under_pgd, "samples": samples, "victim": to_json(recipe),
+                "under_pgd": outcome.under_pgd, "train_under_pgd": outcome.train_under_pgd,
+                "train_under_own": outcome.train_under_own, "samples": samples, "victim": to_json(recipe),
             },
         )  # fmt: skip
 

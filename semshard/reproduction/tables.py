@@ -33,7 +33,7 @@ class TableCell:
     best: float | None = None  # the highest during the training, mean over the seeds
     spread: float | None = None  # half the distance between the lowest and the highest seed
     under_pgd: float | None = None  # of adversarially trained victims, at their own radius; mean over the seeds
-    collapsed: bool = False  # whether that is next to nothing: adversarial training has failed
+    collapsed: bool = False  # whether their adversarial training has failed
     protect: dict[str, Any] | None = field(default=None, compare=False)  # None: clean images
     victim: dict[str, Any] = field(default_factory=dict, compare=False)
 

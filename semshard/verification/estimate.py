@@ -17,7 +17,17 @@ from ..cores import allowed, limited
 from ..measuring.timing import medians
 from ..progress import Event, duration
 from ..settings import to_json
-from ..victims import BY_NAME, TEST_BATCH, TRAIN_SAMPLE, Attacker, LabelledImages, VictimData, VictimRecipe, trial
+from ..victims import (
+    BY_NAME,
+    TEST_BATCH,
+    TRAIN_SAMPLE,
+    Attacker,
+    LabelledImages,
+    VictimData,
+    VictimRecipe,
+    attack_passes,
+    trial,
+)
 from ..victims.simclr import FITTED, TIMED
 from ..workers import WorkerOptions
 from .dataset import VictimDataset
@@ -147,14 +157,17 @@ class _VictimClock:
         self._trainer = replace(trainer, runtime=replace(trainer.runtime, remark=lambda sentence: None))
         self._data, self._at_once = _some(dataset, trainer.config.batch), at_once
         trained = int(dataset.train.sum())
-        self._tested, self._fitted = int(dataset.test.sum()) + min(TRAIN_SAMPLE, trained), min(FITTED, trained)
+        tested = int(dataset.test.sum())
+        self._tested, self._fitted = tested + min(TRAIN_SAMPLE, trained), min(FITTED, trained)
+        self._attacked = attack_passes(trainer.config.steps_a, tested, trained)
         self._known: dict[tuple[Any, ...], dict[str, float]] = {}
 
     def seconds(self, attacker: Attacker) -> float:
         """The time of one victim of this attacker."""
         config, times = self._trainer.config, self._times(attacker)
         fitted = self._fitted if attacker.unlabelled else 0  # their features are taken, too
-        tests = config.evaluations * (self._tested + fitted) / len(self._data.test.labels)
+        passes = config.evaluations * (self._tested + fitted) + (self._attacked if attacker.rho_a else 0)
+        tests = passes / len(self._data.test.labels)
         fits = config.evaluations * fitted / TIMED * times.get("fit", 0.0)
         return round(config.steps * attacker.times * times["step"] + tests * times["test"] + fits, 1)
 

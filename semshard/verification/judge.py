@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -68,8 +68,9 @@ def _judge_attacker(
     curves = [[point.test for point in victim.curve] for victim in by_kind["protected"]]
     rises = still_rises(curves, len(victims[0].correct))
     collapsed = {
-        kind: of.under_pgd for kind, of in data.items()
-        if of.under_pgd is not None and has_collapsed(of.final, of.under_pgd, without_images)
+        kind: (own, pgd) for kind, of in data.items()
+        if (own := of.train_under_own) is not None and (pgd := of.train_under_pgd) is not None
+        and has_collapsed(own, pgd, without_images)
     }  # fmt: skip
     words = sentence(attacker.name, attacker.times * steps, best, base, verdict, rises, collapsed)
     return AttackerResult(attacker, verdict, share, between, rises, words, data, tuple(collapsed))
@@ -80,13 +81,15 @@ def _summary(victims: Sequence[VictimResult]) -> AccuracySummary:
     final, best = [victim.final for victim in victims], [victim.best for victim in victims]
     return AccuracySummary(
         statistics.fmean(final), interval(final, tested), statistics.fmean(best), interval(best, tested),
-        statistics.fmean(victim.train for victim in victims), tuple(victims), _under_pgd(victims),
+        statistics.fmean(victim.train for victim in victims), tuple(victims),
+        _mean(victim.under_pgd for victim in victims), _mean(victim.train_under_pgd for victim in victims),
+        _mean(victim.train_under_own for victim in victims),
     )  # fmt: skip
 
 
-def _under_pgd(victims: Sequence[VictimResult]) -> float | None:
-    """Over the seeds; None where they had no adversary."""
-    known = [victim.under_pgd for victim in victims if victim.under_pgd is not None]
+def _mean(figures: Iterable[float | None]) -> float | None:
+    """Over the seeds; None where the victims had no adversary."""
+    known = [figure for figure in figures if figure is not None]
     return statistics.fmean(known) if known else None
 
 

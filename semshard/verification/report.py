@@ -46,7 +46,7 @@ class Picture:
 def write_report(path: Path, about: dict[str, Any], manifest: dict[str, Any], pictures: Sequence[Picture]) -> None:
     """Write one self-contained HTML page to `path`; equal input gives equal bytes.
 
-    `about` is the object of report.json (schema version 6), `manifest` that of the shards. With `pictures` the page
+    `about` is the object of report.json (schema version 7), `manifest` that of the shards. With `pictures` the page
     contains clean originals: keep it private.
     """
     strongest = next(a for a in about["attackers"] if a["name"] == about["verdict"]["attacker"])

@@ -25,7 +25,7 @@ from .inputs import VerifyInputs
 from .report import Picture, write_report
 from .results import VerifyResult
 
-SCHEMA_VERSION = 6  # of report.json
+SCHEMA_VERSION = 7  # of report.json
 SHOWN, MEASURED = 8, 2000  # samples in the report's pictures and in its histograms
 WINDOW = 384  # pixels a side of a report's pictures, at most
 _MEASURES = {"linf": linf, "psnr": psnr, "ssim": ssim}

@@ -28,7 +28,10 @@ class VictimOutcome:
     per_class: tuple[float | None, ...]  # test accuracy after the last step; None for a class without a test image
     stops: tuple[Stop, ...]  # what each rule of early stopping would have kept
     correct: tuple[bool, ...]  # which test images it classified correctly when it was at its best
-    under_pgd: float | None = None  # of the final network, on test images changed by PGD-10; None without an adversary
+    # Of the final network, where attacks at its own radius have changed the images; None without an adversary.
+    under_pgd: float | None = None  # of the test images, by PGD-10
+    train_under_pgd: float | None = None  # of a sample of the images it was trained on, by PGD-10
+    train_under_own: float | None = None  # of the same sample, by its own adversary
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, which `outcome_from_json` reads."""
@@ -37,6 +40,7 @@ class VictimOutcome:
             "curve": [asdict(point) for point in self.curve], "per_class": list(self.per_class),
             "stops": [asdict(stop) for stop in self.stops],
             "correct": "".join("01"[here] for here in self.correct), "under_pgd": self.under_pgd,
+            "train_under_pgd": self.train_under_pgd, "train_under_own": self.train_under_own,
         }  # fmt: skip
 
 
@@ -80,13 +84,16 @@ class AccuracySummary:
     best_interval: tuple[float, float]
     train: float
     seeds: tuple[VictimResult, ...]
-    under_pgd: float | None = None  # None without an adversary
+    under_pgd: float | None = None  # None without an adversary, as the next two
+    train_under_pgd: float | None = None
+    train_under_own: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
             "final": self.final, "final_interval": list(self.final_interval), "best": self.best,
             "best_interval": list(self.best_interval), "train": self.train,
-            "under_pgd": self.under_pgd,
+            "under_pgd": self.under_pgd, "train_under_pgd": self.train_under_pgd,
+            "train_under_own": self.train_under_own,
             "seeds": [victim.figures() for victim in self.seeds],
         }  # fmt: skip
 
@@ -102,7 +109,7 @@ class AttackerResult:
     still_rises: bool  # the accuracy on the shards, when the training ends
     sentence: str
     data: dict[str, AccuracySummary]  # clean, protected, control, and rest where a part is protected; or protected only
-    collapsed: tuple[str, ...] = ()  # the kinds of data after which PGD-10 leaves next to nothing of the accuracy
+    collapsed: tuple[str, ...] = ()  # the kinds of data after which adversarial training has failed
 
     def to_json(self) -> dict[str, Any]:
         return {

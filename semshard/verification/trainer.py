@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def _outcome(victim: Victim, data: VictimData, classes: int, seconds: float) -> 
     per_class = tuple(None if share is None else round(float(share), 4) for share in shares)
     return VictimOutcome(
         victim.final, victim.best, victim.train, seconds, tuple(victim.curve), per_class, tuple(victim.stops),
-        tuple(victim.correct_at_best.tolist()), victim.under_pgd,
+        tuple(victim.correct_at_best.tolist()), **(asdict(victim.attacked) if victim.attacked else {}),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ Correct = NDArray[np.bool_]  # (seeds, test images)
 PROTECTS, WEAKENS = 1 / 3, 2 / 3  # retained shares below which the shards do so
 RESAMPLES = 1000  # of a bootstrap
 MOST_SHARE = 10.0  # what a share is cut off at where a resample leaves the originals next to nothing
-COLLAPSED = 1 / 4  # of the accuracy on clean images: what PGD-10 leaves is less where adversarial training has failed
+COLLAPSED = 1 / 2  # of what its own adversary leaves a network: PGD-10 leaves less where its training has failed
 MARGIN = 0.1  # accuracy above the base that the originals must give for a verdict
 RULE = (
     "Each attacker is compared with the same attacker on the originals, by the best test accuracy during training, "
@@ -116,11 +116,13 @@ def still_rises(curves: Sequence[Sequence[float]], images: int) -> bool:
     return last - before > 2 * math.sqrt(2 * last * (1 - last) / images)
 
 
-def has_collapsed(final: float, under_pgd: float | None, base: float) -> bool:
-    """Whether a network that was trained against an adversary withstands none: catastrophic overfitting (Wong, Rice and
-    Kolter 2020). Nothing can be said of a network that has hardly learnt more than `base`.
+def has_collapsed(under_own: float, under_pgd: float, base: float) -> bool:
+    """Whether a network that was trained against an adversary withstands that one only: catastrophic overfitting (Wong,
+    Rice and Kolter 2020). Both are accuracies on images that it was trained on: what it learned from noise is missing
+    on clean images, and what attacks leave of it there says nothing of its training. Nothing can be said of a network
+    that has hardly learnt more than `base`.
     """
-    return under_pgd is not None and final >= base + MARGIN and under_pgd < COLLAPSED * final
+    return under_own >= base + MARGIN and under_pgd < COLLAPSED * under_own
 
 
 _MEANING: dict[Verdict, str] = {
@@ -140,16 +142,16 @@ def sentence(
     base: float,
     verdict: Verdict,
     rises: bool,
-    collapsed: Mapping[str, float] | None = None,
+    collapsed: Mapping[str, tuple[float, float]] | None = None,
 ) -> str:
-    """The accuracies of an attacker, and what they mean, in plain words. `collapsed` are accuracies under PGD-10, by
-    kind of data, where adversarial training has failed.
+    """The accuracies of an attacker, and what they mean, in plain words. `collapsed` are accuracies on its training
+    images, under its own adversary and under PGD-10, by kind of data, where adversarial training has failed.
     """
     rest = f", {best['rest']:.1%} after their unprotected part alone" if "rest" in best else ""
     more = " Its accuracy on the shards still rises at the end, so longer training would reach more." if rises else ""
     if collapsed:
-        left = ", ".join(f"{NAMES[kind]} {share:.1%}" for kind, share in collapsed.items())
-        more += f" {COLLAPSE} (under PGD-10, after the {left}). {REMEDY}"
+        left = ", ".join(f"{NAMES[kind]} {own:.1%} and {pgd:.1%}" for kind, (own, pgd) in collapsed.items())
+        more += f" {COLLAPSE} (on its training images, under that one and under PGD-10, {left}). {REMEDY}"
     compared = ""
     if "clean" in best:
         random = f"{best['control']:.1%} after the originals with random noise of the same size"

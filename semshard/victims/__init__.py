@@ -5,7 +5,7 @@ from .countermeasures import BY_NAME, Countermeasure, Filter, added_countermeasu
 from .data import LabelledImages, VictimData
 from .recipe import VictimRecipe
 from .stopping import Stop, ValidationPoint
-from .testing import TEST_BATCH
+from .testing import TEST_BATCH, attack_passes
 from .training import (
     TRAIN_SAMPLE,
     Point,
@@ -34,6 +34,7 @@ __all__ = [
     "VictimRecipe",
     "added_countermeasures",
     "apply",
+    "attack_passes",
     "attackers",
     "train_victim",
     "trial",

@@ -32,7 +32,7 @@ from .recipe import VictimRecipe, initial_model
 from .refit import with_refitted_head
 from .simclr import SimclrStep, nt_xent, projection_of, trial_fit, with_fitted_head
 from .stopping import Stop, ValidationPoint, stops
-from .testing import TEST_BATCH, accuracy_under_pgd, correct_predictions
+from .testing import TEST_BATCH, Attacked, attacked, correct_predictions
 
 TRAIN_SAMPLE = 2000  # training images that the training accuracy is taken on
 
@@ -80,7 +80,7 @@ class Victim:
     curve: list[Point]
     correct_at: list[Tensor]  # bool (test images,) at each point of the curve: which of them it classifies correctly
     stops: list[Stop] = field(default_factory=list)
-    under_pgd: float | None = None  # test accuracy under PGD-10 at its own radius, after the last step
+    attacked: Attacked | None = None  # after the last step; None without an adversary
 
     @property
     def final(self) -> float:
@@ -171,7 +171,7 @@ class _VictimTraining:
         loop = TrainingLoop(self.network, config, self._batches, self._train_on, self._after, autosave)
         loop.run(self.supervision.begin.checkpoint)
         rules = stops(self.validation_points, config.patience, config.clean_share)
-        return Victim(self.tested, self.curve, self.correct, rules, self._accuracy_under_pgd(self.tested))
+        return Victim(self.tested, self.curve, self.correct, rules, self._attacked(self.tested))
 
     def _fitted(self) -> nn.Module:
         """The network of now as it is tested: with a last layer fitted where its attacker does so. The training goes on
@@ -219,16 +219,22 @@ class _VictimTraining:
             self.validation_points.append(ValidationPoint(done, test, published, clean))
         return point
 
-    def _accuracy_under_pgd(self, model: nn.Module) -> float | None:
-        """Of the trained `model`; None where the victim was trained without an adversary."""
-        rho, test = self.recipe.attacker.rho_a, self.data.test
-        if not rho:
+    def _attacked(self, model: nn.Module) -> Attacked | None:
+        """How the trained `model` withstands attacks; None where the victim was trained without an adversary."""
+        if not self.recipe.attacker.rho_a:
             return None
         with deterministic():
-            return accuracy_under_pgd(self._folded(model), test, self.view, self.runtime, rho, self.recipe.seed)
+            own, seed = own_adversary(self.recipe), self.recipe.seed
+            return attacked(self._folded(model), self.data, own, self.view, self.runtime, seed)
 
     def _folded(self, model: nn.Module) -> FoldedNetwork:
         return self.network.folded if model is self.network.model else self.runtime.folded(model)
+
+
+def own_adversary(recipe: VictimRecipe) -> InnerPerturbation:
+    """The adversary that a victim is trained against."""
+    rho, config = recipe.attacker.rho_a, recipe.config
+    return InnerPerturbation(rho, rho * config.step_share, config.steps_a)
 
 
 @dataclass(frozen=True)
@@ -272,12 +278,7 @@ class VictimStep:
         if view:
             view = view.on(sizes)
             images = view.apply(images, view.draw(images, generator))
-        return images + self._perturbation.perturb(network, images, labels, generator)
-
-    @property
-    def _perturbation(self) -> InnerPerturbation:
-        rho, config = self.recipe.attacker.rho_a, self.recipe.config
-        return InnerPerturbation(rho, rho * config.step_share, config.steps_a)
+        return images + own_adversary(self.recipe).perturb(network, images, labels, generator)
 
     @torch.no_grad()
     def _losses(self, images: Tensor, shares: Tensor) -> Tensor:

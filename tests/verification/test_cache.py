@@ -49,7 +49,7 @@ def test_bytes_that_are_not_text_are_started_anew(tmp_path):
 
 def test_an_outcome_comes_back_from_json_as_it_was():
     outcome = VictimOutcome(
-        0.5, 0.6, 0.7, 1.5, (Point(2, 0.5, 0.4),), (0.25, None), (Stop(1, 0.5, 2, 0.6),), (True, False), 0.25
+        0.5, 0.6, 0.7, 1.5, (Point(2, 0.5, 0.4),), (0.25, None), (Stop(1, 0.5, 2, 0.6),), (True, False), 0.25, 0.5, 0.75
     )
     assert outcome_from_json(json.loads(json.dumps(outcome.to_json()))) == outcome
     without = {name: value for name, value in outcome.to_json().items() if name != "under_pgd"}

@@ -104,7 +104,7 @@ def make_about():
     attackers = [make_attacker(n, rho, c, f, verdicts[n % 5]) for n, (c, f, rho) in enumerate(grid)]
     random = np.random.default_rng(0)
     return {
-        "schema_version": 6,
+        "schema_version": 7,
         "tool": {"name": "semshard", "version": "0.1.0"},
         "finished": "2026-11-22T17:40:00Z",
         "seconds": 1234.5,

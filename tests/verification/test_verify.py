@@ -52,9 +52,11 @@ def test_every_attacker_has_a_clean_a_protected_and_a_control_victim(verified):
         correct = result.final * found.samples["test"]
         assert correct == pytest.approx(round(correct), abs=1e-4), "a share of the test images"
         assert len(result.per_class) == 10
-        assert (result.under_pgd is None) == (result.attacker.rho_a == 0)
-        attacked = (result.under_pgd or 0) * found.samples["test"]
-        assert attacked == pytest.approx(round(attacked)), "a share of the test images, too"
+        for name, kind in (("under_pgd", "test"), ("train_under_pgd", "train"), ("train_under_own", "train")):
+            share = getattr(result, name)
+            assert (share is None) == (result.attacker.rho_a == 0)
+            attacked = (share or 0) * found.samples[kind]
+            assert attacked == pytest.approx(round(attacked)), "a share of these images, too"
     assert found.chance == 0.1
     assert found.majority is None
     assert found.samples["train"] + found.samples["test"] == 40
@@ -351,7 +353,7 @@ def test_the_report_is_complete_private_and_tied_to_the_manifest(verified):
     final = [figures["final"] for each in report["attackers"] for figures in each["data"].values()]
     assert final == [r.final for r in found.results]
     assert report["attackers"][1]["rho_a"] == "2/255"
-    assert report["schema_version"] == 6
+    assert report["schema_version"] == 7
     assert report["verdict"] == found.verdict
     assert len(report["noise"]["ssim"]["values"]) == 40
     statement = json.loads((folder / "report.intoto.json").read_text())

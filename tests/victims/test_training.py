@@ -1,15 +1,20 @@
 """The recipes of victims work: they learn, and adversarial training withstands an attack."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from semshard.engine import Runtime, TrainableNetwork, make_runtime, sgd
 from semshard.models import build
+from semshard.noise import InnerPerturbation
 from semshard.noise.views import make_view
 from semshard.settings import verify_config
 from semshard.sources.shapes import draw_shape
+from semshard.verification.verdict import has_collapsed
 from semshard.victims import (
     Attacker,
     LabelledImages,
@@ -17,6 +22,7 @@ from semshard.victims import (
     VictimRecipe,
     train_victim,
 )
+from semshard.victims.testing import attacked
 from semshard.victims.training import VictimStep
 
 
@@ -44,8 +50,36 @@ def test_what_a_victim_reaches_under_pgd_is_what_the_textbooks_attack_leaves():
     settings = {"steps": 60, "schedule": "one-cycle", "evaluations": 1, "steps_a": 1, "step_share": 1.25}
     config = verify_config("quick", (32, 32), runtime.precision, settings)
     victim = train_victim(runtime, data, VictimRecipe(Attacker("small", rho), config, 10, 0))
-    assert 0 < victim.under_pgd < victim.final
-    assert victim.under_pgd == pytest.approx(accuracy_under_attack(victim.model, data.test, rho), abs=0.02)
+    found = victim.attacked
+    assert 0 < found.under_pgd < victim.final
+    assert found.under_pgd == pytest.approx(accuracy_under_attack(victim.model, data.test, rho), abs=0.02)
+    assert found.train_under_pgd == pytest.approx(accuracy_under_attack(victim.model, data.train, rho), abs=0.02)
+    assert found.train_under_pgd <= found.train_under_own + 0.02, "one step finds less than ten"
+
+
+def test_a_victim_without_an_adversary_is_not_attacked():
+    config = verify_config("quick", (32, 32), "float32", {"steps": 1, "evaluations": 1})
+    recipe = VictimRecipe(Attacker("small", 0), config, 10, 0)
+    assert train_victim(make_runtime("cpu", "float32"), shapes(64), recipe).attacked is None
+
+
+def test_a_network_that_reads_the_noise_alone_withstands_attacks_where_the_noise_is():
+    """On clean images, where the noise is missing, attacks leave nothing: that says nothing of its training."""
+    runtime, data = make_runtime("cpu", "float32"), shapes(200)
+    patterns = 8 * torch.randn(10, 3, 32, 32, generator=torch.Generator().manual_seed(0)).sign()
+    noisy = (data.train.images + patterns[data.train.labels]).clamp(0, 255).to(torch.uint8)
+    data = replace(data, train=LabelledImages(noisy, data.train.labels))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10, bias=False))
+    with torch.no_grad():
+        model[1].weight.copy_(patterns.flatten(1))
+    view, own = (
+        make_view(verify_config("quick", (32, 32), "float32", {}), (32, 32))[0],
+        InnerPerturbation(2 / 255, 2.5 / 255, 1),
+    )
+    found = attacked(runtime.folded(model), data, own, view, runtime, 0)
+    assert found.under_pgd < 0.1
+    assert found.train_under_pgd > 0.8
+    assert not has_collapsed(found.train_under_own, found.train_under_pgd, 0.1)
 
 
 @pytest.mark.parametrize("share", [0.2, 1.25, 2.0])
