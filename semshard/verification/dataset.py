@@ -21,7 +21,7 @@ from ..noise.photos import add_cells, cell_side
 from ..settings import VerifyConfig
 from ..shards import Shards
 from ..sources import squash
-from ..sources.collection import SQUASHED
+from ..sources.collection import SQUASHED, Collection
 from ..threads import ordered_map
 from ..victims import BY_NAME, Filter, LabelledImages, VictimData, apply
 
@@ -40,6 +40,8 @@ class Photos:
     budget: int  # grey levels
     seed: int
     side: int  # pixels a side of a squashed photograph
+    tests: Collection | None = None  # others, clean, to test on: rows after those of the shards
+    test_numbers: NDArray[np.int64] | None = None  # of these rows, in that collection
 
     def squashed(self, kinds: list[str], rows: NDArray[np.int64], filter: Filter | None) -> Pixels:
         """Photographs (n, side, side, 3): each of `rows` in its kind of `kinds`, through `filter`, then squashed."""
@@ -51,7 +53,11 @@ class Photos:
         return np.stack(list(ordered_map(prepare, zip(kinds, rows.tolist(), strict=True))))
 
     def pixels(self, kind: str, row: int) -> Pixels:
-        """A photograph, clean, protected, or with random noise (control). Raises `RejectedImage`."""
+        """A photograph, clean, protected, or with random noise (control); those to test on are clean. Raises
+        `RejectedImage`.
+        """
+        if self.tests is not None and self.test_numbers is not None and row >= len(self.numbers):
+            return self.tests.pixels(int(self.test_numbers[row - len(self.numbers)]))
         sample = self.shards[int(self.numbers[row])]
         if kind == "protected":
             return sample.image

@@ -144,7 +144,8 @@ def with_test(dataset: VictimDataset, shards: Shards, source: Source, spec: str,
     collection = scan(source, decoding_of(settings), settings["resolution"])
     if collection.size != shards.size:
         raise SettingError(f"{source.spec} cannot test these shards: its images have another size, or several")
-    pixels, numbers, _ = collection.stack(collection.usable)
+    photos = dataset.photos
+    pixels, numbers, _ = collection.stack(collection.usable, photos.side if photos else 0)
     known = {hashlib.sha256(image.tobytes()).digest() for image in dataset.clean}
     fresh = np.array([hashlib.sha256(image.tobytes()).digest() not in known for image in pixels], bool)
     copies = int((~fresh).sum())
@@ -163,6 +164,8 @@ def with_test(dataset: VictimDataset, shards: Shards, source: Source, spec: str,
         protected=np.concatenate([dataset.protected, pixels]),
         train=train,
         test=~train,
+        sizes=None if dataset.sizes is None else np.concatenate([dataset.sizes, collection.sizes[numbers]]),
+        photos=replace(photos, tests=collection, test_numbers=numbers) if photos else None,
         place=replace(dataset.place, test=spec) if dataset.place and opens_again(source) else None,
     )
 

@@ -7,6 +7,10 @@ import pytest
 from PIL import Image
 
 import semshard
+from semshard.progress import silent
+from semshard.sources import open_source, squash
+from semshard.verification.load import open_dataset, with_test
+from semshard.victims import BY_NAME
 from tests.support.photo_runs import (
     FAST,
     VERIFY,
@@ -19,6 +23,7 @@ from tests.support.photo_runs import (
     sources_of,
     write_photos,
 )
+from tests.support.verification import opened_inputs
 
 PHOTOGRAPHS = 60
 
@@ -65,6 +70,24 @@ def test_photographs_are_verified_and_reported(photographs, tmp_path):
     assert report["samples"] == verified.samples
     assert [attacker["name"] for attacker in report["attackers"]] == [a.attacker.name for a in verified.attackers]
     assert semshard.audit(photographs, report=tmp_path / "report").ok
+
+
+def test_victims_are_tested_on_photographs_of_another_folder_filtered_as_they_are(photographs, tmp_path):
+    folder = tmp_path / "others"
+    for number in range(200, 208):
+        (folder / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo(number)).save(folder / "ab"[number % 2] / f"{number}.png")
+    settings = {name: value for name, value in VERIFY.items() if name != "preset"}
+    inputs = opened_inputs(photographs, tmp_path / "report", **settings)
+    dataset = with_test(inputs.dataset, inputs.shards, open_source(str(folder)), str(folder), silent)
+    assert (dataset.train.sum(), dataset.test.sum()) == (PHOTOGRAPHS, 8)
+    side = dataset.photos.side
+    for each in (dataset, open_dataset(dataset.place)):
+        for countermeasure, change in (("none", lambda pixels: pixels), ("gaussian", BY_NAME["gaussian"].filter)):
+            test = each.data("protected", countermeasure).test
+            shown = {image.permute(1, 2, 0).numpy().tobytes() for image in test.images}
+            assert shown == {squash(change(photo(number)), side).tobytes() for number in range(200, 208)}
+            assert {tuple(size) for size in test.sizes.tolist()} == {photo(n).shape[:2] for n in range(200, 208)}
 
 
 @pytest.mark.slow

@@ -169,7 +169,7 @@ def test_a_driver_killed_at_random_instants_ends_in_the_same_bytes(images, tmp_p
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_ends_the_run_in_words_and_the_same_command_continues(images, tmp_path):
-    settings = SMALL | {"shard_size": 2, "final_steps": 300}
+    settings = SMALL | {"shard_size": 2, "final_steps": 60}
     run = start(images, tmp_path / "out", 2, settings)
     try:
         while not list((tmp_path / "out").glob("*_stats.json")):
