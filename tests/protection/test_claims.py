@@ -79,14 +79,14 @@ def drawn(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("method", ["em-aligned", "tap", "rem", "sem"])
 def test_standard_victims_fall_well_below_clean(drawn, method):
     assert drawn[method, 0.0] < drawn["clean", 0.0] - 0.1, drawn
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("method", ["rem", "sem"])
 def test_adversarial_victims_stay_below_clean(drawn, method):
     assert drawn[method, RHO] < drawn["clean", RHO] - 0.1, drawn
