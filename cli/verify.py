@@ -141,12 +141,14 @@ def _share(each: Any) -> str:
 
 def _under_pgd(found: Any) -> Iterator[str]:
     """What each adversarially trained attacker reaches under an attack of its own radius."""
+    about = "; after the shards that leaves little, for the noise that the network reads is missing there"
     for each in found.attackers:
         known = {kind: of.under_pgd for kind, of in each.data.items() if of.under_pgd is not None}
         if known:
             figures = ", ".join(f"{_NAMES[kind]} {100 * share:.1f}" for kind, share in known.items())
             failed = ": adversarial training has failed, see the sentence in the report" if each.collapsed else ""
-            yield f"under PGD-10 at its own radius, on clean images, {each.attacker.name}: {figures}{failed}"
+            yield f"under PGD-10 at its own radius, on clean images, {each.attacker.name}: {figures}{failed}{about}"
+            about = ""  # said once
 
 
 def _show(found: Any) -> None:
