@@ -141,6 +141,7 @@ def whatever_fails(finished, store, number, faults):
 
 
 _number = iter(range(10**6))
+FAILURES = int(os.environ.get("SEMSHARD_TEST_FAILURES", "15"))
 EVERY = {"suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 
 
@@ -153,7 +154,7 @@ def test_after_any_failures_the_same_commands_end_in_the_same_bytes(finished, st
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @given(faults=st.lists(FAULTS, min_size=1, max_size=4))
-@settings(max_examples=40, **EVERY)
+@settings(max_examples=FAILURES, **EVERY)
 def test_after_many_failures_the_same_commands_end_in_the_same_bytes(finished, store, faults):
     whatever_fails(finished, store, next(_number), faults)
 
