@@ -76,7 +76,7 @@ def open_images(request: TableRequest) -> Images:
     size = _size_of(source, request)
     if test:
         check_test(test, source.classes)
-        if size is None or _size_of(test, request) != size:
+        if _size_of(test, request) != size:
             raise SettingError(f"{test.spec} cannot test {source.spec}: images of another size, or of several")
     return Images(source, test, size)
 

@@ -72,14 +72,30 @@ def test_photographs_are_verified_and_reported(photographs, tmp_path):
     assert semshard.audit(photographs, report=tmp_path / "report").ok
 
 
-def test_victims_are_tested_on_photographs_of_another_folder_filtered_as_they_are(photographs, tmp_path):
-    folder = tmp_path / "others"
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """A folder of eight other photographs of the two classes."""
+    folder = tmp_path_factory.mktemp("others")
     for number in range(200, 208):
-        (folder / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        (folder / "ab"[number % 2]).mkdir(exist_ok=True)
         Image.fromarray(photo(number)).save(folder / "ab"[number % 2] / f"{number}.png")
+    return folder
+
+
+def test_a_table_of_photographs_is_made_with_others_to_test_on(photographs, others, tmp_path):
+    victim = {name: value for name, value in VERIFY.items() if name not in ("preset", "rho_a", "holdout")}
+    result = semshard.reproduce(
+        "table2", photographs.parent / "images", tmp_path / "out", dataset="imagenet100", cells=["Clean Data:0"],
+        test=others, device="cpu", **victim,
+    )  # fmt: skip
+    assert result.samples == {"train": PHOTOGRAPHS, "test": 8}
+    assert is_measured(result.cells[0].ours / 100, 8)
+
+
+def test_victims_are_tested_on_photographs_of_another_folder_filtered_as_they_are(photographs, others, tmp_path):
     settings = {name: value for name, value in VERIFY.items() if name != "preset"}
     inputs = opened_inputs(photographs, tmp_path / "report", **settings)
-    dataset = with_test(inputs.dataset, inputs.shards, open_source(str(folder)), str(folder), silent)
+    dataset = with_test(inputs.dataset, inputs.shards, open_source(str(others)), str(others), silent)
     assert (dataset.train.sum(), dataset.test.sum()) == (PHOTOGRAPHS, 8)
     side = dataset.photos.side
     for each in (dataset, open_dataset(dataset.place)):
