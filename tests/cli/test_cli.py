@@ -46,7 +46,8 @@ def test_the_story_as_json(tmp_path, images):
     assert [attacker["rho_a"] for attacker in verify["attackers"]] == ["0/255", "2/255"]
     assert list(verify["attackers"][0]["data"]) == ["clean", "protected", "control"]
     figures = verify["attackers"][1]["data"]["protected"]
-    assert {"final", "final_interval", "best", "best_interval", "train", "under_pgd", "seeds"} == figures.keys()
+    attacked = {"under_pgd", "train_under_pgd", "train_under_own"}
+    assert {"final", "final_interval", "best", "best_interval", "train", *attacked, "seeds"} == figures.keys()
     assert verify["verdict"]["attacker"] in {attacker["name"] for attacker in verify["attackers"]}
 
     picture = json.loads(semshard("preview", out, "--out", tmp_path / "p.png", "--json").stdout)["picture"]
