@@ -11,7 +11,7 @@ from typing import Any
 from .._version import __version__
 from ..atomic import atomic_write, write_json
 from ..settings import effective, to_json
-from ..verification.verdict import COLLAPSE, REMEDY, has_collapsed
+from ..verification.verdict import COLLAPSE, REMEDY, has_collapsed, mean_over_seeds
 from .figures import FigureResult
 from .journal import Journal
 from .plan import TablePlan
@@ -122,18 +122,13 @@ def _with_ours(cell: TableCell, figures: Sequence[Mapping[str, Any]], chance: fl
     """A cell with the mean and the spread over the seeds, in %."""
     final, best = ([100 * each[name] for each in figures] for name in ("final", "best"))
     spread = round((max(final) - min(final)) / 2, 2) if len(final) > 1 else None
-    under_pgd, own, pgd = (_mean(figures, name) for name in ("under_pgd", "train_under_own", "train_under_pgd"))
+    names = "under_pgd", "train_under_own", "train_under_pgd"
+    under_pgd, own, pgd = (mean_over_seeds(each.get(name) for each in figures) for name in names)
     return replace(
         cell, ours=round(statistics.fmean(final), 2), best=round(statistics.fmean(best), 2), spread=spread,
         under_pgd=None if under_pgd is None else round(100 * under_pgd, 2),
         collapsed=own is not None and pgd is not None and has_collapsed(own, pgd, chance),
     )  # fmt: skip
-
-
-def _mean(figures: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    """Over the seeds; None where the victims had no adversary."""
-    known = [each[name] for each in figures if each.get(name) is not None]
-    return statistics.fmean(known) if known else None
 
 
 def _victims(plan: TablePlan, journal: Journal) -> tuple[dict[str, int], dict[str, Any]]:

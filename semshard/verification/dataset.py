@@ -40,8 +40,7 @@ class Photos:
     budget: int  # grey levels
     seed: int
     side: int  # pixels a side of a squashed photograph
-    tests: Collection | None = None  # others, clean, to test on: rows after those of the shards
-    test_numbers: NDArray[np.int64] | None = None  # of these rows, in that collection
+    tests: tuple[Collection, NDArray[np.int64]] | None = None  # others to test on, by number: rows after the shards'
 
     def squashed(self, kinds: list[str], rows: NDArray[np.int64], filter: Filter | None) -> Pixels:
         """Photographs (n, side, side, 3): each of `rows` in its kind of `kinds`, through `filter`, then squashed."""
@@ -56,8 +55,9 @@ class Photos:
         """A photograph, clean, protected, or with random noise (control); those to test on are clean. Raises
         `RejectedImage`.
         """
-        if self.tests is not None and self.test_numbers is not None and row >= len(self.numbers):
-            return self.tests.pixels(int(self.test_numbers[row - len(self.numbers)]))
+        if self.tests and row >= len(self.numbers):
+            collection, numbers = self.tests
+            return collection.pixels(int(numbers[row - len(self.numbers)]))
         sample = self.shards[int(self.numbers[row])]
         if kind == "protected":
             return sample.image

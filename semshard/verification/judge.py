@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .verdict import (
     Verdict,
     has_collapsed,
     interval,
+    mean_over_seeds,
     retained_share,
     sentence,
     share_interval,
@@ -82,15 +83,10 @@ def _summary(victims: Sequence[VictimResult]) -> AccuracySummary:
     return AccuracySummary(
         statistics.fmean(final), interval(final, tested), statistics.fmean(best), interval(best, tested),
         statistics.fmean(victim.train for victim in victims), tuple(victims),
-        _mean(victim.under_pgd for victim in victims), _mean(victim.train_under_pgd for victim in victims),
-        _mean(victim.train_under_own for victim in victims),
+        mean_over_seeds(victim.under_pgd for victim in victims),
+        mean_over_seeds(victim.train_under_pgd for victim in victims),
+        mean_over_seeds(victim.train_under_own for victim in victims),
     )  # fmt: skip
-
-
-def _mean(figures: Iterable[float | None]) -> float | None:
-    """Over the seeds; None where the victims had no adversary."""
-    known = [figure for figure in figures if figure is not None]
-    return statistics.fmean(known) if known else None
 
 
 def _not_tried(config: VerifyConfig) -> list[str]:

@@ -165,7 +165,7 @@ def with_test(dataset: VictimDataset, shards: Shards, source: Source, spec: str,
         train=train,
         test=~train,
         sizes=None if dataset.sizes is None else np.concatenate([dataset.sizes, collection.sizes[numbers]]),
-        photos=replace(photos, tests=collection, test_numbers=numbers) if photos else None,
+        photos=replace(photos, tests=(collection, numbers)) if photos else None,
         place=replace(dataset.place, test=spec) if dataset.place and opens_again(source) else None,
     )
 

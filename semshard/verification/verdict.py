@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -114,6 +114,12 @@ def still_rises(curves: Sequence[Sequence[float]], images: int) -> bool:
         return False
     before, last = (statistics.fmean(each) for each in (mean[-2 * quarter : -quarter], mean[-quarter:]))
     return last - before > 2 * math.sqrt(2 * last * (1 - last) / images)
+
+
+def mean_over_seeds(figures: Iterable[float | None]) -> float | None:
+    """Of those figures that there are; None where the victims had no adversary, and so have none."""
+    known = [figure for figure in figures if figure is not None]
+    return statistics.fmean(known) if known else None
 
 
 def has_collapsed(under_own: float, under_pgd: float, base: float) -> bool:

@@ -72,10 +72,8 @@ def test_a_network_that_reads_the_noise_alone_withstands_attacks_where_the_noise
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10, bias=False))
     with torch.no_grad():
         model[1].weight.copy_(patterns.flatten(1))
-    view, own = (
-        make_view(verify_config("quick", (32, 32), "float32", {}), (32, 32))[0],
-        InnerPerturbation(2 / 255, 2.5 / 255, 1),
-    )
+    view, _ = make_view(verify_config("quick", (32, 32), "float32", {}), (32, 32))
+    own = InnerPerturbation(2 / 255, 2.5 / 255, 1)
     found = attacked(runtime.folded(model), data, own, view, runtime, 0)
     assert found.under_pgd < 0.1
     assert found.train_under_pgd > 0.8
