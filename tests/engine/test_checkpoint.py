@@ -126,7 +126,7 @@ def test_a_victim_that_stops_and_continues_is_the_one_that_did_not(countermeasur
             torch.equal(a, b)
             for a, b in zip(whole.model.state_dict().values(), again.model.state_dict().values(), strict=True)
         )
-        assert (again.curve, again.stops, again.under_pgd) == (whole.curve, whole.stops, whole.under_pgd)
+        assert (again.curve, again.stops, again.attacked) == (whole.curve, whole.stops, whole.attacked)
         assert torch.equal(again.correct, whole.correct)
 
 
