@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 
@@ -21,6 +22,11 @@ class LabelledImages:
     def __getitem__(self, chosen: Tensor | slice) -> LabelledImages:
         sizes = None if self.sizes is None else self.sizes[chosen]
         return LabelledImages(self.images[chosen], self.labels[chosen], sizes)
+
+    def sample(self, count: int) -> LabelledImages:
+        """At most `count` of the images, evenly spaced: where they are sorted by class, of all classes alike."""
+        here = len(self.labels)
+        return self if here <= count else self[torch.arange(count) * here // count]
 
     def map(self, change: Callable[[Tensor], Tensor]) -> LabelledImages:
         """The same images with their tensors changed, which are copied to a device, say."""

@@ -43,7 +43,7 @@ def attacked(
     2018): 10 steps of a quarter of the radius. Random starts depend on `seed` alone. PGD-10 costs 21 forward passes per
     image.
     """
-    pgd_10, sample = InnerPerturbation(own.rho, own.rho * PGD_SHARE, PGD_STEPS), data.train[:ATTACKED_SAMPLE]
+    pgd_10, sample = InnerPerturbation(own.rho, own.rho * PGD_SHARE, PGD_STEPS), data.train.sample(ATTACKED_SAMPLE)
 
     def accuracy(attack: InnerPerturbation, images: LabelledImages, stream: str) -> float:
         correct = 0

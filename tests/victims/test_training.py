@@ -80,6 +80,16 @@ def test_a_network_that_reads_the_noise_alone_withstands_attacks_where_the_noise
     assert not has_collapsed(found.train_under_own, found.train_under_pgd, 0.1)
 
 
+@pytest.mark.parametrize(("count", "classes"), [(10, 10), (25, 10), (4, 4), (100, 10), (1000, 10)])
+def test_a_sample_of_images_that_are_sorted_by_class_has_as_many_of_each(count, classes):
+    everything = LabelledImages(torch.arange(100).reshape(100, 1, 1, 1), torch.arange(100) // 10)
+    sample = everything.sample(count)
+    of_each = torch.bincount(sample.labels)
+    assert len(sample.labels) == len(set(sample.images.flatten().tolist())) == min(count, 100)
+    assert len(sample.labels.unique()) == classes
+    assert of_each[of_each > 0].max() - of_each[of_each > 0].min() <= 1
+
+
 @pytest.mark.parametrize("share", [0.2, 1.25, 2.0])
 def test_the_adversary_stays_in_its_ball_however_large_its_step(share):
     runtime, rho = Runtime(torch.device("cpu"), "float32"), 4 / 255
