@@ -16,7 +16,7 @@ from semshard.settings import protect_config, verify_config
 from semshard.victims import Attacker, LabelledImages, VictimRecipe
 from semshard.victims.training import VictimStep
 from tests.support.graphs import Cuda, Graph, cudnn_operators
-from tests.support.networks import SHALLOW, used
+from tests.support.networks import SHALLOW, skip_emulated, used
 
 CPU = torch.device("cpu")
 SIZE = (16, 16)
@@ -130,6 +130,7 @@ def test_captured_noise_is_the_plain_one_and_follows_the_weights(monkeypatch):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", SHALLOW)
 def test_whole_batches_give_the_gradient_that_parts_of_them_give(monkeypatch, name, precision):
+    skip_emulated(precision, name)
     model = used(name, torch.float32)
     runtime = Runtime(CPU, precision)
     runtime.place(model)

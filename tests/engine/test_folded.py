@@ -14,7 +14,7 @@ from semshard.engine.fused import available, fuse
 from semshard.errors import RunError
 from semshard.models import build
 from semshard.settings import protect_config
-from tests.support.networks import CPU, SHALLOW, used
+from tests.support.networks import CPU, SHALLOW, skip_emulated, used
 
 with_fused = pytest.mark.skipif(not available(), reason="this build of torch has no oneDNN convolutions")
 
@@ -83,6 +83,7 @@ def test_additions_and_relus_of_resnet_go_into_its_convolutions():
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", SHALLOW)
 def test_the_gradient_is_that_of_the_summed_cross_entropy(name, precision):
+    skip_emulated(precision, name)
     runtime, model = Runtime(CPU.device, precision), used(name, torch.float32)
     x, y = torch.rand(9, 3, 32, 32), torch.arange(9) % 5
     ours = runtime.folded(model).gradient(x, y)
@@ -99,6 +100,7 @@ def test_the_gradient_is_that_of_the_summed_cross_entropy(name, precision):
 @pytest.mark.parametrize("name", ["small", "resnet18", "densenet121"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_images_less_a_half_have_the_gradient_of_the_images(name, precision, layout):
+    skip_emulated(precision, name)
     network = Runtime(CPU.device, precision).folded(used(name, torch.float32))
     dtype = getattr(torch, precision)
     centred = (torch.rand(4, 3, 32, 32) - 0.5).to(dtype)
@@ -115,6 +117,7 @@ def test_images_less_a_half_have_the_gradient_of_the_images(name, precision, lay
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_gradient_does_not_depend_on_how_a_batch_is_parted(precision):
+    skip_emulated(precision, "resnet18")
     network = Runtime(CPU.device, precision).folded(used("resnet18", torch.float32))
     x, y = torch.rand(10, 3, 32, 32), torch.arange(10) % 5
     whole = network.gradient(x, y)
