@@ -1,5 +1,8 @@
 """Small victims, and what a verification of them trains on."""
 
+import sys
+from contextlib import contextmanager
+
 from semshard.verification.inputs import open_inputs
 from semshard.verification.request import VerifyRequest
 
@@ -18,3 +21,15 @@ def trained_phases(events):
 def opened_inputs(shards, report, **settings):
     """What verify trains on, and what it trains with."""
     return open_inputs(VerifyRequest(shards, preset="quick", report=report, settings=settings))
+
+
+@contextmanager
+def counted_calls(function):
+    """Counts the calls of a Python function in this thread, which run as they are."""
+    calls = []
+    sys.setprofile(lambda frame, event, _: calls.append(1) if (event, frame.f_code) == ("call", code) else None)
+    code = function.__code__
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)

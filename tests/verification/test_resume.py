@@ -12,11 +12,7 @@ from semshard.settings import verify_config
 from semshard.verification.checkpoint import VictimCheckpoint
 from semshard.verification.request import VerifyRequest
 from semshard.verification.verify import run_verify
-from semshard.victims import (
-    Point,
-    TrainingState,
-    ValidationPoint,
-)
+from semshard.victims import Point, TrainingState, ValidationPoint
 from tests.support.verification import PLAIN, RECIPE, trained_phases
 
 

@@ -74,7 +74,7 @@ def test_relative_paths_are_those_of_the_driver(finished, ray, monkeypatch):
 
 
 def test_a_victim_goes_on_from_its_checkpoint_on_another_worker_and_reaches_the_same(finished, cluster, ray, tmp_path):
-    settings = {**RECIPE, "rho_a": "0", "steps": 300}
+    settings = {**RECIPE, "rho_a": "0", "steps": 120}
     alone = semshard.verify(finished / "shards", preset="quick", report=tmp_path / "alone", **settings)
     killed, after = [], []
 
@@ -91,43 +91,60 @@ def test_a_victim_goes_on_from_its_checkpoint_on_another_worker_and_reaches_the_
     found = run_verify(request)
     assert killed
     assert min(after) >= killed[0].done, "what was done is not done again"
-    assert max(after) == 300
+    assert max(after) == 120
     assert without_times(found) == without_times(alone)
     assert {path.name for path in (tmp_path / "ray").iterdir()} == {
         "report.html", "report.intoto.json", "report.json", "victims.json"
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_a_sweep_by_several_workers_is_the_same(images, ray, tmp_path, engine):
-    def swept(name, workers):
-        given = {setting: value for setting, value in TINY.items() if setting != "final_steps"}
-        victim = {**VICTIM, "rho_a": ["0", "2/255"]}
-        return semshard.sweep(images, tmp_path / name, "final_steps", [1, 2], victim=victim, workers=workers, **given)
+def by(engine, ray):
+    return ray(2) if engine == "ray" else WorkerOptions(workers=2)
 
-    alone = swept("alone", None)
+
+def swept(images, out, workers):
+    given = {setting: value for setting, value in TINY.items() if setting != "final_steps"}
+    victim = {**VICTIM, "rho_a": ["0", "2/255"]}
+    return semshard.sweep(images, out, "final_steps", [1, 2], victim=victim, workers=workers, **given)
+
+
+@pytest.fixture(scope="module")
+def swept_alone(_drawn, tmp_path_factory):
+    home = tmp_path_factory.mktemp("swept")
+    return home, swept(_drawn, home, None)
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_sweep_by_several_workers_is_the_same(images, ray, swept_alone, tmp_path, engine):
+    home, alone = swept_alone
     assert len(alone.cells) == 6
-    several = swept("several", ray(2) if engine == "ray" else WorkerOptions(workers=2))
+    several = swept(images, tmp_path / "several", by(engine, ray))
     assert without_times(several) == without_times(alone)
-    here, there = (tmp_path / name / "final_steps=2" / "00000.tar" for name in ("alone", "several"))
+    here, there = (out / "final_steps=2" / "00000.tar" for out in (home, tmp_path / "several"))
     assert here.read_bytes() == there.read_bytes()
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_a_table_by_several_workers_is_the_same(images, ray, tmp_path, engine):
+def table(images, out, workers):
     cells = ("SEM:4/255", "Clean Data:4/255", "SC:4/255")
+    return semshard.reproduce(
+        "table2", images, out, cells=cells, protection=SMALL, device="cpu", workers=workers, **VICTIM
+    )
 
-    def table(name, workers):
-        return semshard.reproduce(
-            "table2", images, tmp_path / name, cells=cells, protection=SMALL, device="cpu", workers=workers, **VICTIM
-        )
 
-    alone = table("alone", None)
-    several = table("several", ray(2) if engine == "ray" else WorkerOptions(workers=2))
+@pytest.fixture(scope="module")
+def table_alone(_drawn, tmp_path_factory):
+    home = tmp_path_factory.mktemp("table")
+    return home, table(_drawn, home, None)
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_table_by_several_workers_is_the_same(images, ray, table_alone, tmp_path, engine):
+    home, alone = table_alone
+    several = table(images, tmp_path / "several", by(engine, ray))
     assert [(cell.row, cell.ours, cell.best) for cell in several.cells] == [
         (cell.row, cell.ours, cell.best) for cell in alone.cells
     ]
-    journals = [json.loads((tmp_path / name / "record.json").read_text()) for name in ("alone", "several")]
+    journals = [json.loads((out / "record.json").read_text()) for out in (home, tmp_path / "several")]
     assert journals[0]["cells"] == journals[1]["cells"]
     assert journals[0]["parts"].keys() == journals[1]["parts"].keys()
 
