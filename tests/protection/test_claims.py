@@ -24,18 +24,19 @@ from tests.support.runs import real
 CLASSES = ("bars", "cross", "disc", "triangle")
 RHO = 4 / 255
 RECIPE = {
-    "rho_a": [0, RHO], "steps": 200, "schedule": "one-cycle", "steps_a": 1, "step_share": 1.25, "evaluations": 1,
+    "rho_a": [0, RHO], "steps": 150, "schedule": "one-cycle", "steps_a": 1, "step_share": 1.25, "evaluations": 1,
     "holdout": 0.25, "seed": 4,
 }  # fmt: skip
-SMALL = {"preset": "quick", "steps": 200, "lr_every": 80, "seed": 11}
 OWN = {
     "rem": {"steps": 150, "lr_every": 60, "final_steps": 5, "final_alpha": "3.2/255"},
     "tap": {"steps": 800, "lr_every": 320},
 }
-# Drawn pictures are easy, and TAP at 8/255 takes 4 to 16 points of a victim of them, by seed and processor.
-DRAWN = {
-    "rem": OWN["rem"] | {"steps": 100, "lr_every": 40},
-    "tap": {"steps": 500, "lr_every": 200, "rho_u": "16/255"},
+# Twice the paper's budget: of 8/255 so small a run shows half as much, and of TAP 4 to 16 points, by seed and machine.
+# At 8/255 the claims are tested on real images, below.
+DRAWN = {"preset": "quick", "steps": 120, "lr_every": 48, "seed": 11, "rho_u": "16/255", "alpha_u": "6.4/255"}
+OF_DRAWN = {
+    "rem": {"steps": 50, "lr_every": 20, "final_steps": 5, "final_alpha": "6.4/255"},
+    "tap": {"steps": 300, "lr_every": 120},
 }
 
 
@@ -75,7 +76,7 @@ RADII = {"sem": (0.0, RHO), "em-aligned": (0.0,), "rem": (0.0, RHO), "tap": (0.0
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     home = tmp_path_factory.mktemp("claims")
-    return accuracies(four_classes(home / "images", 1600), home, RADII, RECIPE, SMALL, DRAWN)
+    return accuracies(four_classes(home / "images", 1000), home, RADII, RECIPE, DRAWN, OF_DRAWN)
 
 
 @pytest.mark.slow
