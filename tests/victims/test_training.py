@@ -38,10 +38,14 @@ def accuracy_under_attack(model, test, rho, steps=10):
     return float((model(images + delta).argmax(1) == test.labels).float().mean())
 
 
-def shapes(count):
-    """`count` drawn shapes of ten classes to train on, and as many others to test on."""
-    pictures = torch.from_numpy(np.stack([draw_shape(n) for n in range(2 * count)])).permute(0, 3, 1, 2).contiguous()
-    labels = torch.arange(2 * count) % 10
+EASY = (0, 2, 4, 8)  # discs, triangles, crosses and bars
+
+
+def shapes(count, shown=tuple(range(10))):
+    """`count` drawn shapes of these classes to train on, and as many others to test on."""
+    numbers = [n // len(shown) * 10 + shown[n % len(shown)] for n in range(2 * count)]
+    pictures = torch.from_numpy(np.stack([draw_shape(n) for n in numbers])).permute(0, 3, 1, 2).contiguous()
+    labels = torch.arange(2 * count) % len(shown)
     return VictimData(*(LabelledImages(pictures[half], labels[half]) for half in (slice(count), slice(count, None))))
 
 
@@ -105,18 +109,18 @@ def test_the_adversary_stays_in_its_ball_however_large_its_step(share):
 
 @pytest.mark.slow
 def test_a_victim_learns_shapes_and_adversarial_training_withstands_an_attack_that_breaks_standard_training():
-    """The recipes work: far above chance on images that the victims never saw."""
-    runtime, rho = make_runtime("cpu"), 4 / 255
-    data = shapes(1000)
-    settings = {"steps": 250, "lr_every": 100, "evaluations": 5, "steps_a": 2, "step_share": 0.5}
+    """The recipes work: far above chance, a quarter, on images that the victims never saw."""
+    runtime, rho, data = make_runtime("cpu"), 4 / 255, shapes(500, EASY)
+    settings = {"steps": 150, "schedule": "one-cycle", "evaluations": 2, "steps_a": 1, "step_share": 1.25}
     config = verify_config("quick", (32, 32), runtime.precision, settings)
     standard, adversarial = (
-        train_victim(runtime, data, VictimRecipe(Attacker("small", radius), config, 10, 0)) for radius in (0.0, rho)
+        train_victim(runtime, data, VictimRecipe(Attacker("small", radius), config, len(EASY), 0))
+        for radius in (0.0, rho)
     )
-    assert standard.curve[-1].test > 0.3
-    assert adversarial.curve[-1].test > 0.18
+    assert standard.curve[-1].test > 0.55
+    assert adversarial.curve[-1].test > 0.45
     for victim in (standard, adversarial):
         assert victim.curve[-1].test > victim.curve[0].test
     attacked = [accuracy_under_attack(victim.model, data.test, rho) for victim in (standard, adversarial)]
-    assert attacked[0] < 0.1, "below chance: the attack breaks standard training"
-    assert attacked[1] > attacked[0] + 0.03
+    assert attacked[0] < 0.25, "below chance: the attack breaks standard training"
+    assert attacked[1] > attacked[0] + 0.1
