@@ -1,4 +1,4 @@
-"""Verifying: the same recipe for every victim, clean images that none of them saw, and what is said of them."""
+"""Verifying: the same recipe for every victim, clean images that none of them saw, and a verdict in words."""
 
 import shutil
 
