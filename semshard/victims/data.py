@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,10 +23,14 @@ class LabelledImages:
         sizes = None if self.sizes is None else self.sizes[chosen]
         return LabelledImages(self.images[chosen], self.labels[chosen], sizes)
 
-    def sample(self, count: int) -> LabelledImages:
-        """At most `count` of the images, evenly spaced: where they are sorted by class, of all classes alike."""
+    def batches(self, size: int, most: int | None = None) -> Iterator[LabelledImages]:
+        """Batches of `size` of the images, in order; of `most` of them where there are more, evenly spaced: where they
+        are sorted by class, of all classes alike.
+        """
         here = len(self.labels)
-        return self if here <= count else self[torch.arange(count) * here // count]
+        count = here if most is None else min(here, most)
+        for at in range(0, count, size):
+            yield self[torch.arange(at, min(at + size, count)) * here // count]
 
     def map(self, change: Callable[[Tensor], Tensor]) -> LabelledImages:
         """The same images with their tensors changed, which are copied to a device, say."""

@@ -19,9 +19,13 @@ ATTACKED_SAMPLE = 500  # training images that are attacked, at most
 
 
 @torch.no_grad()
-def correct_predictions(network: FoldedNetwork, data: LabelledImages, view: View, runtime: Runtime) -> Tensor:
-    """Which images of `data` the network classifies correctly, through the view's centre: bool (N,) on the CPU."""
-    correct = [network(seen).argmax(1) == labels for seen, labels in through_centre(data, view, runtime)]
+def correct_predictions(
+    network: FoldedNetwork, data: LabelledImages, view: View, runtime: Runtime, most: int | None = None
+) -> Tensor:
+    """Which images of `data` the network classifies correctly, through the view's centre: bool (N,) on the CPU. Of
+    `most` of them where there are more.
+    """
+    correct = [network(seen).argmax(1) == labels for seen, labels in through_centre(data, view, runtime, most)]
     return torch.cat(correct).cpu()
 
 
@@ -43,20 +47,21 @@ def attacked(
     2018): 10 steps of a quarter of the radius. Random starts depend on `seed` alone. PGD-10 costs 21 forward passes per
     image.
     """
-    pgd_10, sample = InnerPerturbation(own.rho, own.rho * PGD_SHARE, PGD_STEPS), data.train.sample(ATTACKED_SAMPLE)
+    pgd_10 = InnerPerturbation(own.rho, own.rho * PGD_SHARE, PGD_STEPS)
 
-    def accuracy(attack: InnerPerturbation, images: LabelledImages, stream: str) -> float:
-        correct = 0
-        for number, (seen, labels) in enumerate(through_centre(images, view, runtime)):
+    def accuracy(attack: InnerPerturbation, images: LabelledImages, stream: str, most: int | None = None) -> float:
+        correct = tested = 0
+        for number, (seen, labels) in enumerate(through_centre(images, view, runtime, most)):
             delta = attack.perturb(network, seen, labels, runtime.generator(seed, stream, number))
             with torch.no_grad():
                 correct += int((network(seen + delta).argmax(1) == labels).sum())
-        return correct / len(images.labels)
+            tested += len(labels)
+        return correct / tested
 
     return Attacked(
         accuracy(pgd_10, data.test, "test under PGD"),
-        accuracy(pgd_10, sample, "training images under PGD"),
-        accuracy(own, sample, "training images under its own adversary"),
+        accuracy(pgd_10, data.train, "training images under PGD", ATTACKED_SAMPLE),
+        accuracy(own, data.train, "training images under its own adversary", ATTACKED_SAMPLE),
     )
 
 
@@ -68,11 +73,13 @@ def attack_passes(steps_a: int, tested: int, trained: int) -> int:
     return (2 * PGD_STEPS + 1) * (tested + sample) + (2 * steps_a + 1) * sample
 
 
-def through_centre(data: LabelledImages, view: View, runtime: Runtime) -> Iterator[tuple[Tensor, Tensor]]:
+def through_centre(
+    data: LabelledImages, view: View, runtime: Runtime, most: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of float images as a network sees them in a test, through the view's centre, and their labels, on the
-    device.
+    device. Of `most` images where there are more.
     """
-    for at in range(0, len(data.labels), TEST_BATCH):
-        part = data[at : at + TEST_BATCH].map(runtime.send)
+    for batch in data.batches(TEST_BATCH, most):
+        part = batch.map(runtime.send)
         images, centred = part.images.float() / 255, view.on(part.sizes)
         yield centred.apply(images, centred.centre(images)), part.labels

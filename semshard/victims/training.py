@@ -209,7 +209,7 @@ class _VictimTraining:
         network = self._folded(self.tested)
         self.correct.append(correct_predictions(network, data.test, self.view, self.runtime))
         test = float(self.correct[-1].float().mean())
-        sample = correct_predictions(network, data.train.sample(TRAIN_SAMPLE), self.view, self.runtime)
+        sample = correct_predictions(network, data.train, self.view, self.runtime, TRAIN_SAMPLE)
         point = Point(done, test, float(sample.float().mean()))
         self.curve.append(point)
         if data.validation:

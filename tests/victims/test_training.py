@@ -87,10 +87,12 @@ def test_a_network_that_reads_the_noise_alone_withstands_attacks_where_the_noise
 @pytest.mark.parametrize(("count", "classes"), [(10, 10), (25, 10), (4, 4), (100, 10), (1000, 10)])
 def test_a_sample_of_images_that_are_sorted_by_class_has_as_many_of_each(count, classes):
     everything = LabelledImages(torch.arange(100).reshape(100, 1, 1, 1), torch.arange(100) // 10)
-    sample = everything.sample(count)
-    of_each = torch.bincount(sample.labels)
-    assert len(sample.labels) == len(set(sample.images.flatten().tolist())) == min(count, 100)
-    assert len(sample.labels.unique()) == classes
+    parts = list(everything.batches(7, count))
+    images, labels = (torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels"))
+    of_each = torch.bincount(labels)
+    assert all(len(part.labels) == 7 for part in parts[:-1])
+    assert len(labels) == len(set(images.flatten().tolist())) == min(count, 100)
+    assert len(labels.unique()) == classes
     assert of_each[of_each > 0].max() - of_each[of_each > 0].min() <= 1
 
 
