@@ -15,7 +15,7 @@ import semshard
 from semshard.cores import cores
 from semshard.sources.shapes import write_shapes
 from tests.support.ray_cluster import AUTHENTICATION
-from tests.support.runs import TINY
+from tests.support.runs import TINY, copy_of
 
 os.environ.update(AUTHENTICATION)
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # --hypothesis-profile=default explores
@@ -63,8 +63,4 @@ def images(_drawn, tmp_path):
 @pytest.fixture
 def finished(_finished, tmp_path):
     """images/, shards/ and shards.ledger/ of a run with the settings TINY, for this test alone."""
-    home = tmp_path / "home"
-    shutil.copytree(_finished, home)
-    run = home / "shards.ledger" / "run.json"
-    run.write_text(run.read_text().replace(str(_finished), str(home)))
-    return home
+    return copy_of(_finished, tmp_path / "home")

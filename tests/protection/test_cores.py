@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from semshard.engine import choose_precision
+from tests.support.networks import PRECISIONS
 from tests.support.runs import TINY, public_bytes
 
 PROGRAM = """
@@ -34,8 +33,7 @@ WAYS = {
 
 def run(way, source, home, settings):
     """The bytes that a process makes in that way, by precision: in bfloat16, too, where the CPU has it."""
-    precisions = sorted({"float32", choose_precision(torch.device("cpu"))[0]})
-    (threads, mask), outs = WAYS[way], {precision: str(home / precision) for precision in precisions}
+    (threads, mask), outs = WAYS[way], {precision: str(home / precision) for precision in PRECISIONS}
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     if threads:
         environment["OMP_NUM_THREADS"] = threads

@@ -1,6 +1,7 @@
 """Settings of a small run, real photographs, and what a run has published."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def real(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"real images are missing: {folder} (set SEMSHARD_TEST_DATA to the folder that holds them)")
     return folder
+
+
+def copy_of(home: Path, to: Path) -> Path:
+    """images/, shards/ and shards.ledger/ of a run, copied; the ledger names the images of the copy."""
+    shutil.copytree(home, to)
+    run = to / "shards.ledger" / "run.json"
+    run.write_text(run.read_text().replace(str(home), str(to)))
+    return to
 
 
 def of_shards(files: dict[str, bytes]) -> dict[str, bytes]:

@@ -1,17 +1,15 @@
 """A verified output that several tests read."""
 
-import shutil
-
 import pytest
 
 import semshard
+from tests.support.runs import copy_of
 from tests.support.verification import PLAIN
 
 
 @pytest.fixture(scope="session")
 def _verified(_finished, tmp_path_factory):
-    home = tmp_path_factory.mktemp("verified") / "home"
-    shutil.copytree(_finished, home)
+    home = copy_of(_finished, tmp_path_factory.mktemp("verified") / "home")
     return home, semshard.verify(home / "shards", rho_a=["0", "2/255"], **PLAIN)
 
 
@@ -19,4 +17,4 @@ def _verified(_finished, tmp_path_factory):
 def verified(_verified, tmp_path):
     """images/, shards/, shards.ledger/ and shards.report/, for this test alone, and what verify found."""
     home, found = _verified
-    return shutil.copytree(home, tmp_path / "verified"), found
+    return copy_of(home, tmp_path / "verified"), found

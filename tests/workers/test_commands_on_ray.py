@@ -30,6 +30,12 @@ def ray(cluster):
     return lambda workers: WorkerOptions("ray", workers, cluster.address)
 
 
+@pytest.fixture(params=["local", "ray"])
+def two(request, ray):
+    """Options for two workers."""
+    return ray(2) if request.param == "ray" else WorkerOptions(workers=2)
+
+
 def kill_one(cluster):
     """Kill an actor without a word; returns whether there was one."""
     numbers = [number for node in cluster.worker_nodes for number in actors_of(node)]
@@ -98,10 +104,6 @@ def test_a_victim_goes_on_from_its_checkpoint_on_another_worker_and_reaches_the_
     }  # fmt: skip
 
 
-def by(engine, ray):
-    return ray(2) if engine == "ray" else WorkerOptions(workers=2)
-
-
 def swept(images, out, workers):
     given = {setting: value for setting, value in TINY.items() if setting != "final_steps"}
     victim = {**VICTIM, "rho_a": ["0", "2/255"]}
@@ -114,11 +116,10 @@ def swept_alone(_drawn, tmp_path_factory):
     return home, swept(_drawn, home, None)
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_a_sweep_by_several_workers_is_the_same(images, ray, swept_alone, tmp_path, engine):
+def test_a_sweep_by_several_workers_is_the_same(images, two, swept_alone, tmp_path):
     home, alone = swept_alone
     assert len(alone.cells) == 6
-    several = swept(images, tmp_path / "several", by(engine, ray))
+    several = swept(images, tmp_path / "several", two)
     assert without_times(several) == without_times(alone)
     here, there = (out / "final_steps=2" / "00000.tar" for out in (home, tmp_path / "several"))
     assert here.read_bytes() == there.read_bytes()
@@ -137,10 +138,9 @@ def table_alone(_drawn, tmp_path_factory):
     return home, table(_drawn, home, None)
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_a_table_by_several_workers_is_the_same(images, ray, table_alone, tmp_path, engine):
+def test_a_table_by_several_workers_is_the_same(images, two, table_alone, tmp_path):
     home, alone = table_alone
-    several = table(images, tmp_path / "several", by(engine, ray))
+    several = table(images, tmp_path / "several", two)
     assert [(cell.row, cell.ours, cell.best) for cell in several.cells] == [
         (cell.row, cell.ours, cell.best) for cell in alone.cells
     ]
