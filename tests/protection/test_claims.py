@@ -18,10 +18,10 @@ from semshard.sources.shapes import write_shapes
 from semshard.verification.load import load_dataset, required_originals
 from semshard.verification.trainer import VictimTrainer
 from tests.support.runs import real
+from tests.support.shapes import EASY
 
 # --- on drawn pictures --------------------------------------------------------------------------------------------
 
-CLASSES = ("bars", "cross", "disc", "triangle")
 RHO = 4 / 255
 RECIPE = {
     "rho_a": [0, RHO], "steps": 150, "schedule": "one-cycle", "steps_a": 1, "step_share": 1.25, "evaluations": 1,
@@ -42,9 +42,9 @@ OF_DRAWN = {
 
 def four_classes(home, count):
     """`count` drawn pictures of four classes; ten are more than a small victim learns adversarially in a minute."""
-    write_shapes(home, count * 10 // len(CLASSES))
+    write_shapes(home, count * 10 // len(EASY))
     for folder in home.iterdir():
-        if folder.name not in CLASSES:
+        if folder.name not in EASY:
             shutil.rmtree(folder)
     return home
 

@@ -13,7 +13,7 @@ from semshard.models import build
 from semshard.noise import InnerPerturbation
 from semshard.noise.views import make_view
 from semshard.settings import verify_config
-from semshard.sources.shapes import draw_shape
+from semshard.sources.shapes import CLASSES, draw_shape
 from semshard.verification.verdict import has_collapsed
 from semshard.victims import (
     Attacker,
@@ -24,6 +24,7 @@ from semshard.victims import (
 )
 from semshard.victims.testing import attacked
 from semshard.victims.training import VictimStep
+from tests.support.shapes import EASY
 
 
 def accuracy_under_attack(model, test, rho, steps=10):
@@ -38,12 +39,9 @@ def accuracy_under_attack(model, test, rho, steps=10):
     return float((model(images + delta).argmax(1) == test.labels).float().mean())
 
 
-EASY = (0, 2, 4, 8)  # discs, triangles, crosses and bars
-
-
-def shapes(count, shown=tuple(range(10))):
+def shapes(count, shown=CLASSES):
     """`count` drawn shapes of these classes to train on, and as many others to test on."""
-    numbers = [n // len(shown) * 10 + shown[n % len(shown)] for n in range(2 * count)]
+    numbers = [n // len(shown) * len(CLASSES) + CLASSES.index(shown[n % len(shown)]) for n in range(2 * count)]
     pictures = torch.from_numpy(np.stack([draw_shape(n) for n in numbers])).permute(0, 3, 1, 2).contiguous()
     labels = torch.arange(2 * count) % len(shown)
     return VictimData(*(LabelledImages(pictures[half], labels[half]) for half in (slice(count), slice(count, None))))
