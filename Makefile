@@ -19,8 +19,9 @@ $(SETUP): pyproject.toml
 demo: $(SETUP)  ## protect, audit and verify drawn pictures in a few minutes: the main job
 	$(BIN)/semshard demo out/demo
 
-test: $(SETUP)  ## run all tests, on all cores
-	$(PYTEST)
+TESTS ?=
+test: $(SETUP)  ## run all tests, on all cores. TESTS='-m slow' and other options of pytest choose among them
+	$(PYTEST) $(TESTS)
 
 lint: $(SETUP)  ## check style, layers, types and words
 	$(BIN)/ruff check .

@@ -5,9 +5,13 @@ shared out to worker processes (pytest-xdist, where it is installed and `-n` is 
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -33,10 +37,39 @@ def pytest_xdist_auto_num_workers():
     return max(1, min(cores(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEMORY))
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption(
+        "--slow-until", type=int, metavar="SECONDS", default=None,
+        help="slow tests that have not begun by this time, in seconds since 1970, are skipped; "
+        "the order of the files is drawn anew for each time, so that all have their turn",
+    )  # fmt: skip
+
+
+def pytest_collection_modifyitems(config, items):
     """Files with slow tests come first: a worker takes whole files, and a long one should not begin last."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
+    until = config.getoption("--slow-until")
+    if until is not None:
+        files = sorted({item.path for item in items})
+        random.Random(until).shuffle(files)
+        items.sort(key=lambda item: files.index(item.path))
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(tryfirst=True)  # before what the test starts from is made
+def pytest_runtest_setup(item):
+    until = item.config.getoption("--slow-until")
+    if until is not None and time.time() > until and item.get_closest_marker("slow"):
+        pytest.skip("a slow test, and the time for these is up")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """What a test draws without a seed does not depend on the tests before it."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")

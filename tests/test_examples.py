@@ -119,6 +119,7 @@ def test_a_broken_shard_is_named(finished):
         list(semshard.open_shards(finished / "shards"))
 
 
+@pytest.mark.slow
 def test_ideas_are_set_beside_each_other(tmp_path, images, capsys):
     tiny = {name: value for name, value in TINY.items() if name not in ("preset", "seed")}
     ideas = {views: ("none", tiny | {"views": views}) for views in ("paper", "grey")}
@@ -219,6 +220,7 @@ def test_steps_for_a_gpu_run_once_go_on_after_a_failure_and_end_when_the_time_is
     assert "accuracies mean nothing" in (tmp_path / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_protect_and_verify_examples(tmp_path, images, capsys):
     example("protect").main(str(images), str(tmp_path / "shards"), **TINY)
     example("verify").main(

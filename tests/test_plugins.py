@@ -133,6 +133,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 def test_a_broken_plugin_is_named_and_disturbs_nothing_else(broken, tmp_path):
     out = tmp_path / "x"
     program = TRY.format(cases=json.dumps(list(CASES)), out=str(out), settings=json.dumps(TINY))
@@ -140,6 +141,7 @@ def test_a_broken_plugin_is_named_and_disturbs_nothing_else(broken, tmp_path):
     assert "plugins" not in read_manifest(out)
 
 
+@pytest.mark.slow
 def test_the_list_of_methods_says_which_plugins_cannot_be_used(broken):
     listed = semshard(broken, "methods", "--json")
     assert {"crash", "wild"} <= {each["name"] for each in json.loads(listed.stdout)}

@@ -77,6 +77,7 @@ def test_plain_noise_lowers_the_loss_as_ours_does():
     assert float(theirs.abs().max()) <= config.rho_u + 1e-6
 
 
+@pytest.mark.slow
 def test_a_whole_benchmark_as_json_and_as_tables():
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
     options += ["--preset=quick", "--repeats=1", "--pictures=0", "--no-neighbours"]
@@ -99,6 +100,7 @@ def test_a_whole_benchmark_as_json_and_as_tables():
     assert " ×" in tables
 
 
+@pytest.mark.slow
 def test_the_data_path_runs_as_in_protect(tmp_path):
     write_folder(tmp_path / "images", 40)
     assert pipeline(tmp_path, keep=False, name="a").rate > 0
@@ -115,6 +117,7 @@ def _two_cores():
     set_cores(None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_two_cores")
 def test_real_noise_is_crafted_by_processes_and_each_says_its_memory():
     config = protect_config("quick", (32, 32), "float32", TINY)
@@ -151,6 +154,7 @@ def test_peak_memory_is_that_of_a_process_of_its_own():
     assert 1e8 < peak < 8e9
 
 
+@pytest.mark.slow
 def test_photographs_are_measured_each_size_in_a_process_of_its_own(monkeypatch):
     monkeypatch.setattr(photographs, "SHAPES", {(60, 80): 2, (200, 150): 1})
     config = protect_config("quick", None, "float32", {"crop": 24, "final_steps": 1, "final_draws": 1})

@@ -36,6 +36,7 @@ def is_alive(pid):
         return False
 
 
+@pytest.mark.slow
 def test_a_neighbour_works_when_it_is_asked_to_and_at_no_other_time():
     with idle_neighbours([LOOP, TRAINING]) as both:
         for each in both:
@@ -68,6 +69,7 @@ def test_neighbours_are_gone_after_an_error_and_a_dead_one_is_named():
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_neighbours_end_with_the_benchmark_whatever_ends_it(how):
     lines = [
@@ -97,6 +99,7 @@ def test_neighbours_end_with_the_benchmark_whatever_ends_it(how):
         driver.stdout.close()
 
 
+@pytest.mark.slow
 def test_steps_are_measured_beside_half_as_many_programs_as_cores_and_as_many(monkeypatch):
     monkeypatch.setattr(neighbours, "BLOCK", 0.05)
     settings = {"network": "small", "batch": 8, "steps_u": 1, "steps_a": 1}

@@ -23,6 +23,7 @@ SEED_THAT_GUESSES = 1  # of a victim that classifies at least one image correctl
 VICTIM = ["--preset=quick", "--steps=2", "--batch=8", "--steps-a=1", "--evaluations=1", "--holdout=0.3"]
 
 
+@pytest.mark.slow
 def test_the_story_as_json(tmp_path, images):
     out = tmp_path / "shards"
     done = semshard("protect", images, "--out", out, "--json", *OPTIONS)
@@ -54,6 +55,7 @@ def test_the_story_as_json(tmp_path, images):
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_failed_audit_exits_with_1(finished):
     (finished / "shards" / "00001.tar").unlink()
     done = semshard("audit", finished / "shards", expect=1)
@@ -61,6 +63,7 @@ def test_a_failed_audit_exits_with_1(finished):
     assert json.loads(semshard("audit", finished / "shards", "--json", expect=1).stdout)["ok"] is False
 
 
+@pytest.mark.slow
 def test_requirements_turn_a_weak_protection_into_exit_1(finished):
     shards = finished / "shards"
     line = ["verify", shards, "--rho-a", "0", "--countermeasure=none", *VICTIM, "--seed", SEED_THAT_GUESSES]
@@ -87,6 +90,7 @@ def test_what_there_is_to_choose_from_as_json_and_as_a_table(command, names):
         assert each["name"] in table
 
 
+@pytest.mark.slow
 def test_a_table_of_the_paper_as_json_and_as_markdown(tmp_path, images):
     small = {"steps": 2, "batch": 8, "steps_u": 1, "steps_a": 1, "final_steps": 1}
     line = [
@@ -114,6 +118,7 @@ def test_a_table_of_the_paper_as_json_and_as_markdown(tmp_path, images):
     assert "no cell has the name a:b" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_a_table_is_planned_and_made_in_pieces(tmp_path, images):
     line = ["reproduce", "table2", "--source", images, "--out", tmp_path / "t2", "--cells", "Clean Data:4/255"]
     line += VICTIM[1:]
@@ -166,6 +171,7 @@ def test_debug_shows_where_an_error_comes_from():
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.slow
 def test_settings_come_from_toml_and_options_go_first(tmp_path, images):
     file = tmp_path / "run.toml"
     file.write_text(
@@ -187,6 +193,7 @@ def test_settings_come_from_toml_and_options_go_first(tmp_path, images):
     assert "not a TOML file" in semshard("protect", images, "--out", tmp_path / "o", "--config", file, expect=2).stderr
 
 
+@pytest.mark.slow
 def test_in_a_terminal_progress_is_live(tmp_path, images):
     """A real pseudo-terminal: bars, the loss, images a second, time left."""
     main, side = pty.openpty()
@@ -215,6 +222,7 @@ def test_methods_as_json_and_as_a_table():
         assert method["name"] in table
 
 
+@pytest.mark.slow
 def test_a_sweep_and_a_study_as_json_and_as_tables(tmp_path, images):
     recipe = {"steps": 2, "batch": 8, "steps_a": 1, "evaluations": 1, "holdout": 0.3, "rho_a": "2/255"}
     victim = [f"--victim={name}={value}" for name, value in recipe.items()]

@@ -69,6 +69,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_captured_surrogate_step_is_the_plain_one_bit_for_bit(monkeypatch, name):
     cuda = Cuda()
@@ -127,6 +128,7 @@ def test_captured_noise_is_the_plain_one_and_follows_the_weights(monkeypatch):
     assert not torch.equal(blocks[0][0], blocks[0][1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", SHALLOW)
 def test_whole_batches_give_the_gradient_that_parts_of_them_give(monkeypatch, name, precision):

@@ -115,6 +115,7 @@ def test_images_less_a_half_have_the_gradient_of_the_images(name, precision, lay
     torch.testing.assert_close(ours.float(), theirs.to(dtype).float(), rtol=1e-2, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_gradient_does_not_depend_on_how_a_batch_is_parted(precision):
     skip_emulated(precision, "resnet18")

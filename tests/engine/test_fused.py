@@ -82,6 +82,7 @@ def test_the_comparison_takes_far_less_than_a_tenth_of_a_second():
     assert min(seconds) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["off", "OFF", ""])
 def test_an_environment_variable_switches_fused_convolutions_off(value):
     code = "from semshard.engine.fused import available, reason; print(available()); print(reason())"

@@ -29,6 +29,7 @@ def batch(count):
     return torch.rand(count, 3, 32, 32, generator=generator), torch.arange(count) % 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 13, 20])
 @pytest.mark.parametrize("name", ["small", "resnet9", "resnet18", "vgg16-paper"])
 def test_loss_gradients_and_statistics_are_those_of_the_whole_batch(name, count):

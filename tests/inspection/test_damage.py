@@ -59,6 +59,7 @@ def test_files_of_noise(finished, name):
         assert name in names_of(finished)
 
 
+@pytest.mark.slow
 def test_every_byte_of_a_parquet_footer(finished):
     path = finished / "shards" / "00001.parquet"
     whole = path.read_bytes()

@@ -67,6 +67,7 @@ def test_an_untouched_folder_passes(folder):
     assert semshard.audit(folder.path).failures == []
 
 
+@pytest.mark.slow
 def test_sixty_random_tamperings_are_found(folder):
     _, passed, _ = tampered(folder, range(60))
     assert passed == {}

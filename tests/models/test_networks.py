@@ -92,6 +92,7 @@ def test_a_transformer_says_which_sizes_it_takes():
         build("vit", 7, (47, 33), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [
     "resnet50", "vgg16", "densenet121", "wrn34-10", "vit", "vgg16-paper", "densenet121-paper", "wrn34-10-paper",
 ])  # fmt: skip
@@ -114,6 +115,7 @@ def test_gradients_of_deep_networks_are_those_of_the_plain_network(name):
         assert (ours - theirs).norm() < error * theirs.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["small", "resnet18", "densenet121", "vit"])
 def test_weights_from_a_file_are_in_the_network_and_its_head_is_new(name, tmp_path):
     model = build(name, 4, (32, 32), 3)

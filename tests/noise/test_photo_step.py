@@ -59,6 +59,7 @@ def test_a_group_of_several_sizes_has_the_gradients_of_each(monkeypatch):
         torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [{}, {"views": "hardened"}, {"grey": "keep"}, {"method": "rem"}], ids=str)
 def test_a_captured_step_is_the_plain_one_bit_for_bit(monkeypatch, given):
     found = []
@@ -81,6 +82,7 @@ def test_a_captured_step_is_the_plain_one_bit_for_bit(monkeypatch, given):
             assert (ours := with_graphs[1])[:, :, 0].tolist() == ours[:, :, 2].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [{}, {"views": "hardened"}, {"jpeg_safe": True}, {"grey": "keep"}], ids=str)
 def test_a_step_waits_for_nothing_and_leaves_nothing_on_the_host(monkeypatch, given):
     with fake_cuda(monkeypatch):

@@ -206,6 +206,7 @@ def test_boxes_cover_all_of_a_photograph_about_equally_often(size, draws):
     assert (counts.std((1, 2)) / means_of).mean() < 0.35
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(375, 500), (224, 224)], ids=str)
 def test_boxes_have_the_shapes_of_torchvision(size):
     ours = even_boxes(np.array([size] * 500), 8, np.random.default_rng(0)).reshape(-1, 5)

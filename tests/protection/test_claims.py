@@ -133,6 +133,7 @@ def test_a_linear_victim_takes_the_shortcut(tmp_path):
     assert found["protected"] < found["clean"] - 0.3, found
 
 
+@pytest.mark.slow
 def test_a_wide_network_learns_little_from_a_block_with_ntga(tmp_path):
     """A network of the kind that the noise is made with, infinitely wide, on pictures that took no part in it."""
 

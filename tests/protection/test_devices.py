@@ -72,6 +72,7 @@ def alone(pictures):
     return bytes_of
 
 
+@pytest.mark.slow
 def test_two_ranks_train_the_surrogate_of_one_process(pictures, alone, tmp_path):
     """With every kind of step, from the start and from a checkpoint of one process; and disagreement is an error."""
     stopped(pictures, tmp_path / "resumed", PLAIN, 2)
@@ -101,6 +102,7 @@ def test_two_ranks_train_the_surrogate_of_one_process(pictures, alone, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*CASES, "other", "resumed"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3, 4])
 def test_more_ranks_train_the_surrogate_of_one_process(pictures, alone, tmp_path, size):
     """A batch of four parts: three ranks take one or two of them, the last part has four images."""

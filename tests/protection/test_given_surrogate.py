@@ -31,6 +31,7 @@ def test_the_manifest_names_the_settings_that_a_given_surrogate_was_trained_with
         semshard.protect(finished / "images", finished / "third", surrogate=path, steps=9)
 
 
+@pytest.mark.slow
 def test_a_surrogate_that_was_trained_first_gives_the_same_noise(tmp_path, images):
     given = {"views": "hardened", "push_steps": 2} | {
         name: value for name, value in TINY.items() if name != "final_draws"

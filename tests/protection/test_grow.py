@@ -124,6 +124,7 @@ def test_a_new_image_of_another_size_is_a_reject_with_both_sizes(finished):
     assert semshard.audit(finished / "shards").ok
 
 
+@pytest.mark.slow
 def test_a_new_tar_of_a_webdataset_is_a_new_shard(tmp_path):
     semshard.protect("shapes:60", tmp_path / "given", **(TINY | {"shard_size": 20}))
     spec, last = f"wds:{tmp_path}/given/{{00000..00001}}.tar", f"wds:{tmp_path}/given/*.tar"

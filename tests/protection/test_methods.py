@@ -11,6 +11,7 @@ from tests.support.runs import TINY, public_bytes
 NAMED = [name for name in METHODS if name != "cell"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", NAMED)
 def test_every_method_is_written_audited_and_named(method, images, tmp_path):
     done = semshard.protect(images, tmp_path / "out", method=method, **TINY)

@@ -239,6 +239,7 @@ def test_the_manifest_fits_its_published_schema(finished):
     )
 
 
+@pytest.mark.slow
 def test_hardened_noise_is_named_in_the_manifest_audited_and_made_again_byte_for_byte(tmp_path, images):
     made = [tmp_path / name for name in ("one", "again", "listed")]
     lists = ["hardened", "hardened", "crop-flip,grey=0.3,jpeg=0.2,blur=0.1,resize=0.1,bits=0.1,jitter=0.2,cutout=0.1"]
@@ -288,6 +289,7 @@ def _after(tmp_path, images):
     return tmp_path / "shards"
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_byte(images, tmp_path, monkeypatch):
     made = []
     for workers in (1, 3, 16):

@@ -183,6 +183,7 @@ def test_a_run_that_is_killed_while_it_scans_does_not_scan_again_what_is_done(fi
     assert not list((finished / "again.ledger" / "scan").iterdir())
 
 
+@pytest.mark.slow
 def test_changes_of_a_list_in_many_blocks_end_in_the_bytes_that_they_have_in_one(finished, monkeypatch):
     outs = []
     for block in (1 << 16, 7):

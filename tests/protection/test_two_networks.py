@@ -11,6 +11,7 @@ from tests.support.runs import TINY, public_bytes
 SETTINGS = TINY | {"push_steps": 4, "final_views": "grey=0.4"}
 
 
+@pytest.mark.slow
 def test_one_file_holds_both_networks_and_nothing_else_is_left(images, tmp_path):
     semshard.protect(images, tmp_path / "shards", **SETTINGS)
     ledger = tmp_path / "shards.ledger"
@@ -37,6 +38,7 @@ class Stop(Deadline):
         return self.left < 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 4, 5])
 def test_a_training_that_is_stopped_goes_on_to_the_same_bytes(images, tmp_path, monkeypatch, stop):
     whole = trainings.train_surrogate

@@ -35,6 +35,7 @@ def made(source, folder):
     return found
 
 
+@pytest.mark.slow
 def test_a_web_server_is_read_by_processes(images, tmp_path):
     pytest.importorskip("aiohttp", reason="https:// needs aiohttp, an extra of fsspec")
     with served(images) as url:
@@ -42,6 +43,7 @@ def test_a_web_server_is_read_by_processes(images, tmp_path):
     assert one == two
 
 
+@pytest.mark.slow
 def test_a_zip_is_read_by_processes(images, tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for path in sorted(images.rglob("*.png")):
@@ -50,6 +52,7 @@ def test_a_zip_is_read_by_processes(images, tmp_path):
     assert one == two
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "parquet", "saved"])
 def test_a_dataset_of_hugging_face_is_read_by_processes(images, tmp_path, kind, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # read when the library is imported

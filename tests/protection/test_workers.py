@@ -23,6 +23,7 @@ def ledger_rows(out, shards):
     return [row for shard in range(shards) for row in Ledger(ledger_path(out)).shard(shard)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sem", "ntga", "sc", "tap"])
 def test_any_number_of_processes_makes_the_same_bytes(images, tmp_path, method):
     outs = []
@@ -43,6 +44,7 @@ def test_any_number_of_processes_makes_the_same_bytes(images, tmp_path, method):
 GRID = {"steps_u", "steps_a", "rho_a", "final_draws"}
 
 
+@pytest.mark.slow
 def test_tars_and_their_other_fields_are_the_same_by_processes(images, tmp_path):
     semshard.protect(images, tmp_path / "in", **TINY)
     outs = []
@@ -53,6 +55,7 @@ def test_tars_and_their_other_fields_are_the_same_by_processes(images, tmp_path)
     assert outs[0] == outs[1]
 
 
+@pytest.mark.slow
 def test_photographs_are_the_same_by_processes(photos, tmp_path):
     outs = []
     for count in (1, 2):
@@ -78,6 +81,7 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_inputs_that_vanish_after_the_scan_are_late_rejects_of_the_driver_too(images, tmp_path):
     outs = []
     for count in (1, 2):
@@ -115,6 +119,7 @@ def test_a_source_that_only_this_process_can_read_is_made_here_with_a_remark(ima
     assert public_bytes(tmp_path / "a").keys() == public_bytes(tmp_path / "b").keys()
 
 
+@pytest.mark.slow
 def test_progress_of_all_processes_adds_up(images, tmp_path):
     said = []
     with processes(2):
@@ -125,6 +130,7 @@ def test_progress_of_all_processes_adds_up(images, tmp_path):
     assert crafted[-1] == 40
 
 
+@pytest.mark.slow
 def test_little_memory_or_one_shard_means_this_process(images, tmp_path, monkeypatch):
     with processes(2):
         assert workers_seen(images, tmp_path / "a", SMALL) == 2
@@ -188,6 +194,7 @@ def test_a_worker_that_is_killed_ends_the_run_in_words_and_the_same_command_cont
     assert public_bytes(tmp_path / "out") == public_bytes(tmp_path / "calm")
 
 
+@pytest.mark.slow
 def test_a_full_disk_in_a_worker_is_the_error_of_the_run(images, tmp_path):
     """A limit on the size of a file, which the kernel reports like a full disk."""
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "

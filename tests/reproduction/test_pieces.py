@@ -47,6 +47,7 @@ def whole(tmp_path_factory):
     return home, table(home / "images", home / "out")
 
 
+@pytest.mark.slow
 def test_in_pieces_on_one_machine_it_is_the_same(whole, tmp_path):
     home, expected = whole
     stops = []
@@ -65,6 +66,7 @@ def test_in_pieces_on_one_machine_it_is_the_same(whole, tmp_path):
     assert not list((tmp_path / "out").glob("victim-*")), "nothing of a finished training waits any more"
 
 
+@pytest.mark.slow
 def test_carried_to_a_bare_machine_after_every_piece_it_is_the_same(whole, tmp_path):
     home, expected = whole
     state, published, largest = tmp_path / "state", {}, 0
@@ -98,6 +100,7 @@ def test_a_carried_surrogate_lies_in_two_bytes_a_weight(whole):
     assert kinds == {"torch.bfloat16"}
 
 
+@pytest.mark.slow
 def test_without_rounding_a_training_may_stop_after_any_step(whole, tmp_path):
     home, _ = whole
     one = table(home / "images", tmp_path / "one", round_every=0)
@@ -137,6 +140,7 @@ def test_the_result_says_what_was_done_where_and_how_fast(whole):
     assert "at step" not in text
 
 
+@pytest.mark.slow
 def test_test_images_of_their_own_leave_all_others_to_train_on(whole, tmp_path):
     home, _ = whole
     write_shapes(tmp_path / "test", 30, seed=7)

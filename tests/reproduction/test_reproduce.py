@@ -77,6 +77,7 @@ def test_noise_that_is_made_for_a_radius_follows_its_column():
     assert cells["hardened", "8/255"].protect["rho_a"] == "5/255", "the noise that the name stands for"
 
 
+@pytest.mark.slow
 def test_a_table_is_filled_and_a_second_run_trains_nothing(images, tmp_path):
     def run(*cells):
         phases = []
@@ -108,6 +109,7 @@ def test_a_table_is_filled_and_a_second_run_trains_nothing(images, tmp_path):
     assert semshard.audit(shards).ok
 
 
+@pytest.mark.slow
 def test_a_table_scans_its_source_once_and_not_at_all_where_it_continues(images, tmp_path):
     def scans(*cells):
         events = []
@@ -165,6 +167,7 @@ def test_what_is_not_in_the_paper_is_refused(images, tmp_path):
     assert not (tmp_path / "out" / "protected").exists()
 
 
+@pytest.mark.slow
 def test_an_adversarially_trained_victim_shows_what_it_reaches_under_pgd(images, tmp_path):
     result = semshard.reproduce(
         "table2", images, tmp_path / "out", scale="medium", cells=["Clean*:0", "Clean*:8/255"], device="cpu",

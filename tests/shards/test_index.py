@@ -66,6 +66,7 @@ def ledger(tmp_path):
     return Ledger(tmp_path, block=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(lists(), st.integers(3, 12), st.randoms(use_true_random=False))
 def test_what_is_written_is_read_as_a_whole_and_in_any_part(tmp_path_factory, written, block, random):

@@ -79,6 +79,7 @@ def test_the_same_is_read_from_files_as_from_one_list(few, tmp_path, monkeypatch
     assert all(shards.records.proves(n) for n in range(count))
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_no_change_of_a_file_passes(data, tmp_path_factory):
     home = tmp_path_factory.mktemp("lists")

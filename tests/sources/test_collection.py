@@ -199,6 +199,7 @@ def test_squashing_keeps_the_mean_and_the_frame(size):
     assert small[-1, :, 0].min() > 210
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_an_input_is_a_hundred_bytes():
     source = open_source("shapes:3000")
     scan(open_source("shapes:20"))

@@ -265,6 +265,7 @@ def test_every_file_is_one_entry_and_every_label_is_a_class(tmp_path_factory, da
     assert all(e.label is not None and source.classes[e.label] == e.name.split("/")[0] for e in entries)
 
 
+@pytest.mark.slow
 def test_an_index_takes_at_most_500_bytes_an_input(tmp_path):
     names = [f"{n % 40:030}/{n:025}.png" for n in range(4000)]
     place = lay(tmp_path / "in", names)

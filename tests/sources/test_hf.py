@@ -190,7 +190,11 @@ def test_a_dataset_on_the_hub_holds_only_what_lies_in_its_repository(path, is_it
 
 @pytest.mark.parametrize(
     ("place", "message"),
-    [("{0}/none", "Couldn't find any data file at"), ("{0}/empty", "."), ("nobody/nothing", "nobody/nothing")],
+    [
+        ("{0}/none", "Couldn't find any data file at"),
+        ("{0}/empty", "."),
+        pytest.param("nobody/nothing", "nobody/nothing", marks=pytest.mark.slow),  # the library tries the hub for long
+    ],
 )
 def test_what_the_library_says_is_told_in_one_line(tmp_path, place, message):
     (tmp_path / "empty").mkdir()

@@ -185,6 +185,7 @@ def damaged(whole, data):
     return bytes(whole)
 
 
+@pytest.mark.slow
 @settings(max_examples=700)
 @given(st.sampled_from(SEEDS), st.sampled_from(SETTINGS), st.data())
 def test_damaged_files_decode_or_are_rejected_and_nothing_else(seed, decoding, data):

@@ -53,6 +53,7 @@ def test_samples_are_those_of_the_folder(finished, remote):
             assert (opened[number].key, opened[number].about) == (here[number].key, here[number].about)
 
 
+@pytest.mark.slow
 def test_an_audit_finds_what_it_finds_in_the_folder(finished, remote, prefix, store):
     ledger = copy(finished / "shards.ledger", f"s3://bucket/{prefix}/private")
     here = semshard.audit(finished / "shards")
@@ -82,6 +83,7 @@ def test_an_audit_by_processes_stops_where_a_shard_cannot_be_read(remote, store,
         semshard.audit(remote, workers=workers(2))
 
 
+@pytest.mark.slow
 def test_files_that_list_the_shards_are_read_there(images, store, prefix, tmp_path, monkeypatch):
     monkeypatch.setattr(shard_lists, "MOST", 1)
     monkeypatch.setattr(shard_lists, "EACH", 2)

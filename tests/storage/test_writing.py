@@ -67,6 +67,7 @@ def test_a_finished_run_is_left_alone_and_its_card_can_be_changed(finished, url,
     assert objects(url) == objects(finished / "shards")
 
 
+@pytest.mark.slow
 def test_parts_in_any_order_and_twice_make_what_one_call_makes(finished, url):
     found = protect(finished, url, until="surrogate")
     assert (found.shards, found.made, found.ledger) == (3, 0, f"{url}.ledger")
@@ -78,6 +79,7 @@ def test_parts_in_any_order_and_twice_make_what_one_call_makes(finished, url):
     assert private(f"{url}.ledger") == private(finished / "shards.ledger")
 
 
+@pytest.mark.slow
 def test_the_status_counts_the_shards_that_are_done(finished, url, store):
     with pytest.raises(semshard.ShardError, match=r"holds no manifest\.json"):
         semshard.status(url)
@@ -133,6 +135,7 @@ def test_the_ledger_can_be_elsewhere(finished, url, prefix, tmp_path, where):
         protect(finished, url)
 
 
+@pytest.mark.slow
 def test_another_run_is_refused_and_writes_nothing(finished, url, store):
     protect(finished, url)
     before = objects(url), objects(f"{url}.ledger")
@@ -164,6 +167,7 @@ class Interrupting:
             use()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["scan", "surrogate", "craft"])
 def test_the_same_run_elsewhere_at_the_same_moment_is_harmless(finished, url, phase):
     other = Interrupting(phase, lambda: protect(finished, url))
@@ -181,6 +185,7 @@ def test_of_two_different_runs_at_the_same_moment_one_is_refused(finished, url):
     assert private(f"{url}.ledger") == private(finished / "shards.ledger")
 
 
+@pytest.mark.slow
 def test_a_source_that_was_moved_is_the_same_run(finished, url, tmp_path):
     moved = Path(shutil.copytree(finished / "images", tmp_path / "elsewhere" / "images")).parent
     other = Interrupting("scan", lambda: protect(moved, url, until="surrogate"))
@@ -277,6 +282,7 @@ def test_a_scan_goes_on_elsewhere_from_its_blocks(finished, url, store):
     assert not any(name.startswith("scan/") for name in objects(f"{url}.ledger"))
 
 
+@pytest.mark.slow
 def test_inputs_that_cannot_be_read_are_accounted_for(finished, url):
     broken, late = sorted((finished / "images").glob("*/*"))[:2]
     broken.write_bytes(b"no image")
@@ -339,6 +345,7 @@ def test_a_source_and_an_output_in_a_store_do_not_lie_inside_each_other(spec, ou
         refuse_nesting_in_store(spec, out)
 
 
+@pytest.mark.slow
 def test_the_command_says_where_everything_is_and_refuses_in_one_sentence(finished, url, store, tmp_path):
     done = command("protect", finished / "images", "--out", url, "--preset=quick", "--method=sc", "--dry-run")
     assert url in done.stdout

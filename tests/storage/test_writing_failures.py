@@ -65,6 +65,7 @@ def check(finished, url):
     assert private(f"{url}.ledger") == private(finished / "shards.ledger")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["00001.tar", "00001.parquet", "00001_stats.json"])
 @pytest.mark.parametrize("kind", ["unavailable", "lost answer", "cut"])
 def test_a_failure_at_any_file_of_a_shard_is_reported_and_overcome(finished, begun, store, kind, path):
@@ -77,6 +78,7 @@ def test_a_failure_at_any_file_of_a_shard_is_reported_and_overcome(finished, beg
     check(finished, begun)
 
 
+@pytest.mark.slow
 def test_every_file_that_is_written_only_once_stands_an_answer_that_is_lost(finished, url, store):
     once = ["run.json", "index.json", "surrogate.safetensors", "00000_stats.json", "00002_stats.json"]
     store.faults += [Fault(method="PUT", path=name, **KINDS["lost answer"]) for name in once]
@@ -86,6 +88,7 @@ def test_every_file_that_is_written_only_once_stands_an_answer_that_is_lost(fini
     check(finished, url)
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_answer_is_asked_again(finished, begun, store, monkeypatch):
     monkeypatch.setattr("semshard.storage.objects.Limits", lambda: replace(QUICK, timeout=2))
     store.faults += [Fault("hang", method, path=path) for method, path in (("PUT", "00001.tar"), ("GET", "index.json"))]
@@ -94,6 +97,7 @@ def test_a_store_that_does_not_answer_is_asked_again(finished, begun, store, mon
     check(finished, begun)
 
 
+@pytest.mark.slow
 def test_an_upload_that_fails_leaves_no_part_of_it(finished, begun, store):
     before = store.unfinished("bucket")
     store.faults.append(Fault("refuse", "PUT", path="00001.tar?partNumber=2", times=99))
@@ -107,6 +111,7 @@ def test_an_upload_that_fails_leaves_no_part_of_it(finished, begun, store):
     check(finished, begun)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["scan", "surrogate", "craft"])
 def test_a_store_that_is_gone_ends_the_run_with_a_plain_error_and_nothing_stays_here(
     finished, url, store, phase, tmp_path, monkeypatch
@@ -145,6 +150,7 @@ FAILURES = int(os.environ.get("SEMSHARD_TEST_FAILURES", "15"))
 EVERY = {"suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 
 
+@pytest.mark.slow
 @given(faults=st.lists(FAULTS, min_size=1, max_size=3))
 @settings(max_examples=3, **EVERY)
 def test_after_any_failures_the_same_commands_end_in_the_same_bytes(finished, store, faults):

@@ -68,6 +68,7 @@ def kill(processes):
     return [process.wait() for process in processes].count(-signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_parts_at_once_and_twice_end_in_the_same_bytes(forks, finished, url):
     begin(url, finished)
     crowd = [start(forks, finished, url, f"--part={part}") for part in ("1/2", "2/2", "1/2")]
@@ -93,6 +94,7 @@ def killed_parts(forks, home, url, store, kills):
     return states
 
 
+@pytest.mark.slow
 def test_parts_that_are_killed_and_started_again_end_in_the_same_bytes(forks, finished, url, store):
     killed_parts(forks, finished, url, store, 3)
 
@@ -118,6 +120,7 @@ def killed_calls(forks, home, url, store, kills):
     return states
 
 
+@pytest.mark.slow
 def test_calls_that_are_killed_and_started_again_end_in_the_same_bytes(forks, finished, url, store):
     killed_calls(forks, finished, url, store, 3)
 

@@ -29,6 +29,7 @@ def swept(images, out, setting, values, **settings):
     return result, [event.phase for event in events]
 
 
+@pytest.mark.slow
 def test_a_sweep_over_steps_trains_once_and_its_shards_are_those_of_protect(images, tmp_path):
     result, phases = swept(images, tmp_path / "sweep", "steps", [1, 3, 2])
     assert result.surrogates == 1
@@ -42,6 +43,7 @@ def test_a_sweep_over_steps_trains_once_and_its_shards_are_those_of_protect(imag
     assert semshard.audit(tmp_path / "sweep" / "steps=2").ok
 
 
+@pytest.mark.slow
 def test_a_sweep_over_steps_with_a_warm_up_shares_no_training(images, tmp_path):
     result, _ = swept(images, tmp_path / "sweep", "steps", [2, 3], warm_up=1.0)
     assert result.surrogates == 2
@@ -49,6 +51,7 @@ def test_a_sweep_over_steps_with_a_warm_up_shares_no_training(images, tmp_path):
     assert (tmp_path / "alone" / "00000.tar").read_bytes() == (tmp_path / "sweep/steps=2/00000.tar").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_sweep_scans_its_source_once(images, tmp_path):
     events = []
     given = {name: value for name, value in TINY.items() if name != "final_steps"}
@@ -58,6 +61,7 @@ def test_a_sweep_scans_its_source_once(images, tmp_path):
     assert not [phase for phase in phases if phase.endswith(": scan")]
 
 
+@pytest.mark.slow
 def test_a_sweep_has_a_victim_for_each_value_and_radius_beside_the_clean_ones(images, tmp_path):
     result, _ = swept(images, tmp_path / "sweep", "rho_r", ["0", "2/255"])
     assert result.surrogates == 2, "the random perturbation takes part in the training"
@@ -77,6 +81,7 @@ def test_a_sweep_has_a_victim_for_each_value_and_radius_beside_the_clean_ones(im
     assert (tmp_path / "sweep").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_a_sweep_continues_where_it_stopped_and_trains_nothing_twice(images, tmp_path):
     first, _ = swept(images, tmp_path / "sweep", "final_steps", [2])
     second, phases = swept(images, tmp_path / "sweep", "final_steps", [2, 3])
@@ -89,6 +94,7 @@ def test_a_sweep_continues_where_it_stopped_and_trains_nothing_twice(images, tmp
     assert second.cells[:4] == first.cells
 
 
+@pytest.mark.slow
 def test_draws_are_swept_in_the_final_noise_too(images, tmp_path):
     swept(images, tmp_path / "sweep", "draws", [1, 2], final_draws=3)
     manifest = json.loads((tmp_path / "sweep" / "draws=2" / "manifest.json").read_text())
@@ -99,6 +105,7 @@ def test_draws_are_swept_in_the_final_noise_too(images, tmp_path):
     assert manifest["settings"]["final_draws"] == 2
 
 
+@pytest.mark.slow
 def test_methods_can_be_swept(images, tmp_path):
     result, _ = swept(images, tmp_path / "sweep", "method", ["sc", "em"])
     assert result.values == ["sc", "em"]
@@ -155,6 +162,7 @@ def test_the_loss_under_an_adversary_is_that_of_the_reference():
     assert ours == pytest.approx(theirs, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_surrogate_is_less_robust_against_a_stronger_adversary_and_more_with_more_noise():
     images, labels = some()
     model = build("small", 4, (32, 32), seed=3).eval()
@@ -178,6 +186,7 @@ def test_the_robustness_of_a_noise_is_minus_a_mean_so_that_its_scale_does_not_de
     assert whole == pytest.approx(-float(reference.loss(model, images / 255, labels).detach()), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_study_over_the_checkpoints_of_one_run(images, tmp_path):
     sweep, _ = swept(images, tmp_path / "sweep", "steps", [1, 2, 3], method="rem")
     accuracy = {point.value: point.final for point in sweep.cells if point.rho_a == "2/255"}

@@ -18,6 +18,7 @@ from tests.support.runs import TINY
 from tests.support.verification import PLAIN, QUICK, RECIPE, counted_calls, trained_phases
 
 
+@pytest.mark.slow
 def test_a_grid_is_the_product_of_its_lists_in_order_with_all_seeds(finished):
     found = semshard.verify(
         finished / "shards", rho_a="2/255,0", countermeasure="grey,none", protected_fraction="1,0.5", seeds=2, seed=3,
@@ -41,6 +42,7 @@ def test_a_grid_is_the_product_of_its_lists_in_order_with_all_seeds(finished):
     assert found.verdict["attacker"] == found.strongest.attacker.name
 
 
+@pytest.mark.slow
 def test_without_a_countermeasure_the_usual_ones_are_tried_with_and_without_an_adversary(finished, tmp_path):
     found = semshard.verify(finished / "shards", rho_a="2/255", report=tmp_path / "r", **QUICK)
     tried = [(each.attacker.countermeasure, round(each.attacker.rho_a * 255)) for each in found.attackers]
@@ -52,6 +54,7 @@ def test_without_a_countermeasure_the_usual_ones_are_tried_with_and_without_an_a
     assert [each.attacker.name for each in asked.attackers] == ["small, adversarial training at 2/255"]
 
 
+@pytest.mark.slow
 def test_of_a_set_only_the_strongest_attacker_is_compared_with_originals_and_control(finished, tmp_path):
     usual = {"report": tmp_path / "r", **QUICK}
     events = []
@@ -82,6 +85,7 @@ def test_of_a_set_only_the_strongest_attacker_is_compared_with_originals_and_con
     assert compared == [found.strongest.attacker, replace(found.strongest.attacker, longer=2)]
 
 
+@pytest.mark.slow
 def test_the_strongest_attacker_trains_longer(finished, tmp_path):
     grid = {"rho_a": "0,2/255", **PLAIN}
     usual = semshard.verify(finished / "shards", report=tmp_path / "r", **grid)
@@ -97,6 +101,7 @@ def test_the_strongest_attacker_trains_longer(finished, tmp_path):
     assert "3 times the steps" in (tmp_path / "r" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_filter_is_applied_once_for_all_victims_of_the_same_pictures(finished):
     with counted_calls(apply) as calls:
         semshard.verify(finished / "shards", rho_a="0,1/255,2/255", countermeasure="median", **QUICK)

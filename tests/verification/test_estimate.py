@@ -17,6 +17,7 @@ def tree(folder):
     return sorted(folder.rglob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "victims"),
     [
@@ -75,6 +76,7 @@ def test_training_without_labels_is_timed_with_its_steps_and_its_fits(finished):
     assert unlabelled.seconds > BY_NAME["simclr"].longer * plain.seconds
 
 
+@pytest.mark.slow
 def test_the_time_is_shown_before_the_first_training_and_says_that_it_is_an_estimate(finished, monkeypatch):
     for worth in (0.0, math.inf):  # measured steps; the number of operations
         monkeypatch.setattr(estimate, "WORTH", worth)

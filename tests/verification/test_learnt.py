@@ -20,6 +20,7 @@ from tests.support.workers import workers
 LEARNING = "denoise,counter-noise,refit,ueraser-max,simclr"
 
 
+@pytest.mark.slow
 def test_one_process_and_two_give_the_same_and_the_report_lists_them(finished, tmp_path):
     settings = {"rho_a": "0", "countermeasure": LEARNING, **QUICK}
     alone = semshard.verify(finished / "shards", report=tmp_path / "one", workers=workers(1), **settings)
@@ -35,6 +36,7 @@ def test_one_process_and_two_give_the_same_and_the_report_lists_them(finished, t
     assert longest.curve[-1].step == 3 * QUICK["steps"]
 
 
+@pytest.mark.slow
 def test_what_is_learned_serves_all_victims_and_later_calls(finished, tmp_path):
     def phases(**settings):
         events = []
@@ -71,6 +73,7 @@ def test_own_images_are_neither_trained_nor_tested_on_in_any_form(finished, tmp_
 _PLAIN = {name: value for name, value in RECIPE.items() if name != "countermeasure"}
 
 
+@pytest.mark.slow
 def test_a_denoiser_changes_test_images_too_unless_asked_not_to(finished, tmp_path):
     test = {}
     for on in ("both", "train"):

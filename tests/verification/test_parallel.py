@@ -1,5 +1,7 @@
 """Victims that are trained at once, in processes of their own."""
 
+import pytest
+
 import semshard
 from semshard.cores import set_cores
 from semshard.verification.grid import grid
@@ -9,6 +11,7 @@ from tests.support.verification import PLAIN, RECIPE, counted_calls, opened_inpu
 from tests.support.workers import workers
 
 
+@pytest.mark.slow
 def test_victims_trained_at_once_are_those_of_the_grid_and_are_trained_elsewhere(finished, tmp_path):
     grid = {"rho_a": "0,2/255", "protected_fraction": "1,0.5", **PLAIN}
     alone = semshard.verify(finished / "shards", report=tmp_path / "alone", **grid)

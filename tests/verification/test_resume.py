@@ -16,6 +16,7 @@ from semshard.victims import Point, TrainingState, ValidationPoint
 from tests.support.verification import PLAIN, RECIPE, trained_phases
 
 
+@pytest.mark.slow
 def test_an_interrupted_grid_is_resumed_and_ends_in_the_same_figures(finished, tmp_path):
     shards, grid = finished / "shards", {"rho_a": "0,2/255", "report": tmp_path / "r", **PLAIN}
     whole = semshard.verify(shards, **(grid | {"report": tmp_path / "whole"}))
@@ -39,6 +40,7 @@ def test_an_interrupted_grid_is_resumed_and_ends_in_the_same_figures(finished, t
     assert len(more.results) == 6
 
 
+@pytest.mark.slow
 def test_a_victim_that_was_killed_half_way_is_resumed_from_there(finished, tmp_path):
     settings = {"rho_a": "2/255", **RECIPE}
 

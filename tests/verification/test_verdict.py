@@ -115,6 +115,7 @@ def correct(random, accuracy, seeds, images):
     return hard + random.normal(0, 0.1, (seeds, images)) < accuracy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_interval_of_a_share_holds_the_truth_nineteen_times_of_twenty(seeds):
     """Victims whose accuracies are known on average; 150 collections, so 135 hits are two deviations below 142.5."""

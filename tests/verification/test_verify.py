@@ -11,6 +11,7 @@ from tests.support.runs import TINY
 from tests.support.verification import PLAIN
 
 
+@pytest.mark.slow
 def test_every_attacker_has_a_clean_a_protected_and_a_control_victim(verified):
     _, found = verified
     assert [(each.attacker.rho_a, tuple(each.data)) for each in found.attackers] == [
@@ -33,6 +34,7 @@ def test_every_attacker_has_a_clean_a_protected_and_a_control_victim(verified):
     assert found.samples["train"] + found.samples["test"] == 40
 
 
+@pytest.mark.slow
 def test_the_verdict_says_whether_the_radius_that_theory_asks_for_was_tried(verified, tmp_path):
     home, found = verified
     assert "at least that of the noise, 8/255" in found.verdict["theory"]

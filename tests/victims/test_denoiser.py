@@ -32,6 +32,7 @@ def train(steps, clean):
     return train_denoiser(CPU, with_pattern(clean), clean, steps=steps, batch=32, seed=0, report=ignore)
 
 
+@pytest.mark.slow
 def test_a_known_pattern_is_mostly_removed_from_images_that_it_has_not_seen():
     model, unseen = train(120, smooth(64, 0)), smooth(40, 1)
     left = (denoise(CPU, model, with_pattern(unseen)).float() - unseen.float()).abs().mean()
@@ -67,6 +68,7 @@ def test_own_images_are_protected_within_the_budget_and_by_another_seed_otherwis
     assert method == "ntga" or not torch.equal(one, other), "ntga draws nothing"
 
 
+@pytest.mark.slow
 def test_own_images_are_protected_with_a_pool_where_the_collection_was():
     own = LabelledImages(smooth(10, 0), torch.arange(10) % 5)
     made = []

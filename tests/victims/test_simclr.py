@@ -86,6 +86,7 @@ def test_views_are_images_and_both_of_a_pair_differ(view):
     assert isinstance(family, CropFlip) == (view == "crop-flip")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["small", "resnet18", "vgg16-paper"])
 def test_a_projection_takes_the_place_of_the_last_layer_and_nothing_else_changes(name):
     before = used(name, torch.float32)

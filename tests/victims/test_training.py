@@ -47,6 +47,7 @@ def shapes(count, shown=CLASSES):
     return VictimData(*(LabelledImages(pictures[half], labels[half]) for half in (slice(count), slice(count, None))))
 
 
+@pytest.mark.slow
 def test_what_a_victim_reaches_under_pgd_is_what_the_textbooks_attack_leaves():
     runtime, rho, data = make_runtime("cpu"), 2 / 255, shapes(500)
     settings = {"steps": 60, "schedule": "one-cycle", "evaluations": 1, "steps_a": 1, "step_share": 1.25}

@@ -92,6 +92,7 @@ def maker(address):
     return make
 
 
+@pytest.mark.slow
 def test_every_piece_of_work_has_its_result_and_its_reports_once_though_a_worker_dies(tmp_path, capfd):
     """On a cluster that the pool starts for itself."""
     (tmp_path / "here").mkdir()
