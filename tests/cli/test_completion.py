@@ -37,7 +37,6 @@ def complete(tmp_path_factory):
     return offered
 
 
-@pytest.mark.slow
 def test_commands_options_and_values_are_completed(complete):
     assert complete("pro") == ["protect"]
     assert complete("protect", "imgs", "--keep-m") == ["--keep-metadata"]

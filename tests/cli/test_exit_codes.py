@@ -36,7 +36,6 @@ def ended_with(process, number, path):
     return process.returncode, errors
 
 
-@pytest.mark.slow
 def test_the_table_is_in_the_help_and_in_the_guide():
     text = semshard("--help").stdout
     page = (ROOT / "docs" / "running.md").read_text()

@@ -18,7 +18,6 @@ def foretold(_drawn):
     return semshard.forecast(_drawn, CALM, runs=2, **TINY)
 
 
-@pytest.mark.slow
 def test_what_is_known_of_the_source_is_right(foretold, finished):
     assert (foretold.inputs, foretold.images, foretold.shards, foretold.classes) == (40, 40, 3, 10)
     assert (foretold.width, foretold.height) == (32, 32)

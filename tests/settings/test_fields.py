@@ -143,7 +143,6 @@ def test_what_is_not_the_recipe_of_a_victim_is_its_attacker_its_seed_and_its_dat
     assert set(FIXED_IN_SWEEP) == {"preset", "precision", *PICTURES}
 
 
-@pytest.mark.slow
 def test_no_other_file_lists_names_of_settings():
     """Five names of settings in one literal are a list that belongs to the declarations."""
     names = {name for config in CONFIGS for name in declared(config)}

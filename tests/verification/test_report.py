@@ -182,7 +182,6 @@ def browse(path, tmp_path):
     return json.loads(html.unescape(found[1])), console
 
 
-@pytest.mark.slow
 def test_equal_input_gives_equal_bytes(page, tmp_path):
     write_report(tmp_path / "again.html", make_about(), make_manifest(), make_pictures())
     assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
@@ -234,7 +233,6 @@ def test_a_single_attacker_needs_no_heat_map(tmp_path):
     assert "What each attacker reaches" not in words_of(tmp_path / "report.html")
 
 
-@pytest.mark.slow
 def test_curves_beyond_the_cap_are_counted(tmp_path):
     about = make_about()
     about["attackers"] = [{**a, "name": f"{a['name']}, {turn}"} for turn in range(3) for a in about["attackers"]]

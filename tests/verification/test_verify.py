@@ -11,7 +11,6 @@ from tests.support.runs import TINY
 from tests.support.verification import PLAIN
 
 
-@pytest.mark.slow
 def test_every_attacker_has_a_clean_a_protected_and_a_control_victim(verified):
     _, found = verified
     assert [(each.attacker.rho_a, tuple(each.data)) for each in found.attackers] == [

@@ -68,7 +68,6 @@ def test_own_images_are_protected_within_the_budget_and_by_another_seed_otherwis
     assert method == "ntga" or not torch.equal(one, other), "ntga draws nothing"
 
 
-@pytest.mark.slow
 def test_own_images_are_protected_with_a_pool_where_the_collection_was():
     own = LabelledImages(smooth(10, 0), torch.arange(10) % 5)
     made = []
