@@ -1,5 +1,6 @@
 """Hostile XMP is refused in no time, and what is read is written in one form only."""
 
+import gc
 import time
 import xml.dom.minidom
 
@@ -63,10 +64,15 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_packets_are_refused_at_once_and_the_picture_is_not(name):
-    start = time.process_time()
-    with pytest.raises(UnusableXmp):
-        read_packet(HOSTILE[name])
-    assert time.process_time() - start < 1
+    gc.disable()  # a collection of what other tests have left can take longer than the second
+    try:
+        start = time.thread_time()
+        with pytest.raises(UnusableXmp):
+            read_packet(HOSTILE[name])
+        took = time.thread_time() - start
+    finally:
+        gc.enable()
+    assert took < 1
     for choice in ({}, {"keep_metadata": "rights"}, {"keep_metadata": "all", "reserve": "all"}):
         decoded = decode(with_xmp(HOSTILE[name][:60_000] or b" ", "JPEG"), Decoding(**choice))
         assert decoded.metadata.xmp == reservation(choice.get("reserve", "none"))
