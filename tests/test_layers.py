@@ -72,20 +72,36 @@ def room(path):
     return first.removesuffix(".py")
 
 
-def imported_rooms(path):
-    """Rooms of semshard that a file imports."""
+def imports(path):
+    """What a file imports, by its full name, wherever in the file that stands."""
     package = ("semshard", *path.relative_to(ROOT / "semshard").parts[:-1])
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = (*base, *(node.module.split(".") if node.module else ()))
-            names = [module] if len(module) > 1 else [(*module, alias.name) for alias in node.names]
+            yield from ((*module, alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
-            names = [tuple(alias.name.split(".")) for alias in node.names]
-        else:
-            continue
-        yield from (name[1] for name in names if name[0] == "semshard" and len(name) > 1)
-        yield from ("cli" for name in names if name[0] in ("semshard_cli", "cli"))
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+
+
+def imported_rooms(path):
+    """Rooms of semshard that a file imports."""
+    for name in imports(path):
+        if name[0] == "semshard" and len(name) > 1:
+            yield name[1]
+        if name[0] in ("semshard_cli", "cli"):
+            yield "cli"
+
+
+def imported_file(name):
+    """The file of semshard that an import is about, if it is one."""
+    for length in range(len(name), 0, -1):
+        path = ROOT.joinpath(*name[:length])
+        if (path / "__init__.py").exists():
+            return path / "__init__.py"
+        if path.with_suffix(".py").exists():
+            return path.with_suffix(".py")
+    return None
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -107,6 +123,23 @@ def test_the_allowed_edges_have_no_circle():
         return height[name]
 
     assert max(map(floor, ALLOWED)) <= 11  # and the command line above them all
+
+
+def test_files_have_no_circle():
+    """Neither at run time nor for the types."""
+    below = {path: {imported_file(name) for name in imports(path) if name[0] == "semshard"} for path in FILES}
+    done = set()
+
+    def visit(path, above=()):
+        assert path not in above, " → ".join(str(each.relative_to(ROOT)) for each in (*above, path))
+        if path not in done:
+            for each in below[path] - {path}:
+                visit(each, (*above, path))
+            done.add(path)
+
+    for path in FILES:
+        visit(path)
+    assert len(done) == len(FILES)
 
 
 def test_at_the_root_stands_only_the_ground():

@@ -6,7 +6,6 @@ before its first shard, and that it is a machine on which the bytes come out the
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -21,12 +20,11 @@ from ..shards import ShardStats, done_stats, shard_name
 from ..sources import Collection
 from ..sources.collection import has_bytes
 from ..workers import Report, pool_for
-from ..workers.admission import Admission, Hello, nonce_at, versions
+from ..workers.admission import Admission, Hello, Nonce, nonce_in, versions
 from .noise import Crafting
 from .pipeline import ShardOrder, ShardWork, make_shards
 from .resume import Run
 
-_NONCE = "nonce-"  # begins the name of a file in the ledger while actors work
 PATIENCE = 90.0  # seconds until a shard that another machine wrote has to be seen here; NFS may take 60
 _LOOK = 0.5  # seconds between two looks for it
 
@@ -39,9 +37,9 @@ def make_on_cluster(run: Run, order: ShardOrder, works: Iterable[ShardWork], mos
     order = replace(order, out=order.out.absolute(), ledger=order.ledger.absolute())  # an actor starts elsewhere
     if isinstance(order.craft, Crafting):
         order = replace(order, craft=order.craft.with_weights())
-    nonce = run.ledger.path / f"{_NONCE}{secrets.token_hex(4)}"  # several drivers can make parts at once
-    entrance = Entrance(nonce, _probe(run.collection), run.runtime.device.type, options.mixed_hardware)
-    with nonce_at(nonce):
+    probe = _probe(run.collection)
+    with nonce_in(run.ledger.path) as nonce:
+        entrance = Entrance(nonce, probe, run.runtime.device.type, options.mixed_hardware)
         pool = pool_for(
             options,
             most,
@@ -53,12 +51,6 @@ def make_on_cluster(run: Run, order: ShardOrder, works: Iterable[ShardWork], mos
         )
         made = list(pool.run(make_shards_there, order, works, report))
     wait_until_seen(order.out, made, order.recipe.digits)
-
-
-def forget_nonces(ledger: Path) -> None:
-    """Remove what drivers that were killed have left in a ledger, while no other process works there."""
-    for nonce in ledger.glob(f"{_NONCE}*"):
-        nonce.unlink(missing_ok=True)
 
 
 def make_shards_there(order: ShardOrder, works: Iterable[ShardWork], report: Report) -> Iterator[ShardStats]:
@@ -82,7 +74,7 @@ def _probe(collection: Collection) -> Collection:
 class Entrance:
     """What a worker does first: it says what it is, and shows that it sees what the driver sees."""
 
-    nonce: Path
+    nonce: Nonce
     probe: Collection
     device: str  # its kind
     mixed: bool
@@ -97,13 +89,9 @@ class Entrance:
     def describe(self, order: ShardOrder) -> Hello:
         """Versions and kinds of this machine that the bytes depend on, and what it reads of two files."""
         device = make_runtime(self.device, order.config.precision).device
-        try:
-            nonce = self.nonce.read_text()
-        except OSError as error:
-            nonce = str(error)
         readable = has_bytes(self.probe.source, 0, self.probe.sha256[0].tobytes())
         return {
-            "nonce": nonce,
+            "nonce": self.nonce.read(),
             "source": "is read" if readable else "is not read",
             **versions(),
             **kind_of_machine(device),

@@ -23,7 +23,7 @@ from ..signing import load_signer
 from ..sources import Collection, SourceOptions
 from ..storage import is_remote
 from ..workers import WorkerOptions, check_reachable
-from .cluster import forget_nonces
+from ..workers.admission import forget_nonces
 from .grow import grow
 from .in_store import check_place, in_store
 from .known_plan import first_shards

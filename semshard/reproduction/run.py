@@ -17,9 +17,10 @@ from ..verification.cache import ResultCache
 from ..verification.dataset import VictimDataset
 from ..verification.grid import PreparedData, VictimTask
 from ..verification.load import load_dataset, required_originals, with_test
-from ..verification.parallel import VictimWork, train_all, works_of
+from ..verification.parallel import train_all, works_of
 from ..verification.results import VictimOutcome
 from ..verification.trainer import VictimTrainer
+from ..verification.victim_work import VictimWork
 from ..victims import Attacker
 from .journal import Journal
 from .plan import PlannedProtection, PlannedVictim, TablePlan

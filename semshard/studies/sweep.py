@@ -30,9 +30,10 @@ from ..storage import local_path
 from ..verification.cache import ResultCache
 from ..verification.grid import VictimTask
 from ..verification.load import load_dataset, required_originals
-from ..verification.parallel import VictimWork, train_all, works_of
+from ..verification.parallel import train_all, works_of
 from ..verification.results import VictimOutcome
 from ..verification.trainer import VictimTrainer, one_attacker
+from ..verification.victim_work import VictimWork
 from ..workers import WorkerOptions, one_cluster
 from .shared_scan import SharedScan
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from ..atomic import remove_leftovers
 from ..engine import make_runtime
@@ -18,22 +17,20 @@ from ..errors import SettingError
 from ..measuring.machine import KINDS, kind_of_machine
 from ..progress import remarks
 from ..workers import SameFolder, WorkerOptions, pool_for
-from ..workers.admission import Admission, Hello, nonce_at, versions
+from ..workers.admission import Admission, Hello, Nonce, nonce_in, versions
 from .dataset import VictimDataset
+from .results import VictimOutcome
 from .trainer import VictimTrainer
-
-if TYPE_CHECKING:
-    from .parallel import VictimOrder, VictimWork
+from .victim_work import VictimOrder, VictimWork, train_each
 
 PATIENCE = 1800.0  # seconds without a sign of life: a long test says nothing while it goes on
-NONCE = "nonce"  # a file in the folder of unfinished victims while actors work
 
 
 def on_cluster(
-    job: Any, order: VictimOrder, works: Sequence[VictimWork], trainer: VictimTrainer, options: WorkerOptions
-) -> Iterator[Any]:
-    """The results of a job, by actors. Raises as `RayPool`, and `SettingError` for images that only this process can
-    read.
+    order: VictimOrder, works: Sequence[VictimWork], trainer: VictimTrainer, options: WorkerOptions
+) -> Iterator[tuple[str, VictimOutcome]]:
+    """The outcomes of victims, by their keys, from actors. Raises as `RayPool`, and `SettingError` for images that only
+    this process can read.
     """
     if any(isinstance(work.images, VictimDataset) for work in works):
         raise SettingError("the originals can be read by this process only; leave --engine ray out")
@@ -44,21 +41,20 @@ def on_cluster(
             admit=Admission(entrance.describe(), {}, KINDS).check, remark=remarks(trainer.progress, "victims"),
             least_patience=PATIENCE, queued=1, repeats=False,
         )  # fmt: skip
-        yield from pool.run(job, order, works, trainer.progress)
+        yield from pool.run(train_each, order, works, trainer.progress)
 
 
 @contextmanager
-def _nonce(folder: Path | None) -> Iterator[tuple[Path, str] | None]:
-    """A file in a folder that shows to others that they see the same one, and what it says."""
+def _nonce(folder: Path | None) -> Iterator[Nonce | None]:
+    """What shows to others whether they see the folder, where there is one."""
     if folder is None:
         yield None
         return
-    path = folder.absolute() / NONCE
     try:
-        with nonce_at(path) as text:
-            yield path, text
+        with nonce_in(folder) as nonce:
+            yield nonce
     finally:
-        remove_leftovers(path.parent)  # of workers that were killed
+        remove_leftovers(folder)  # of workers that were killed
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ class Entrance:
     """What a worker does first: it finds its device, and whether it sees the folder, and says what it is."""
 
     folder: SameFolder
-    nonce: tuple[Path, str] | None
+    nonce: Nonce | None
     device: str  # its kind
     precision: str
 
@@ -74,16 +70,10 @@ class Entrance:
         self.folder.enter()
         device = make_runtime(self.device, self.precision).device
         trainer = replace(order.trainer, runtime=replace(order.trainer.runtime, device=device))
-        if not self._sees():
+        if not (self.nonce and self.nonce.is_seen()):
             trainer = replace(trainer, folder=None)
         return replace(order, trainer=trainer), self.describe()
 
     def describe(self) -> Hello:
         """Versions and kinds of this machine that figures depend on."""
         return {**versions(), **kind_of_machine(make_runtime(self.device, self.precision).device)}
-
-    def _sees(self) -> bool:
-        try:
-            return self.nonce is not None and self.nonce[0].read_text() == self.nonce[1]
-        except OSError:
-            return False

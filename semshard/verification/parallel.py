@@ -2,80 +2,29 @@
 
 The networks of `quick` are so small that two victims, each on one core, finish sooner than one after the other on two.
 A process that finds no victim left gives its cores to the others.
-
-No pixels are handed on: a worker knows where the shards and their originals are, reads them, and holds the key of the
-victim, which contains a digest of every pixel, against that of the driver. Only pictures that no other process can open
-travel themselves, between processes of one machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
 from ..cores import allowed
 from ..engine import Runtime
-from ..errors import RunError
 from ..measuring.cost import network
 from ..noise.views import make_view
 from ..progress import Event, silent
-from ..settings import VerifyConfig
-from ..workers import Report, WorkerOptions, pool_for
+from ..workers import WorkerOptions, pool_for
 from .cluster import on_cluster
-from .dataset import DatasetPlace, VictimDataset
-from .grid import PreparedData, VictimTask, phase, train_in_turn, with_data
-from .load import open_dataset
+from .dataset import VictimDataset
+from .grid import VictimTask, phase, train_in_turn, with_data
 from .results import VictimOutcome, outcome_from_json
 from .trainer import VictimTrainer
+from .victim_work import VictimOrder, VictimWork, train_each
 
 WORTH = 5e12  # operations that are worth the start of processes: some ten seconds
-
-
-@dataclass(frozen=True, eq=False)
-class VictimWork:
-    """A victim to train, and what a worker needs to know of it."""
-
-    key: str  # in the cache
-    task: VictimTask
-    phase: str  # what its training is called
-    config: VerifyConfig
-    images: DatasetPlace | VictimDataset
-    digest: str  # of the dataset
-    size: int  # bytes of it
-    flop: float  # of the training
-
-    def __str__(self) -> str:
-        return self.phase
-
-
-class OpenedImages:
-    """The dataset that a worker had last. It is opened once for all victims that are trained on it one after the other;
-    nothing of it travels.
-    """
-
-    def __init__(self) -> None:
-        self._last: tuple[str, VictimDataset] | None = None
-
-    def __reduce__(self) -> tuple[type[OpenedImages], tuple[()]]:
-        return OpenedImages, ()
-
-    def of(self, work: VictimWork) -> VictimDataset:
-        """The images of a victim. Raises as `open_dataset`."""
-        if self._last is None or self._last[0] != work.digest:
-            self._last = None  # two of them may not fit into memory
-            dataset = open_dataset(work.images) if isinstance(work.images, DatasetPlace) else work.images
-            self._last = work.digest, dataset
-        return self._last[1]
-
-
-@dataclass(frozen=True)
-class VictimOrder:
-    """What is the same for all victims; a worker gets it once."""
-
-    trainer: VictimTrainer
-    opened: OpenedImages = field(default_factory=OpenedImages)
 
 
 def train_in_parallel(
@@ -134,7 +83,7 @@ def train_all(
     count(Event("victims", 0, len(missing), "victims"))
     order = VictimOrder(_elsewhere(trainer))
     if options.engine == "ray":
-        found = on_cluster(train_each, order, missing, trainer, options)
+        found = on_cluster(order, missing, trainer, options)
     else:
         workers = at_once(options, len(missing), max(work.size for work in missing), trainer)
         found = pool_for(options, workers if workers > 1 else 0).run(train_each, order, missing, trainer.progress)
@@ -142,16 +91,6 @@ def train_all(
         cache.put(key, outcome.to_json())
         yield from ((work, outcome) for work in waiting[key])
         count(Event("victims", number, len(missing), "victims"))
-
-
-def train_each(order: VictimOrder, works: Iterable[VictimWork], report: Report) -> Iterator[tuple[str, VictimOutcome]]:
-    """The job of a worker: the outcomes of victims, by their keys."""
-    for work in works:
-        trainer = replace(order.trainer, config=work.config, progress=report)
-        data = PreparedData(order.opened.of(work), trainer)(work.task)
-        if trainer.key(data, work.task.attacker, work.task.seed) != work.key:
-            raise RunError(f"{work}: a worker reads other images than the driver, or has another version of torch")
-        yield work.key, trainer.outcome(work.phase, data, work.task.attacker, work.task.seed)
 
 
 def suited_workers(dataset: VictimDataset, trainer: VictimTrainer, wanted: Sequence[VictimTask]) -> int:

@@ -18,6 +18,7 @@ from ..atomic import atomic_write
 from ..errors import SettingError
 
 Hello = Mapping[str, str]  # what a worker says of itself
+_NONCE = "nonce-"  # begins the name of a file while actors work
 
 
 def versions() -> Hello:
@@ -31,16 +32,41 @@ def versions() -> Hello:
     }
 
 
+@dataclass(frozen=True)
+class Nonce:
+    """A file of random text: who reads it there sees the same folder."""
+
+    path: Path
+    text: str
+
+    def read(self) -> str:
+        """What the file says on this machine, or why it cannot be read."""
+        try:
+            return self.path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            return str(error)
+
+    def is_seen(self) -> bool:
+        """Whether this machine sees the same folder."""
+        return self.read() == self.text
+
+
 @contextmanager
-def nonce_at(path: Path) -> Iterator[str]:
-    """A random text in a file, as long as the block lasts: who reads it there sees the same folder."""
-    text = secrets.token_hex(16)
-    with atomic_write(path) as file:
-        file.write(text.encode())
+def nonce_in(folder: Path) -> Iterator[Nonce]:
+    """A nonce in a folder, as long as the block lasts; of another name than those of other drivers."""
+    nonce = Nonce(folder.absolute() / f"{_NONCE}{secrets.token_hex(4)}", secrets.token_hex(16))
+    with atomic_write(nonce.path) as file:
+        file.write(nonce.text.encode())
     try:
-        yield text
+        yield nonce
     finally:
-        path.unlink(missing_ok=True)
+        nonce.path.unlink(missing_ok=True)
+
+
+def forget_nonces(folder: Path) -> None:
+    """Remove what drivers that were killed have left in a folder, while no other process works there."""
+    for nonce in folder.glob(f"{_NONCE}*"):
+        nonce.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

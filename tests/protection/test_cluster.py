@@ -19,6 +19,7 @@ from semshard.protection.resume import open_run
 from semshard.shards import done_stats, read_manifest
 from semshard.sources.collection import Cache
 from semshard.workers import WorkerOptions
+from semshard.workers.admission import Nonce
 from tests.support.runs import TINY, public_bytes
 
 
@@ -98,8 +99,8 @@ def admission(run, entrance, order, mixed=False):
 
 @pytest.fixture
 def entrance(run):
-    nonce = run.ledger.path / "nonce"
-    nonce.write_text("0123")
+    nonce = Nonce(run.ledger.path / "nonce-0123abcd", "0123")
+    nonce.path.write_text(nonce.text)
     return Entrance(nonce, run.collection.part(run.collection.usable[:1], 0), "cpu", False)
 
 
@@ -109,8 +110,9 @@ def test_a_node_is_admitted_that_sees_the_same_files_and_refused_where_it_does_n
     at.check(hello, "10.0.0.7")
     (tmp_path / "nonce").write_text("of an old copy")
     for elsewhere in (tmp_path / "nonce", tmp_path / "missing" / "nonce"):
+        other = replace(entrance, nonce=replace(entrance.nonce, path=elsewhere))
         with pytest.raises(SettingError, match=r"node 10\.0\.0\.7 does not see the files in .*shards\.ledger"):
-            at.check(replace(entrance, nonce=elsewhere)(order)[1], "10.0.0.7")
+            at.check(other(order)[1], "10.0.0.7")
     shutil.rmtree(run.collection.source.folders[0])
     with pytest.raises(SettingError, match=r"10\.0\.0\.7 cannot read .*images"):
         at.check(entrance(order)[1], "10.0.0.7")

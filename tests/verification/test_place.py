@@ -15,7 +15,8 @@ from semshard.sources import open_source
 from semshard.sources.shapes import write_shapes
 from semshard.verification.grid import first_round
 from semshard.verification.load import load_dataset, open_dataset, with_test
-from semshard.verification.parallel import VictimOrder, train_each, works_of
+from semshard.verification.parallel import works_of
+from semshard.verification.victim_work import VictimOrder, train_each
 from tests.support.verification import PLAIN, opened_inputs
 
 SETTINGS = {name: value for name, value in PLAIN.items() if name != "preset"}
