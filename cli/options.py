@@ -112,6 +112,7 @@ SOURCE_OPTIONS: dict[str, Any] = {
     ],
 }
 
+_SHOWN = ("pictures", "output", "data")  # groups whose defaults no preset, method or set of attackers changes
 _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -125,6 +126,13 @@ def _completed(one: Setting) -> Callable[[str], list[str]]:
     return offered
 
 
+def _default(one: Setting) -> str:
+    """A sentence on what holds if the option is not given, where that is the same in all presets."""
+    given = one.default if isinstance(one.default, tuple) else (one.default,)
+    shown = one.group in _SHOWN and one.kind != "bool" and all(isinstance(each, str | int | float) for each in given)
+    return f" Default: {','.join(map(str, given))}." if shown else ""
+
+
 def option_of(one: Setting) -> Any:
     """A setting as an option: its type, its help with the choices, and its panel."""
     kind: Any = list[str] if one.several else str if one.radius else _TYPES[one.kind]
@@ -134,6 +142,9 @@ def option_of(one: Setting) -> Any:
     return Annotated[
         Optional[kind],
         typer.Option(
-            help=one.help + choices, metavar=metavar or None, rich_help_panel=panel, autocompletion=_completed(one)
+            help=one.help + choices + _default(one),
+            metavar=metavar or None,
+            rich_help_panel=panel,
+            autocompletion=_completed(one),
         ),
     ]

@@ -21,7 +21,7 @@ def views(*, json: Json = False) -> None:
     caption = (
         "a list has one of the first two, then any others with probabilities, in the order they are applied in, like "
         "crop-flip,grey=0.5,jpeg=0.25; paper is the first alone, hardened the first with "
-        f"{','.join(NAMED_VIEWS['hardened'])} and a training of the surrogate that goes with them"
+        f"{','.join(NAMED_VIEWS['hardened'])} (photographs in preset quick: grey=0.3) and a training that suits it"
     )
     rows = [(each.name, each.line) for each in families]
     show.listing("views", ("--views", "what it does to a picture"), rows, caption)

@@ -265,7 +265,7 @@ def pool_numbers(images: int, config: ProtectConfig) -> Tensor:
 
 
 def pool_labels(labels: Tensor, config: ProtectConfig) -> Tensor:
-    """The labels (N,) of a pool, on the CPU, exchanged once for the whole training."""
+    """The labels (N,) of a pool, on the CPU, shuffled once for the whole training."""
     stream = Runtime(torch.device("cpu"), "float32").generator(config.seed, "labels")
     return shuffle_labels(labels, config.label_noise, stream)
 

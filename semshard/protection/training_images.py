@@ -56,7 +56,7 @@ class OnDevice:
 def training_images(runtime: Runtime, collection: Collection, config: ProtectConfig) -> TrainingImages | OnDevice:
     """The usable images, or the pool of them, on the device where they fit there and in memory.
 
-    In a pool, labels are exchanged once.
+    In a pool, labels are shuffled once.
     """
     numbers, size = collection.usable, collection.size
     side = squashed_side(collection, config)

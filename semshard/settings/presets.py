@@ -137,7 +137,7 @@ _VERIFY: dict[tuple[str, str], dict[str, Any]] = {
 NAMED_VIEWS: dict[str, tuple[str, ...]] = {"paper": (), "hardened": ("grey=0.5",)}
 
 # What goes with a name in a preset, for settings not given: the training that hardened noise needs, and a second
-# network that the final noise pushes away from.
+# network that the final noise pushes away from. Where a preset needs a list of its own for the name, that list.
 _HARDENED = {
     "label_noise": 0.5, "warm_up": 0.5, "rho_a": 5 / 255,
     "final_steps": 12, "final_alpha": 2 / 255, "final_draws": 1, "final_views": ("grey=0.4", "blur=0.3"),
@@ -145,6 +145,7 @@ _HARDENED = {
 _WITH_VIEWS: dict[tuple[str, ...], dict[str, Any]] = {
     ("medium", "small", "hardened"): {**_HARDENED, "steps": 2000, "lr_every": 800, "push_steps": 2000},
     ("quick", "small", "hardened"): {**_HARDENED, "steps": 800, "lr_every": 320, "push_steps": 640},
+    ("quick", "large", "hardened"): {"views": ("grey=0.3",), "steps": 2000, "lr_every": 800},
     ("paper", "small", "hardened"): {**_HARDENED, "push_steps": 5000},
     ("paper", "large", "hardened"): {**_HARDENED, "push_steps": 3000},
 }
@@ -170,11 +171,12 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
         base["network"] = PAPER_LARGE
     base |= _METHOD.get(method, {}) | _METHOD_IN.get((preset, _kind(size), method), {})
     asked = given.get("views", ("paper",))
-    given = _WITH_VIEWS.get((preset, _kind(size), *asked), {}) | given
+    brought = _WITH_VIEWS.get((preset, _kind(size), *asked), {})
+    given = brought | given
     for name, one in declared(ProtectConfig).items():
         if one.follows in given and name not in given:
             base[name] = snap(base[name] * given[one.follows] / base[one.follows])
-    given["views"] = views = _views(asked, base["views"])
+    given["views"] = views = _views(brought.get("views", asked), base["views"])
     noise_views = given.get("noise_views", base["noise_views"])
     if noise_views not in NO_LIST:
         given["noise_views"] = _views(noise_views, views[0])

@@ -78,7 +78,7 @@ class ProtectConfig:
     momentum: float = _surrogate("SGD momentum.", at_least=0)
     weight_decay: float = _surrogate("SGD weight decay.", at_least=0)
     label_noise: float = _surrogate(
-        "Share of the surrogate's training images whose labels are exchanged among them, so that it learns noise, not "
+        "Share of the surrogate's training images whose labels are shuffled among them, so that it learns noise, not "
         "pictures.",
         default=0.0, at_least=0, at_most=1, unused_by=NO_NOISE_YET,
     )  # fmt: skip
@@ -89,7 +89,7 @@ class ProtectConfig:
     )  # fmt: skip
     pool: int = _surrogate(
         "Train the surrogate on so many images, drawn by the seed, each of which keeps its noise from one visit to the "
-        "next, and its exchanged label; 0: on all, with new noise at every visit.",
+        "next, and its shuffled label; 0: on all, with new noise at every visit.",
         default=0, at_least=0, unused_by=NO_NOISE_YET,
     )  # fmt: skip
     push_steps: int = _surrogate(

@@ -244,7 +244,9 @@ def test_the_surrogate_of_quick_photographs_knows_the_noise_and_not_the_pictures
     assert (quick.pool, quick.label_noise, quick.steps_u) == (1280, 1.0, 2)
     assert protect_config("quick", None, "float32", {"pool": 0, "label_noise": 0.0}).pool == 0
     hardened = protect_config("quick", None, "float32", {"views": "hardened"})
-    assert hardened == dataclasses.replace(quick, views=hardened.views)
+    assert hardened == dataclasses.replace(quick, views=hardened.views, steps=2000, lr_every=800)
+    assert hardened.views == protect_config("quick", None, "float32", {"views": "grey=0.3"}).views
+    assert protect_config("quick", None, "float32", {"views": "hardened", "steps": 900}).steps == 900
     others = [("quick", (32, 32), {}), ("paper", None, {}), ("quick", None, {"method": "rem"})]
     assert not any(protect_config(preset, size, "float32", given).pool for preset, size, given in others)
 
