@@ -20,7 +20,7 @@ from ..sources.decode import decoding_of
 from ..storage import is_remote
 from ..threads import ordered_map
 from .dataset import DatasetPlace, Photos, Pixels, VictimDataset, share_of
-from .near_duplicates import Hash, difference_hash, near_duplicates
+from .near_duplicates import Thumbnail, near_duplicates, thumbnail
 
 Twins = tuple[tuple[int, int], ...]  # samples that show the same as an earlier one: places of both
 
@@ -49,7 +49,7 @@ class _Pair:
     clean: Pixels
     protected: Pixels
     size: tuple[int, int]
-    hash: Hash  # of the original: equal or close where two originals show the same
+    thumbnail: Thumbnail  # of the original
 
 
 def load_dataset(
@@ -78,7 +78,7 @@ def load_dataset(
         progress(Event("load", message=f"{left_out} ({key}: {reason})"))
     keys = [pair.key for pair in pairs]
     if twins is None:
-        first = near_duplicates([pair.hash for pair in pairs]).tolist()
+        first = near_duplicates([pair.thumbnail for pair in pairs]).tolist()
         twins = tuple((number, place) for number, place in enumerate(first) if place != number)
     first = list(range(len(keys)))
     for number, place in twins:
@@ -190,7 +190,7 @@ def _pairs(shards: Shards, originals: Originals, numbers: list[int], side: int) 
             return sample.key, str(reason)
         small, protected = (squash(pixels, side) if side else pixels for pixels in (clean, sample.image))
         size = clean.shape[0], clean.shape[1]
-        return _Pair(sample.key, sample.label, small, protected, size, difference_hash(clean))
+        return _Pair(sample.key, sample.label, small, protected, size, thumbnail(clean))
 
     shards.keys()  # builds the index before threads use it
     return ordered_map(load, numbers)
