@@ -22,7 +22,7 @@ from .views import View, noise_view
 
 BATCH = 250
 
-Change = Callable[[Tensor, Tensor, torch.Generator], Tensor]  # of images x by labels: x′, from a random stream
+Change = Callable[[Tensor, Tensor, View, torch.Generator], Tensor]  # of images x by labels: x′, from a random stream
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,30 @@ class AdversarialLoss:
     draws: int
     seed: int = 0
 
-    def mean(self, images: Tensor, labels: Tensor, change: Change = lambda x, labels, generator: x) -> float:
-        """The mean over uint8 images (N, 3, H, W) with int64 labels (N,), each changed by `change` before."""
+    def mean(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        sizes: Tensor | None = None,
+        change: Change = lambda x, labels, view, generator: x,
+    ) -> float:
+        """The mean over uint8 images (N, 3, H, W) with int64 labels (N,), each changed by `change` before; `sizes`,
+        int64 (N, 2), are those that squashed photographs have by themselves.
+        """
         total, device = 0.0, self.runtime.device
         for at in range(0, len(labels), BATCH):
+            here = slice(at, at + BATCH)
             generator = self.runtime.generator(self.seed, "robustness", at)
-            x, y = images[at : at + BATCH].to(device).float() / 255, labels[at : at + BATCH].to(device)
-            total += self.sum(change(x, y, generator), y, generator)
+            x, y = images[here].to(device).float() / 255, labels[here].to(device)
+            view = self.view.on(None if sizes is None else sizes[here])
+            total += self._sum(change(x, y, view, generator), y, view, generator)
         return total / len(labels)
 
-    def sum(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
+    def _sum(self, images: Tensor, labels: Tensor, view: View, generator: torch.Generator) -> float:
         """The sum over a batch of float images (N, 3, H, W) in [0, 1], the mean over the draws."""
         total = torch.zeros((), device=images.device)
         for _ in range(self.draws):
-            seen = self.view.apply(images, self.view.draw(images, generator))
+            seen = view.apply(images, view.draw(images, generator))
             start = self.perturbation.start(seen, generator)
             delta = self.perturbation.ascend(self.network, seen, labels, start)
             with torch.no_grad():
@@ -70,19 +80,23 @@ class SurrogateRobustness:
     config: ProtectConfig
     seed: int
 
-    def __call__(self, images: Tensor, labels: Tensor) -> float:
-        """Of uint8 images (N, 3, H, W) with int64 labels (N,)."""
+    def __call__(self, images: Tensor, labels: Tensor, sizes: Tensor | None = None) -> float:
+        """Of images as `AdversarialLoss.mean` takes them."""
         views = ("none",) if self.config.views_first else self.config.noise_views  # of Eq. 8 the noise is the image's
         rem = dataclasses.replace(self.config, method="cell", noise_step="pgd", noise_views=views).final()
-        crafter = NoiseCrafter(self.network, noise_view(self.view, rem), rem, self.runtime.draws_together)
         adversary, draws = inner_perturbation("pgd", self.config), self.config.draws
         loss = AdversarialLoss(self.runtime, self.network, self.view, adversary, draws, self.seed)
-        return -loss.mean(images, labels, lambda x, y, generator: x + crafter(x, y, generator))
+
+        def protected(x: Tensor, y: Tensor, view: View, generator: torch.Generator) -> Tensor:
+            crafter = NoiseCrafter(self.network, noise_view(view, rem), rem, self.runtime.draws_together)
+            return x + crafter(x, y, generator)
+
+        return -loss.mean(images, labels, sizes, protected)
 
 
-def noise_robustness(loss: AdversarialLoss, protected: Tensor, labels: Tensor) -> float:
+def noise_robustness(loss: AdversarialLoss, protected: Tensor, labels: Tensor, sizes: Tensor | None = None) -> float:
     """R_δᵘ = −max_{δᵃ} min_θ of the mean loss of f_θ(t(x + δᵘ) + δᵃ) (Eq. 9), the noise δᵘ fixed.
 
     The network of `loss` was trained adversarially on the uint8 images with the noise, `protected` (N, 3, H, W).
     """
-    return -loss.mean(protected, labels)
+    return -loss.mean(protected, labels, sizes)

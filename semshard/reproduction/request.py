@@ -10,7 +10,7 @@ from typing import Any
 from ..engine import Runtime, make_runtime
 from ..errors import SettingError
 from ..progress import Progress, remarks, silent
-from ..settings import Size
+from ..settings import Size, VerifyConfig, names_where
 from ..sources import Source, open_source, scan
 from ..verification.load import check_test
 from ..workers import WorkerOptions
@@ -36,6 +36,11 @@ class TableRequest:
     device: str = "auto"
     progress: Progress = silent
     workers: WorkerOptions = field(default_factory=WorkerOptions)
+
+    def __post_init__(self) -> None:
+        for name in names_where(VerifyConfig, not_for="table"):
+            if name in self.settings:
+                raise SettingError(f"{name} is not for a reproduction: the table decides which victims there are")
 
     def runtime(self) -> Runtime:
         """Where it is computed. Raises `SettingError` where there is no such device."""

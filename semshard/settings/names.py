@@ -7,6 +7,7 @@ Size = tuple[int, int] | None  # (height, width) of every image; None for photog
 
 PRESETS = ("paper", "medium", "quick")
 SCHEDULES = ("step", "one-cycle")  # of the learning rate
+MOST_SEED = 1 << 62  # torch takes 64 bits, and other seeds are counted on from it
 PRECISIONS = ("float32", "bfloat16")
 PERTURBATIONS = ("none", "random", "pgd")  # of a view, within a noise step or a model step
 

@@ -8,7 +8,19 @@ from typing import Any
 from ..errors import SettingError
 from .attacker_sets import SETS, lists_of
 from .fields import declared, defaults
-from .names import ANY_CELL, CELL_SETTINGS, CELLS, LARGE, LISTED, METHODS, NO_LIST, Size, cell_of
+from .names import (
+    ANY_CELL,
+    CELL_SETTINGS,
+    CELLS,
+    CLEAN_SURROGATE,
+    LARGE,
+    LISTED,
+    METHODS,
+    NO_LIST,
+    OUTSIDE_GRID,
+    Size,
+    cell_of,
+)  # fmt: skip
 from .protect import ProtectConfig
 from .radii import snap
 from .serialise import coerce
@@ -171,19 +183,25 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
         base["network"] = PAPER_LARGE
     base |= _METHOD.get(method, {}) | _METHOD_IN.get((preset, _kind(size), method), {})
     asked = given.get("views", ("paper",))
-    brought = _WITH_VIEWS.get((preset, _kind(size), *asked), {})
-    given = brought | given
-    for name, one in declared(ProtectConfig).items():
-        if one.follows in given and name not in given:
-            base[name] = snap(base[name] * given[one.follows] / base[one.follows])
-    given["views"] = views = _views(brought.get("views", asked), base["views"])
-    noise_views = given.get("noise_views", base["noise_views"])
-    if noise_views not in NO_LIST:
-        given["noise_views"] = _views(noise_views, views[0])
-    final_views = given.get("final_views", base["final_views"])
-    if final_views not in NO_LIST:
-        given["final_views"] = _views(final_views, views[0])
-    return ProtectConfig(**(base | given))
+    brought = {} if method in OUTSIDE_GRID else _WITH_VIEWS.get((preset, _kind(size), *asked), {})
+    if method in CLEAN_SURROGATE:  # what it trains, and its final steps, are its own
+        brought = {name: value for name, value in brought.items() if name == "views"}
+    views = _views(brought.get("views", asked), base["views"])
+    base = _over(_over(base, brought), given) | {"views": views}
+    for name in ("noise_views", "final_views"):
+        if base[name] not in NO_LIST:
+            base[name] = _views(base[name], views[0])
+    return ProtectConfig(**base)
+
+
+def _over(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others in place of them; what follows one of these keeps its share of it."""
+    followers = {
+        name: snap(base[name] * given[one.follows] / base[one.follows])
+        for name, one in declared(ProtectConfig).items()
+        if one.follows in given and name not in given
+    }
+    return {**base, **followers, **given}
 
 
 def _views(asked: tuple[str, ...], geometry: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from .names import (
     FORMATS,
     KEEP,
     METHODS,
+    MOST_SEED,
     NETWORKS,
     NO_LIST,
     NO_NETWORK,
@@ -35,6 +36,7 @@ from .view_lists import GEOMETRY, normal
 
 MOST_PIXELS = 1 << 28  # of an image that can be published
 MOST_IN_SHARD = 100_000  # samples; a key counts no further
+MOST_LEVELS = 127  # of the budget: noise is kept as int8
 
 ROUND_EVERY_HELP = (
     "Every so many training steps and after the last, round weights to 8 significant bits and momentum to 4, so that "
@@ -103,14 +105,14 @@ class ProtectConfig:
     )
     steps_u: int = _training_noise("PGD steps K_u of the defensive noise.", at_least=1)
     alpha_u: float = _training_noise(
-        "PGD step size of the defensive noise; follows --rho-u.", radius=True, follows="rho_u"
+        "PGD step size of the defensive noise; follows --rho-u.", radius=True, follows="rho_u", above=0
     )
     draws: int = _training_noise("Draws J of view and random perturbation averaged in a noise step.", at_least=1)
     final_steps: int = _crafting(
         "PGD steps K_u of the final noise, crafted with the trained surrogate.", at_least=1, unused_by=("sc",)
     )
     final_alpha: float = _crafting(
-        "PGD step size of the final noise; follows --rho-u.", radius=True, follows="rho_u", unused_by=("sc",)
+        "PGD step size of the final noise; follows --rho-u.", radius=True, follows="rho_u", above=0, unused_by=("sc",)
     )
     final_draws: int = _crafting("Draws J of the final noise.", at_least=1, unused_by=NO_NETWORK)
     final_views: tuple[str, ...] = _crafting(
@@ -184,7 +186,7 @@ class ProtectConfig:
     craft_batch: int = _crafting("Images crafted together; a batch never crosses a shard.", at_least=1)
     seed: int = _trained(
         "Seed of every random draw; choose your own. It is kept in the private ledger only.",
-        group="run", common=True, default=0, at_least=0, may_differ=True,
+        group="run", common=True, default=0, at_least=0, at_most=MOST_SEED, may_differ=True,
     )  # fmt: skip
     precision: str = _trained(
         "Arithmetic inside the networks.", group="computing", choices=PRECISIONS, may_differ=True, sweepable=False
@@ -198,6 +200,11 @@ class ProtectConfig:
         _check_method(self)
         if levels(self.rho_u) < 1:
             raise SettingError(f"rho_u = {format_radius(self.rho_u)} is below one grey level (1/255)")
+        if levels(self.rho_u) > MOST_LEVELS:
+            raise SettingError(f"rho_u = {format_radius(self.rho_u)} is above {MOST_LEVELS}/255")
+        if self.clean_surrogate and (self.pool or self.push_steps):
+            name = "pool" if self.pool else "push_steps"
+            raise SettingError(f"{name}: method {self.method} trains one network, on clean images; leave it out")
         if self.pool and self.views_first:
             raise SettingError("pool: where noise is made on views, images have none to keep")
         if self.groups == 1:

@@ -11,7 +11,7 @@ from functools import partial
 from ..errors import SettingError
 from .attacker_sets import SETS, Pair, pairs
 from .fields import check_fields, names_where, setting
-from .names import COUNTERMEASURES, LISTED, NETWORKS, PRECISIONS, PRESETS, SCHEDULES, STARTS
+from .names import COUNTERMEASURES, LISTED, MOST_SEED, NETWORKS, PRECISIONS, PRESETS, SCHEDULES, STARTS
 from .protect import ROUND_EVERY_HELP
 from .view_lists import GEOMETRY
 
@@ -107,7 +107,7 @@ class VerifyConfig:
     evaluations: int = _training("How often the test accuracy is measured during a training.", at_least=1)
     seed: int = setting(
         "First seed of initial weights, batches and views, and that of the control noise.",
-        group="run", common=True, default=0, at_least=0, in_recipe=False, not_for=("table",),
+        group="run", common=True, default=0, at_least=0, at_most=MOST_SEED, in_recipe=False, not_for=("table",),
     )  # fmt: skip
     precision: str = setting("Arithmetic inside the networks.", group="computing", choices=PRECISIONS)
 

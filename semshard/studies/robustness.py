@@ -151,10 +151,10 @@ class _Study:
         delta = self.adversary
         against = replace(protection, method="cell", rho_a=delta.rho, alpha_a=delta.alpha, steps_a=delta.steps)
         sample = clean[: self.images]
-        view = make_view(protection, shards.size)[0].on(sample.sizes)
+        view, _ = make_view(protection, shards.size)
         network = self.runtime.folded(model)
         measure = SurrogateRobustness(self.runtime, network, view, against, self.config.seed)
-        return measure(sample.images, sample.labels)
+        return measure(sample.images, sample.labels, sample.sizes)
 
     def _of_noise(self, name: str, trainer: VictimTrainer, protected: VictimData) -> dict[str, float]:
         """Definition 2 and F: the noise of the shards is fixed, a new network is trained, which is the victim."""
@@ -165,7 +165,7 @@ class _Study:
         view, _ = make_view(self.config, (sample.images.shape[2], sample.images.shape[3]))
         network = self.runtime.folded(victim.model)
         loss = AdversarialLoss(self.runtime, network, view, self.adversary, 1, seed)
-        noise = noise_robustness(loss, sample.images, sample.labels)
+        noise = noise_robustness(loss, sample.images, sample.labels, sample.sizes)
         return {"noise": noise, "protection": 1 - victim.final}
 
 

@@ -192,7 +192,8 @@ def _train_surrogates(variants: Sequence[_Variant], scan: SharedScan, out: Path)
     for variant in variants:
         config = variant.config
         if config.has_surrogate:
-            alone = config.warm_up or config.round_every  # a warm-up and the last rounding depend on the whole length
+            # a warm-up and the last rounding depend on the whole length, and of two networks the first one is not all
+            alone = config.warm_up or config.round_every or config.push_steps
             shared = config if alone else replace(config, steps=1)
             trainings.setdefault(_training_key(shared), []).append(variant)
     paths: dict[str, Path] = {}

@@ -1,10 +1,11 @@
 """Images that show the same: photo bursts, copies in another size or compression. A split must not separate them.
 
-Two images show the same if their grey thumbnails do: if most steps from a cell to the one on its right go the same way (a
-difference hash in which flat cells do not count, so that a white background makes no two pictures alike), and if the
-thumbnails correlate. Measured on 200 photographs, of which a copy was made: all are found in half the size, at JPEG quality 50
-or moved by one hundredth of the width; 199 at quality 20, 195 made brighter by a fifth, 57 moved by three hundredths. Of the
-20,000 pairs of these photographs none counts as the same. Of the 50,000 training images of CIFAR-10 111 show what another does.
+Two images show the same if their grey thumbnails do: if most steps from a cell to the one on its right go the same way
+(a difference hash in which flat cells do not count, so that a white background makes no two pictures alike), and if the
+thumbnails correlate. Measured on 200 photographs, of which a copy was made: all are found in half the size, at JPEG
+quality 50 or moved by one hundredth of the width; 199 at quality 20, 195 made brighter by a fifth, 57 moved by three
+hundredths. Of the 20,000 pairs of these photographs none counts as the same. Of the 50,000 training images of CIFAR-10
+111 show what another does.
 """
 
 from __future__ import annotations

@@ -134,7 +134,10 @@ def _outcome(victim: Victim, data: VictimData, classes: int, seconds: float) -> 
 
 def one_attacker(config: VerifyConfig, what: str) -> None:
     """Raises `SettingError` where a study, which trains one kind of victim, is asked for several."""
-    plain = {"countermeasure": ("none",), "start": ("scratch",), "protected_fraction": (1.0,), "seeds": 1}
+    plain = {
+        "countermeasure": ("none",), "start": ("scratch",), "protected_fraction": (1.0,), "seeds": 1,
+        "longer": 1, "filter_on": "both",
+    }  # fmt: skip
     for name, value in plain.items():
         if getattr(config, name) != value:
             raise SettingError(f"{what} trains plain victims; {name} is a setting of verify only")

@@ -161,6 +161,8 @@ def test_what_is_not_in_the_paper_is_refused(images, tmp_path):
         ({"table": "table4", "cells": ["SEM:Mean"]}, "there are: Mean:Clean; Mean:EM"),
         ({"table": "table4", "protection": {"method": "sc", "seed": 1}}, "the table sets method, seed itself"),
         ({"table": "figure3", "seeds": 2}, "one seed"),
+        ({"table": "table7", "longer": 4}, "longer is not for a reproduction"),
+        ({"table": "table7", "rho_a": "1/255"}, "rho_a is not for a reproduction"),
     ):
         with pytest.raises(semshard.SettingError, match=re.escape(words)):
             semshard.reproduce(source=images, out=tmp_path / "out", **wrong)

@@ -150,6 +150,7 @@ def test_lists_come_from_commas_repetition_or_lists():
         ({"start": "middle"}, "choose one of"),
         ({"step_share": 2.1}, r"lie in \(0, 2\]"),
         ({"nesterov": True, "momentum": 0.0}, "needs a momentum"),
+        ({"seed": 2**64}, "must lie in"),
     ],
 )
 def test_impossible_settings_of_victims_are_refused(given, word):
@@ -171,6 +172,12 @@ def test_configs_are_frozen():
         ({"steps": True}, "not a whole number"),
         ({"lr": "fast"}, "not a number"),
         ({"rho_u": "0.5/255"}, "below one grey level"),
+        ({"rho_u": "128/255"}, "above 127/255"),
+        ({"alpha_u": 0}, "above 0"),
+        ({"final_alpha": 0}, "above 0"),
+        ({"seed": 2**64}, "must lie in"),
+        ({"method": "tap", "push_steps": 5}, "method tap trains one network"),
+        ({"method": "push", "pool": 5}, "method push trains one network"),
         ({"views": "mirror"}, "choose from"),
         ({"views": "resized-crop", "crop": 4}, "crop"),
         ({"shard_size": 100_001}, "100000"),
@@ -249,6 +256,24 @@ def test_the_surrogate_of_quick_photographs_knows_the_noise_and_not_the_pictures
     assert protect_config("quick", None, "float32", {"views": "hardened", "steps": 900}).steps == 900
     others = [("quick", (32, 32), {}), ("paper", None, {}), ("quick", None, {"method": "rem"})]
     assert not any(protect_config(preset, size, "float32", given).pool for preset, size, given in others)
+
+
+@pytest.mark.parametrize("method", ["tap", "push", "ntga", "sc"])
+@pytest.mark.parametrize(("preset", "size"), [("quick", (32, 32)), ("quick", None), ("paper", None)])
+def test_hardened_brings_no_training_to_methods_that_have_their_own(method, preset, size):
+    own = protect_config(preset, size, "float32", {"method": method})
+    hardened = protect_config(preset, size, "float32", {"method": method, "views": "hardened"})
+    assert hardened == dataclasses.replace(own, views=hardened.views)
+
+
+@pytest.mark.parametrize("preset", ["quick", "medium", "paper"])
+def test_step_sizes_that_hardened_brings_follow_their_radius_too(preset):
+    hardened = protect_config(preset, (32, 32), "float32", {"views": "hardened"})
+    half = protect_config(preset, (32, 32), "float32", {"views": "hardened", "rho_u": "4/255"})
+    assert half.final_alpha == pytest.approx(hardened.final_alpha / 2)
+    assert half.alpha_u == pytest.approx(hardened.alpha_u / 2)
+    given = {"views": "hardened", "rho_u": "4/255", "final_alpha": "2/255"}
+    assert protect_config(preset, (32, 32), "float32", given).final_alpha == 2 / 255
 
 
 def test_noise_that_is_made_on_views_cannot_be_kept():

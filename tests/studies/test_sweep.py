@@ -10,8 +10,9 @@ from PIL import Image
 import semshard
 from semshard.models import build
 from semshard.noise import InnerPerturbation
-from semshard.noise.robustness import AdversarialLoss, SurrogateRobustness, noise_robustness
-from semshard.noise.views import CropFlip, Whole
+from semshard.noise.robustness import BATCH, AdversarialLoss, SurrogateRobustness, noise_robustness
+from semshard.noise.views import CropFlip, Whole, make_view
+from semshard.noise.views.resized_crop import ResizedCrop
 from semshard.settings import ProtectConfig, parse, protect_config
 from semshard.studies.robustness import RobustnessPoint, pearson
 from semshard.verification.cache import ResultCache
@@ -49,6 +50,14 @@ def test_a_sweep_over_steps_with_a_warm_up_shares_no_training(images, tmp_path):
     assert result.surrogates == 2
     semshard.protect(images, tmp_path / "alone", warm_up=1.0, **{**TINY, "steps": 2})
     assert (tmp_path / "alone" / "00000.tar").read_bytes() == (tmp_path / "sweep/steps=2/00000.tar").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_sweep_over_steps_with_a_second_network_shares_no_training(images, tmp_path):
+    result, _ = swept(images, tmp_path / "sweep", "steps", [1, 2], push_steps=1)
+    assert result.surrogates == 2
+    semshard.protect(images, tmp_path / "alone", push_steps=1, **{**TINY, "steps": 1})
+    assert (tmp_path / "alone" / "00000.tar").read_bytes() == (tmp_path / "sweep/steps=1/00000.tar").read_bytes()
 
 
 @pytest.mark.slow
@@ -153,8 +162,8 @@ def test_the_loss_under_an_adversary_is_that_of_the_reference():
     model = build("small", 4, (32, 32), seed=3).eval()
     within = InnerPerturbation(4 / 255, 2 / 255, 3)
     loss = AdversarialLoss(CPU, CPU.folded(model), Whole(), within, draws=2)
-    ours = loss.sum(x, labels, CPU.generator(1))
-    g, theirs = CPU.generator(1), 0.0
+    ours = loss.mean(images, labels) * len(labels)
+    g, theirs = CPU.generator(0, "robustness", 0), 0.0
     for _ in range(2):
         start = within.start(x, g)
         delta = reference.adversary(model, x, labels, start, rho_a=within.rho, alpha_a=within.alpha, steps=within.steps)
@@ -184,6 +193,37 @@ def test_the_robustness_of_a_noise_is_minus_a_mean_so_that_its_scale_does_not_de
     halves = [noise_robustness(loss, images[at : at + 4], labels[at : at + 4]) for at in (0, 4)]
     assert whole == pytest.approx(sum(halves) / 2, rel=1e-5)
     assert whole == pytest.approx(-float(reference.loss(model, images / 255, labels).detach()), rel=1e-4)
+
+
+def squashed(n):
+    g = torch.Generator().manual_seed(5)
+    images = torch.randint(0, 256, (n, 3, 16, 16), generator=g).to(torch.uint8)
+    return images, torch.arange(n) % 4, torch.randint(16, 64, (n, 2), generator=g)
+
+
+def test_squashed_photographs_are_seen_in_their_own_sizes_in_every_batch():
+    images, labels, sizes = squashed(BATCH + 5)
+    model = build("small", 4, (8, 8), seed=3).eval()
+    loss = AdversarialLoss(CPU, CPU.folded(model), ResizedCrop(8), InnerPerturbation(0.0), draws=1)
+    batches = [images[:BATCH], images[BATCH:]]
+    total = 0.0
+    for at, batch in zip((0, BATCH), batches, strict=True):
+        x, here = batch.float() / 255, slice(at, at + BATCH)
+        view = ResizedCrop(8).on(sizes[here])
+        seen = view.apply(x, view.draw(x, CPU.generator(0, "robustness", at)))
+        total += float(reference.loss(model, seen, labels[here]).detach()) * len(x)
+    assert loss.mean(images, labels, sizes) == pytest.approx(total / len(labels), rel=1e-4)
+    assert loss.mean(images, labels) != pytest.approx(total / len(labels), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_surrogate_of_photographs_of_many_sizes_is_measured_batch_by_batch():
+    images, labels, sizes = squashed(BATCH + 5)
+    given = {"crop": 8, "final_steps": 1, "final_draws": 1, "draws": 1, "steps_a": 1}
+    config = protect_config("quick", None, "float32", given)
+    network = CPU.folded(build("small", 4, (8, 8), seed=3).eval())
+    measure = SurrogateRobustness(CPU, network, make_view(config, None)[0], config, seed=0)
+    assert measure(images, labels, sizes) < 0
 
 
 @pytest.mark.slow
@@ -230,6 +270,8 @@ def test_a_noise_without_a_surrogate_has_one_robustness(images, tmp_path):
 def test_robustness_needs_one_radius_and_the_ledger(finished, tmp_path):
     with pytest.raises(semshard.SettingError, match="one radius"):
         semshard.robustness([finished / "shards"], tmp_path / "study", preset="quick", **VICTIM)
+    with pytest.raises(semshard.SettingError, match="longer is a setting of verify only"):
+        semshard.robustness([finished / "shards"], tmp_path / "study", preset="quick", longer=4, **VICTIM)
     (finished / "shards.ledger").rename(finished / "elsewhere")
     with pytest.raises(semshard.LedgerError, match="gone"):
         semshard.robustness([finished / "shards"], tmp_path / "s", preset="quick", **{**VICTIM, "rho_a": "0"})
