@@ -19,7 +19,7 @@ _SHOWN = 50
 _SIGNATURES = {
     "none": "none",
     "not checked": "signed, not checked: give --key with the public key of whom you trust",
-    "valid": "valid",
+    "valid": "valid, of manifest and shards; licence, creator and verdict are not signed",
     "invalid": "not valid",
 }
 

@@ -19,9 +19,11 @@ def ask_passphrase(file: Path | None, *, new: bool = False) -> str:
     """
     if file:
         try:
-            return (file.read_text().splitlines() or [""])[0]
+            return (file.read_text("utf-8").splitlines() or [""])[0]
         except FileNotFoundError:
             raise SettingError(f"there is no passphrase file {file}") from None
+        except UnicodeDecodeError:
+            raise SettingError(f"{file} is not text in UTF-8") from None
     if VARIABLE in os.environ:
         return os.environ[VARIABLE]
     if not sys.stdin.isatty():

@@ -139,7 +139,8 @@ def main() -> int:
     given = parser.parse_args()
     if not given.cifar10 and given.scale != "mini":
         parser.error("--cifar10 DIR is needed: the folder with CIFAR-10's python batches, or its tar.gz")
-    plan = Plan(given.out, given.cifar10, given.photographs, given.scale, given.device, given.minutes)
+    cifar10, photographs = (each and str(Path(each).absolute()) for each in (given.cifar10, given.photographs))
+    plan = Plan(given.out.absolute(), cifar10, photographs, given.scale, given.device, given.minutes)
     plan.out.mkdir(parents=True, exist_ok=True)
     plan.out.chmod(0o700)
     failed = 0

@@ -179,11 +179,11 @@ def scan_rate(folder: Path) -> float:
 
 
 def encoder_rate(small: NDArray[np.uint8], workers: int) -> float:
-    """Images a second of the encoder alone, in so many processes, from when the first of `ROUNDS` parts is done."""
+    """Images a second of the encoder alone, in so many processes, from when each is through with its first part."""
     times = []
     for _ in LocalPool(workers, workers).run(encode_all, None, [small] * ROUNDS * workers, lambda message: None):
         times.append(time.perf_counter())
-    return len(small) * (len(times) - 1) / (times[-1] - times[0])
+    return len(small) * (len(times) - workers) / (times[-1] - times[workers - 1])
 
 
 def encode_all(order: None, works: Iterable[NDArray[np.uint8]], report: Report) -> Iterator[int]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from ..errors import LedgerError, ShardError
 from ..progress import Event, Progress, remarks, silent
+from ..publishing.verdict import FILE as VERDICT
+from ..publishing.verdict import read_verdict, verdict_of
 from ..shards import Shards, manifest_sha256, open_shards
 from ..shards.attestation import problems
 from ..signing import load_verifier
@@ -71,7 +73,8 @@ def audit(
     Hashes, sizes and counts against the manifest; every image; keys, labels and fields against parquet and manifest;
     the data card; nothing private in the public folder; with the ledger, or with the source `clean`, the L∞ distance of
     every image from its original; with the ledger, that every input is accounted for; with the folder of a `report`,
-    that it is complete and belongs to these shards; with the file of a public `key`, that the folder is signed with it.
+    that it is complete and belongs to these shards, and that a published verdict is its own; with the file of a public
+    `key`, that the folder is signed with it.
 
     With `part`, "I/N", that one of N equal parts of the shards is audited, with `only`, "100-199", the shards with
     these numbers: each of them completely, and manifest, card and signature, but nothing that needs all shards. The
@@ -124,8 +127,15 @@ def _has_manifest(shards: str | Path) -> bool:
 
 
 def _report(shards: Shards, folder: Path) -> Iterator[Failure]:
-    for file, problem in problems(folder, manifest_sha256(shards.directory)):
-        yield Failure(file, "", problem)
+    digest = manifest_sha256(shards.directory)
+    wrong = list(problems(folder, digest))
+    yield from (Failure(file, "", problem) for file, problem in wrong)
+    try:
+        published = read_verdict(shards.directory, digest)
+    except ShardError:
+        return  # `described` names it
+    if published and not wrong and published != verdict_of(folder, digest):
+        yield Failure(VERDICT, "", "is not the verdict of the report")
 
 
 def _originals(shards: Shards, clean: str | Path | None, here: range, result: AuditResult) -> Originals | None:

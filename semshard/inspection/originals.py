@@ -147,17 +147,18 @@ def find_originals(shards: Shards, clean: str | Path | None, only: range | None 
 
 
 def _by_ledger(ledger: Ledger, run: Mapping[str, Any], clean: str | Path | None, only: range) -> Originals:
-    numbers: dict[str, int] = {}
+    numbers, published = dict[str, int](), False
     with damage(ledger.path, LedgerError):
         spec, options = clean or run["source"], SourceOptions(**run["source_options"])
         source = open_source(spec, options)
         number_of = {source.entry(number).name: number for number in range(len(source))}
         collection = unscanned(source, decoding_of(run["settings"]), run["settings"]["resolution"])
         for row in (row for shard in only for row in ledger.shard(shard)):
+            published |= bool(row.key)
             if row.key and row.source in number_of:
                 number = numbers[row.key] = number_of[row.source]
                 collection.sha256[number] = np.frombuffer(bytes.fromhex(row.sha256 or ""), np.uint8)
-    if not numbers:
+    if published and not numbers:
         raise LedgerError(f"{spec} holds none of the files that {ledger.path} names; say with --clean where they are")
     return Originals(collection, numbers, str(clean) if clean else None)
 
@@ -171,13 +172,17 @@ def _by_pixels(shards: Shards, spec: str | Path, only: range) -> Originals:
         raise SourceError(f"{source.spec} holds images of another size than the shards")
     usable = collection.usable
     sketches = np.stack([_sketch(collection.pixels(number)) for number in usable.tolist()])
-    numbers = {}
+    order = np.argsort(sketches.mean(1), kind="stable")
+    usable, sketches = usable[order], sketches[order]
+    means, numbers = sketches.mean(1), dict[str, int]()
     for number in shards.samples_in(only):
         try:
             with damage("it"):
                 sample = shards[number]
-                nearest = np.argsort(((sketches - _sketch(sample.image)) ** 2).sum(1))[:_CANDIDATES]
-                candidates = usable[nearest].tolist()
+                sketch, most = _sketch(sample.image), sample.about["linf"] + 1
+                first, last = np.searchsorted(means, (sketch.mean() - most, sketch.mean() + most))  # none differs more
+                nearest = np.argsort(((sketches[first:last] - sketch) ** 2).sum(1), kind="stable")[:_CANDIDATES]
+                candidates = usable[first + nearest].tolist()
                 matches = [number for number in candidates if _could_be_original(collection.pixels(number), sample)]
                 # The same picture may be in two classes.
                 match = min(

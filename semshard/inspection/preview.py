@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ..atomic import atomic_write
+from ..errors import OutputError, ShardError
 from ..shards import Sample, Shards, open_shards
 from ..storage import local_path
 from .originals import Originals, find_originals
@@ -31,10 +32,15 @@ def preview(
     """Write a PNG of a few samples of `shards`, a folder or s3://…, spread evenly over them; returns its path.
 
     Clean and noise are shown where the `ledger` or the source `clean` gives the originals. Such a picture contains
-    clean pixels: keep it private. Raises `SourceError`, `LedgerError`, and what `open_shards` raises.
+    clean pixels: keep it private. Raises `OutputError` where `out` lies in the shards, `ShardError` where they have no
+    sample, `SourceError`, `LedgerError`, and what `open_shards` raises.
     """
     out = local_path(out, "out")
     opened = open_shards(shards, ledger=ledger)
+    if out.resolve().is_relative_to(opened.directory.resolve()):
+        raise OutputError(f"{out} lies in the folder of the shards, which is published; choose a place outside of it")
+    if not len(opened):
+        raise ShardError(f"{opened.directory} holds no sample")
     rows = preview_rows(opened, samples, find_originals(opened, clean))
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(out) as file:

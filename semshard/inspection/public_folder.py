@@ -16,6 +16,7 @@ from .failure import Failure
 
 _OWN = ("manifest.json", SIGNATURE)
 _OPTIONAL = {*DESCRIPTION, SIGNATURE}
+_OF_HOSTS = {".gitattributes", ".git", ".cache"}  # what the Hub and its tools put into every copy
 WHOLE_FOLDER = ("manifest.json", *sorted(_OPTIONAL))  # files that do not belong to a shard
 _PATH = re.compile(r"(^|[\s\"'=])(/[^/\s]+/|[A-Za-z]:\\)")
 _SUFFIXES = (".tar", ".parquet", "_stats.json")  # of the files of a shard
@@ -32,6 +33,8 @@ def public_folder(shards: Shards) -> Iterator[Failure]:
             present[place] = True
         elif name in others:
             others[name] = True
+        elif name.partition("/")[0] in _OF_HOSTS:
+            continue
         elif name not in _OPTIONAL:
             strange.add(name)
             continue
@@ -82,7 +85,8 @@ def _names(shards: Shards) -> Callable[[str], tuple[int, int] | None]:
 
 
 def _paths(shards: Shards) -> Iterator[Failure]:
-    for text in _strings({name: value for name, value in shards.manifest.items() if name != "shards"}):
+    own = {name: value for name, value in shards.manifest.items() if name not in ("shards", "classes")}
+    for text in _strings(own):  # a class may be called /m/01g317
         if _PATH.search(text):
             yield Failure("manifest.json", "", f"holds a path: {text!r}")
 

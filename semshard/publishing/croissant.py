@@ -114,7 +114,8 @@ def _responsible_ai(manifest: Mapping[str, Any], verdict: Mapping[str, Any] | No
     return {
         "rai:dataCollection": "Not recorded: semshard was given files and labels, not how they were collected.",
         "rai:dataCollectionMissingData": (
-            f"{counts['rejected']:,} of {counts['inputs']:,} inputs could not be used and are missing."
+            f"{counts['rejected']:,} of {counts['inputs']:,} inputs are not in it: they could not be used, or were "
+            "withdrawn."
         ),
         "rai:dataPreprocessingProtocol": words.preprocessing(manifest),
         "rai:dataManipulationProtocol": words.noise(manifest) + ". " + words.budget(manifest),

@@ -71,16 +71,16 @@ def export(shards: str | Path, out: str | Path, *, to: str, progress: Progress =
     if out.resolve().is_relative_to(opened.directory.resolve()):
         raise OutputError(f"{out} lies in the folder of the shards; choose a folder outside of it")
     _say_what_is_left_out(opened, to, progress)
-    staging = Staging(out, {"to": to, "manifest": manifest_sha256(opened.directory), "version": __version__})
-    written = FORMATS[to](opened, staging.folder)
-    report = _Report(len(opened), progress, sum(part["samples"] for part in staging.done))
-    for number in range(len(staging.done), opened.count):
-        shard = open_shard(opened, number)
-        part = written.write(shard, report.counted(shard.images()))
-        staging.add({"samples": len(shard.index), **part})
-        report.at(sum(part["samples"] for part in staging.done))
-    written.finish(staging.done)
-    staging.publish()
+    with Staging(out, {"to": to, "manifest": manifest_sha256(opened.directory), "version": __version__}) as staging:
+        written = FORMATS[to](opened, staging.folder)
+        report = _Report(len(opened), progress, sum(part["samples"] for part in staging.done))
+        for number in range(len(staging.done), opened.count):
+            shard = open_shard(opened, number)
+            part = written.write(shard, report.counted(shard.images()))
+            staging.add({"samples": len(shard.index), **part})
+            report.at(sum(part["samples"] for part in staging.done))
+        written.finish(staging.done)
+        staging.publish()
     files, size = (sum(part[name] for part in staging.done) for name in ("files", "bytes"))
     return ExportResult(str(out), to, len(opened), opened.count, files, size)
 

@@ -19,6 +19,7 @@ from .stored import StoredImage, StoredShard
 
 _NOT_IN_NAMES = re.compile(r'[/\\<>:"|?*]')  # on one system or another
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # devices, on Windows
+_PASSED_OVER = (".", "-", "~", " ", "__")  # beginnings of names that some loader or shell does not take for a class
 _UNPRINTED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, format, surrogate, private, unassigned, separators
 _LONGEST = 100  # bytes; file systems take 255
 
@@ -59,7 +60,7 @@ def folder_names(classes: Sequence[str]) -> list[str]:
 
 
 def _safe(name: str) -> bool:
-    return _made_safe(name) == name != "" and name[0] not in ".-~ " and not _RESERVED.fullmatch(name)
+    return _made_safe(name) == name != "" and not name.startswith(_PASSED_OVER) and not _RESERVED.fullmatch(name)
 
 
 def _made_safe(name: str) -> str:

@@ -10,6 +10,8 @@ from .statement import Statement
 
 Manifest = Mapping[str, Any]
 
+FAINT = 16  # grey levels of noise that people hardly see
+
 CITATION = (
     "Yixin Liu, Kaidi Xu, Xun Chen, Lichao Sun: Stable Unlearnable Example: Enhancing the Robustness of Unlearnable "
     "Examples via Stable Error-Minimizing Noise. AAAI 2024."
@@ -46,9 +48,10 @@ def summary(manifest: Manifest) -> list[str]:
     """What this is, in two or three sentences."""
     counts = manifest["counts"]
     kind = "groups that look alike" if manifest["labels"]["from"] == "groups" else "classes"
+    faint = "people hardly see and that " if levels(parse_radius(manifest["settings"]["rho_u"])) <= FAINT else ""
     return [
-        f"{counts['samples']:,} images in {len(manifest['classes']):,} {kind}, with noise that people hardly see and "
-        "that is meant to leave a classifier little to learn.",
+        f"{counts['samples']:,} images in {len(manifest['classes']):,} {kind}, with noise that {faint}is meant to "
+        "leave a classifier little to learn.",
         "The originals are not part of this collection.",
     ]
 

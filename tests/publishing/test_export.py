@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from semshard_cli.main import app
 from torchvision.datasets import ImageFolder
 from typer.testing import CliRunner
@@ -304,11 +305,43 @@ def test_folders_are_safe_different_and_sorted_like_the_labels(classes):
         assert folder[-1] not in ". "
 
 
+def test_hugging_face_reads_a_folder_of_any_classes_as_one_split(tmp_path):
+    classes = ["__background__", "bus", "test", "train"]
+    for label, name in enumerate(folder_names(classes)):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        Image.new("RGB", (2, 2), (label, 0, 0)).save(tmp_path / "out" / name / "x.png")
+    dataset = datasets.load_dataset(
+        "imagefolder", data_dir=str(tmp_path / "out"), data_files={"train": "**"}, cache_dir=str(tmp_path / "cache")
+    )["train"]
+    assert [(row["image"].getpixel((0, 0))[0], row["label"]) for row in dataset] == [(n, n) for n in range(4)]
+
+
+def test_two_exports_to_the_same_place_do_not_mix(shards, tmp_path):
+    def other(event):
+        if event.done == 16:
+            with pytest.raises(semshard.OutputError, match="another process is writing"):
+                semshard.export(shards, tmp_path / "out", to="mds")
+            tried.append(event.done)
+
+    tried = []
+    semshard.export(shards, tmp_path / "out", to="mds", progress=other)
+    assert tried
+    semshard.export(shards, tmp_path / "whole", to="mds")
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_no_export_to_where_the_command_stands(shards, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(semshard.OutputError, match="choose another name"):
+        semshard.export(shards, ".", to="folder")
+
+
 def test_usual_class_names_stay_and_others_get_their_label():
     assert folder_names(["airplane", "automobile", "bird"]) == ["airplane", "automobile", "bird"]
     assert folder_names(["n01440764", "n01443537"]) == ["n01440764", "n01443537"]
     assert folder_names([str(label) for label in range(11)])[1:3] == ["01_1", "02_2"]  # "10" sorts before "2"
     assert folder_names(["cat", "a/b"]) == ["0_cat", "1_a_b"]
+    assert folder_names(["__background__", "cat"]) == ["0___background__", "1_cat"]
     assert folder_names(["Zebra", "ant"]) == ["0_Zebra", "1_ant"]  # without case it is ant, Zebra
 
 

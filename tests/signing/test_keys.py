@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -70,8 +71,10 @@ def test_a_wrong_passphrase_opens_nothing_and_is_not_repeated(pair):
         assert wrong not in str(error.value)
     with pytest.raises(semshard.SettingError, match="empty"):
         load_signer(pair.private, "")
-    with pytest.raises(semshard.SettingError, match="empty"):
-        semshard.keygen(pair.private + "2", "")
+    for wrong, words in (("", "empty"), ("\udcff", "not text in UTF-8"), ("x" * 2000, "more than 1,023 bytes")):
+        with pytest.raises(semshard.SettingError, match=words):
+            semshard.keygen(pair.private + "2", wrong)
+        assert not Path(pair.private + "2").exists()
 
 
 def test_an_open_key_does_not_show_itself(pair):
