@@ -103,7 +103,8 @@ def _dropped(
     record, stats, left = ledger.record(shard), stats_in(ledger, shard), [row for row in rows if row not in drop]
     late = [row.number for row in drop if row.key is None]
     if late:
-        record["absent"] = [*record.get("absent", []), *_places(shard, late, record.get("absent", []), columns)]
+        before = record.get("absent", [])
+        record["absent"] = sorted([*before, *_places(shard, late, before, columns)])
     if any(row.key for row in drop):
         if broken := broken_files(out, stats, ledger.digits):
             raise ShardError(f"{out / broken[0]} is damaged; semshard repair {out} comes first")

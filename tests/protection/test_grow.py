@@ -150,3 +150,40 @@ def test_a_new_tar_of_a_webdataset_is_a_new_shard(tmp_path):
         add(tar, "x.txt", b"more")
     with pytest.raises(semshard.OutputError, match=r"samples now carry the fields txt, before none"):
         semshard.protect(last, tmp_path / "shards", extend=True, **settings)
+
+
+def with_two_late_rejects(home, images):
+    """A run two of whose inputs could not be read when their shard was made; the number of this shard, their names."""
+    protect(home, method="sc", until="surrogate")
+    ledger = Ledger(ledger_path(home / "shards"))
+    names = [ledger.rows([number])[0].source for number in ledger.index.shard(1)[[11, 3]]]
+    kept = [(images / name).read_bytes() for name in names]
+    for name in names:
+        (images / name).unlink()
+    protect(home, method="sc", max_rejects=0.1, part="1/1")
+    for name, data in zip(names, kept, strict=True):
+        (images / name).write_bytes(data)
+    assert protect(home, method="sc", max_rejects=0.1, finish=True).rejected == 2
+    return 1, names
+
+
+@pytest.mark.parametrize("options", [{}, {"part": "1/1"}, pytest.param({"workers": 2}, marks=pytest.mark.slow)])
+def test_a_shard_that_is_made_again_leaves_out_what_was_retried_or_removed_since(tmp_path, images, options):
+    shard, (_, removed) = with_two_late_rejects(tmp_path, images)
+    shards, ledger = tmp_path / "shards", tmp_path / "shards.ledger" / f"{shard:05d}.parquet"
+    semshard.remove(shards, source=[removed])
+    assert protect(tmp_path, method="sc", retry_rejects=True).samples == 39
+    after, rows = public_bytes(shards), ledger.read_bytes()
+    if "workers" in options:
+        options = {"workers": semshard.WorkerOptions(workers=2)}
+        (shards / "00000.tar").unlink()
+    (shards / f"{shard:05d}.tar").unlink()
+    assert protect(tmp_path, method="sc", **options).made >= 1
+    protect(tmp_path, method="sc")
+    assert (public_bytes(shards), ledger.read_bytes()) == (after, rows)
+    assert semshard.audit(shards).ok
+    assert rejects(tmp_path).keys() == {removed}
+    assert protect(tmp_path, method="sc", retry_rejects=True).made == 0
+    (shards / f"{shard:05d}.tar").unlink()
+    semshard.repair(shards)
+    assert (public_bytes(shards), ledger.read_bytes()) == (after, rows)
