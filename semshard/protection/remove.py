@@ -15,11 +15,12 @@ from typing import Any
 
 from ..atomic import remove_leftovers
 from ..errors import OutputError, ShardError, UsageError
+from ..publishing import refuse_other_description
 from ..settings import MOST_IN_SHARD
 from ..shards import REMOVED, InputRow, Ledger, code_of, read_manifest, sample_key, tar_name, was_removed
 from ..storage import local_path
 from .publish import Finished, StatsOfShards
-from .settle import broken_files, is_pending, record_in, settle, stats_in
+from .settle import broken_files, is_pending, is_unrecorded, record_in, settle, stats_in
 
 Listed = str | Path | Iterable[str]
 
@@ -43,7 +44,7 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
     seen the images, and stays as it is.
 
     Raises `UsageError` where one is unknown, `ShardError` where a shard that has to be rewritten is damaged,
-    `OutputError` where the run is not finished, `LedgerError`.
+    `OutputError` where the run is not finished or README.md is somebody else's, `LedgerError`.
     """
     if (keys is None) == (source is None):
         raise UsageError("give either keys or source")
@@ -63,8 +64,9 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
             if broken := broken_files(out, stats_in(finished.ledger, shard), finished.ledger.digits):
                 raise ShardError(f"{out / broken[0]} is damaged; semshard repair {out} comes first")
         if new:
+            refuse_other_description(out)
             _write(finished, new, counted)
-        if is_pending(out, finished.ledger.state()):
+        if is_pending(out, finished.ledger.state()) or is_unrecorded(out, finished.ledger):
             settle(out, finished.ledger)
             publish_again(out)
     names = tuple(tar_name(shard, finished.ledger.digits) for shard in counted)

@@ -47,7 +47,7 @@ from .protect import surrogate_of
 from .publish import Finished
 from .request import Request
 from .resume import Run
-from .settle import broken_files, follow, settle, stats_in
+from .settle import broken_files, follow, is_unrecorded, settle, stats_in
 from .shard_pool import make_missing
 
 SCRATCH = "repair"  # folder inside the ledger
@@ -146,6 +146,9 @@ class _Repair:
         if not path.is_file() or path.read_bytes() != manifest_bytes(expected) or broken:
             finished.publish(stats)
             self.repaired += [*broken, path.name]
+        elif is_unrecorded(self._out, self._ledger):  # a change that was killed
+            finished.publish(stats)
+            self.repaired.append(f"{self._ledger.path.name}/published.json")
         if needs_description(self._out, {}):
             write_description(self._out, {})
             self.repaired.append("README.md")

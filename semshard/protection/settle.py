@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..digests import sha256_if_there
 from ..errors import LedgerError, ShardError
-from ..shards import Ledger, LedgerRow, ShardStats, done_stats, read_manifest, shard_name
+from ..shards import Ledger, LedgerRow, ShardStats, done_stats, manifest_sha256, read_manifest, shard_name
 from ..shards.rewrite import publish_thinned, thinned
 
 EARLIER = "was written by an earlier version of semshard, which did not keep what this needs"
@@ -27,6 +27,14 @@ def is_pending(out: Path, state: dict[str, Any]) -> bool:
         return bool(read_manifest(out).get("history", []) != state.get("history", []))
     except ShardError:
         return bool(state.get("history"))
+
+
+def is_unrecorded(out: Path, ledger: Ledger) -> bool:
+    """Whether the ledger has recorded another manifest than the one that is there, as where a change was killed after
+    it had written the manifest. A run of an earlier version that was never changed need not have recorded any.
+    """
+    recorded = ledger.published()
+    return recorded != manifest_sha256(out) and (recorded is not None or bool(ledger.state().get("history")))
 
 
 def settle(out: Path, ledger: Ledger) -> None:

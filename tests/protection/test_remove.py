@@ -86,6 +86,43 @@ def test_nothing_brings_back_what_was_removed(finished):
     assert semshard.audit(shards).ok
 
 
+@pytest.mark.parametrize("completed_by", ["remove", "repair", "protect"])
+@pytest.mark.parametrize("reached", ["manifest.json", "croissant.json", "README.md"])
+def test_what_was_killed_after_its_manifest_was_written_is_completed(finished, reached, completed_by):
+    shards, key = finished / "shards", "0000000003"
+    last = [shards / "croissant.json", shards / "README.md", finished / "shards.ledger" / "published.json"]
+    before = {path: path.read_bytes() for path in last}
+    semshard.remove(shards, keys=[key])
+    after = {path: path.read_bytes() for path in [*last, *shards.iterdir()]}
+    names = [path.name for path in last]
+    for path in last[names.index(reached) + 1 if reached in names else 0 :]:
+        path.write_bytes(before[path])
+    assert not semshard.audit(shards).ok
+    found = semshard.status(shards)
+    assert (found.phase, found.change) == ("finish", "remove")
+    complete = {
+        "remove": lambda: semshard.remove(shards, keys=[key]),
+        "repair": lambda: semshard.repair(shards),
+        "protect": lambda: protect(finished),
+    }
+    complete[completed_by]()
+    assert {path: path.read_bytes() for path in after} == after
+    assert semshard.audit(shards).ok
+    assert semshard.status(shards).phase == "done"
+
+
+def test_a_card_of_the_owners_own_is_refused_before_anything_is_removed(finished):
+    shards = finished / "shards"
+    (shards / "README.md").write_text("# mine")
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with pytest.raises(semshard.OutputError, match=r"README\.md was not written by semshard; move it away"):
+        semshard.remove(shards, keys=["0000000003"])
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+    (shards / "README.md").unlink()
+    assert semshard.remove(shards, keys=["0000000003"]).removed == 1
+    assert semshard.audit(shards).ok
+
+
 def test_what_is_unknown_is_refused_before_anything_is_written(finished):
     shards = finished / "shards"
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
