@@ -11,7 +11,7 @@ import semshard
 from semshard.shards import Ledger, ledger_path
 from semshard.sources.shapes import draw_shape, write_shapes
 from tests.support.photo_runs import add
-from tests.support.protection import protect
+from tests.support.protection import protect, with_two_late_rejects
 from tests.support.runs import TINY, of_shards, public_bytes
 
 
@@ -150,21 +150,6 @@ def test_a_new_tar_of_a_webdataset_is_a_new_shard(tmp_path):
         add(tar, "x.txt", b"more")
     with pytest.raises(semshard.OutputError, match=r"samples now carry the fields txt, before none"):
         semshard.protect(last, tmp_path / "shards", extend=True, **settings)
-
-
-def with_two_late_rejects(home, images):
-    """A run two of whose inputs could not be read when their shard was made; the number of this shard, their names."""
-    protect(home, method="sc", until="surrogate")
-    ledger = Ledger(ledger_path(home / "shards"))
-    names = [ledger.rows([number])[0].source for number in ledger.index.shard(1)[[11, 3]]]
-    kept = [(images / name).read_bytes() for name in names]
-    for name in names:
-        (images / name).unlink()
-    protect(home, method="sc", max_rejects=0.1, part="1/1")
-    for name, data in zip(names, kept, strict=True):
-        (images / name).write_bytes(data)
-    assert protect(home, method="sc", max_rejects=0.1, finish=True).rejected == 2
-    return 1, names
 
 
 @pytest.mark.parametrize("options", [{}, {"part": "1/1"}, pytest.param({"workers": 2}, marks=pytest.mark.slow)])
