@@ -6,7 +6,7 @@ and its order. Neither the source nor the surrogate is needed.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -133,15 +133,18 @@ def _all_known(listed: list[str], found: dict[str, InputRow], what: str) -> list
 
 def _published(ledger: Ledger, rows: list[InputRow], each: bool) -> Counter[int]:
     """How many of those inputs each shard publishes, in order. Raises `UsageError` where `each` has to be published."""
-    counted = Counter[int]()
-    for shard in sorted({row.shard for row in rows if row.shard >= 0}):
+    counted, by_shard = Counter[int](), defaultdict[int, list[InputRow]](list)
+    for row in rows:
+        by_shard[row.shard].append(row)
+    by_shard.pop(-1, None)
+    for shard, here in sorted(by_shard.items()):
         keyed = {row.number for row in ledger.shard(shard) if row.key}
-        here = [row for row in rows if row.shard == shard]
         missing = [row for row in here if row.number not in keyed]
         if each and missing:
             key = sample_key(shard, missing[0].place, ledger.digits)
             raise UsageError(f"{len(missing)} keys are unknown, such as {key!r}; nothing was removed")
-        counted += Counter({shard: len(here) - len(missing)})
+        if len(here) > len(missing):
+            counted[shard] = len(here) - len(missing)
     return counted
 
 

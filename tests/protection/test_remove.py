@@ -1,14 +1,17 @@
 """Removing samples: those that remain keep every byte, and nothing brings the others back."""
 
+import cProfile
 import json
 import tarfile
+from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import semshard
-from semshard.shards import Ledger, ledger_path
+from semshard.protection.remove import _published
+from semshard.shards import InputRow, Ledger, LedgerRow, ledger_path
 from tests.support.command import semshard as program
 from tests.support.photo_runs import write_photos
 from tests.support.protection import protect
@@ -191,6 +194,35 @@ def test_a_shard_of_any_method_is_repaired_after_removal_and_extension(tmp_path,
     assert semshard.repair(tmp_path / "shards").remade == 2
     assert public_bytes(tmp_path / "shards") == after
     assert semshard.audit(tmp_path / "shards").ok
+
+
+def test_no_row_of_a_shard_is_compared_with_every_removed_one(finished):
+    with cProfile.Profile() as profile:
+        semshard.remove(finished / "shards", keys=[f"00000000{place:02d}" for place in range(1, 16, 2)])
+    calls = Counter()
+    for each in profile.getstats():
+        calls[getattr(each.code, "co_name", "")] += each.callcount
+    assert calls["settle"] == 1
+    assert calls["__eq__"] < 16
+
+
+class CountedPasses(list):
+    """A list that counts how often it is gone through."""
+
+    passes = 0
+
+    def __iter__(self):
+        self.passes += 1
+        return super().__iter__()
+
+
+def test_the_removed_inputs_are_not_gone_through_for_every_shard(tmp_path):
+    ledger, shards = Ledger(tmp_path, digits=5), 30
+    for shard in range(shards):
+        ledger.write_shard(shard, [LedgerRow(shard, "a", None, f"{shard:05d}00000")])
+    rows = CountedPasses(InputRow(n, "a", None, 0, 1, 1, "", "", n, 0) for n in reversed(range(shards)))
+    assert list(_published(ledger, rows, True).items()) == [(shard, 1) for shard in range(shards)]
+    assert rows.passes <= 3
 
 
 @pytest.mark.slow
