@@ -86,6 +86,25 @@ def test_fixed_rejects_are_added_and_the_others_stay(tmp_path, images):
     assert semshard.audit(tmp_path / "shards").ok
 
 
+def test_a_duplicate_stays_rejected_as_long_as_its_file_is_the_same(tmp_path, images):
+    first, twin = images / "disc" / "0000000.png", images / "disc" / "twin.png"
+    Image.open(first).save(twin, compress_level=0)
+    assert twin.read_bytes() != first.read_bytes()
+    options = {"method": "sc", "duplicates": "reject", "max_rejects": 0.1}
+    assert protect(tmp_path, **options).samples == 40
+    reasons = rejects(tmp_path)
+    assert reasons == {"disc/twin.png": "has the pixels of disc/0000000.png"}
+    found = protect(tmp_path, **options, retry_rejects=True)
+    assert (found.samples, found.made) == (40, 0)
+    semshard.remove(tmp_path / "shards", source=["disc/0000000.png"])
+    assert protect(tmp_path, **options, retry_rejects=True).samples == 39
+    assert rejects(tmp_path)["disc/twin.png"] == reasons["disc/twin.png"]
+    draw(images / "disc", "twin.png")
+    found = protect(tmp_path, **options, retry_rejects=True)
+    assert (found.samples, found.made) == (40, 1)
+    assert semshard.audit(tmp_path / "shards").ok
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
