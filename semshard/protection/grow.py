@@ -22,6 +22,7 @@ from ..sources import Collection, Source, scan
 from ..sources.by_rows import about_source
 from ..sources.collection import has_bytes
 from ..sources.in_order import InOrder
+from ..sources.scanning import SAME_PIXELS
 from ..threads import ordered_map
 from .index_rows import where as place_of
 from .known_plan import KnownPlan, known_collection
@@ -29,6 +30,8 @@ from .known_shards import made_on
 from .resume import Run, fields_of
 from .scan import finished_blocks, limit_rejects
 from .settle import EARLIER
+
+_SAME_BYTES = "has the bytes of"  # how the reason of a file begins that an older one equals
 
 
 def grow(run: Run, source: Source) -> Run:
@@ -45,7 +48,9 @@ def grow(run: Run, source: Source) -> Run:
     rows = {row.source: row for row in run.ledger.inputs()}
     here = {source.entry(number).name: number for number in range(len(source))}
     if run.request.retry_rejects:
-        _add(run, source, "retry-rejects", rows, [here[name] for name in _rejected(run, rows) if name in here])
+        rejected = [(here[name], rows[name]) for name in _rejected(run, rows) if name in here]
+        again = [number for number, row in rejected if not _is_same_duplicate(source, number, row)]
+        _add(run, source, "retry-rejects", rows, again)
     if run.request.extend:
         _check_old(run, source, rows, here)
         _add(run, source, "extend", rows, [number for name, number in here.items() if name not in rows])
@@ -108,6 +113,13 @@ def _rejected(run: Run, rows: dict[str, InputRow]) -> Iterator[str]:
     for name, row in rows.items():
         if (row.reason or row.number in late) and not was_removed(row.reason):
             yield name
+
+
+def _is_same_duplicate(source: Source, number: int, row: InputRow) -> bool:
+    """Whether an input was rejected as a duplicate, and is still the same file: one that would be found by its pixels
+    is compared with those that are published by its bytes now, and would pass.
+    """
+    return row.reason.startswith((SAME_PIXELS, _SAME_BYTES)) and has_bytes(source, number, row.sha256)
 
 
 def _some(names: Sequence[str], what: str) -> str:
@@ -208,7 +220,7 @@ def _scan(run: Run, source: Source, rows: dict[str, InputRow], numbers: list[int
         elif size and (height, width) != size:
             found.rejects[number] = f"{width} × {height} pixels, the other images {size[1]} × {size[0]}"
         elif twin and config.duplicates == "reject":
-            found.rejects[number] = f"has the bytes of {twin.source}"
+            found.rejects[number] = f"{_SAME_BYTES} {twin.source}"
         found.duplicates += bool(twin) and not (twin and was_removed(twin.reason))
     return _Scanned(numbers, found)
 

@@ -23,6 +23,7 @@ class KnownShard:
 
     numbers: NDArray[np.int64]
     absent: Mapping[int, str]  # place → why the input could not be read when the shard was made
+    moved: frozenset[int]  # places of those among the absent that are accounted for elsewhere by now
     withheld: frozenset[int]  # places of inputs that were removed since
 
 
@@ -38,7 +39,7 @@ def known_shard(run: Run, shard: int, numbers: NDArray[np.int64]) -> KnownShard:
     absent |= {place: reason for place, number in enumerate(every) if (reason := late.get(number))}
     removed = _removed(run, numbers)
     withheld = {place for place, number in enumerate(every) if place not in absent and number in removed}
-    return KnownShard(np.array(every, np.int64), absent, frozenset(withheld))
+    return KnownShard(np.array(every, np.int64), absent, frozenset(moved), frozenset(withheld))
 
 
 def _removed(run: Run, numbers: NDArray[np.int64]) -> set[int]:

@@ -65,6 +65,7 @@ class Batch:
     rejects: dict[int, str]
     extras: list[Extra] | None = None
     protected: Pixels | list[Pixels] | None = None
+    moved: Mapping[int, int] = field(default_factory=dict)  # place → number, of rejects that have no row here
     withheld: frozenset[int] = frozenset()  # numbers of inputs that are crafted and not published
 
 
@@ -106,13 +107,15 @@ class ShardWork:
     """A shard that is to be made of inputs of a collection, in their order.
 
     A shard that is made again has the batches that it had: those of its inputs that could not be read then are `absent`
-    (place → reason), and those that were removed since are `withheld` (places): crafted, and not published.
+    (place → reason), some of them `moved` (places): accounted for elsewhere by now. Those that were removed since are
+    `withheld` (places): crafted, and not published.
     """
 
     shard: int
     collection: Collection
     numbers: NDArray[np.int64]
     absent: Mapping[int, str] = field(default_factory=dict)
+    moved: frozenset[int] = frozenset()
     withheld: frozenset[int] = frozenset()
 
     def __str__(self) -> str:
@@ -137,7 +140,7 @@ def make_shards(order: ShardOrder, works: Iterable[ShardWork], report: Report) -
     with behind(encode_and_write) as hand_on:
         for batch in ahead(load_batches(order.config, works)):
             hand_on(order.crafter(batch))
-            report(Advanced(len(batch.inputs), len(batch.rejects)))
+            report(Advanced(len(batch.inputs), len(batch.rejects) - len(batch.moved)))
             while done:
                 yield done.popleft()
     yield from done
@@ -156,7 +159,7 @@ def load_batches(config: ProtectConfig, works: Iterable[ShardWork]) -> Iterator[
     for work in works:
         at = 0
         for numbers in batches(work.collection, config, work.numbers):
-            yield load_batch(work.collection, numbers, work.shard, at, work.absent, work.withheld)
+            yield load_batch(work.collection, numbers, work.shard, at, work.absent, work.moved, work.withheld)
             at += len(numbers)
         if not len(work.numbers):
             yield load_batch(work.collection, work.numbers, work.shard, 0)  # a tar without a usable sample is empty
@@ -181,12 +184,15 @@ def load_batch(
     shard: int,
     at: int,
     absent: Mapping[int, str] | None = None,
+    moved: frozenset[int] = frozenset(),
     withheld: frozenset[int] = frozenset(),
 ) -> Batch:
-    """The inputs `numbers`, which stand at place `at` of a shard; `absent` and `withheld` as in `ShardWork`."""
+    """The inputs `numbers`, which stand at place `at` of a shard; the others as in `ShardWork`."""
     metadata, carried = dict[int, Metadata](), dict[int, dict[str, bytes]]()
-    missing = {int(numbers[place - at]): why for place, why in (absent or {}).items() if 0 <= place - at < len(numbers)}
-    hidden = frozenset(int(numbers[place - at]) for place in withheld if 0 <= place - at < len(numbers))
+    here = dict(enumerate(numbers.tolist(), at))
+    missing = {here[place]: why for place, why in (absent or {}).items() if place in here}
+    elsewhere = {place: here[place] for place in sorted(moved) if place in here}
+    hidden = frozenset(here[place] for place in withheld if place in here)
 
     def read(number: int) -> Pixels:
         if number in missing:
@@ -209,7 +215,7 @@ def load_batch(
     if metadata or carried:
         extras = [Extra(metadata.get(number, Metadata()), carried.get(number, {})) for number in kept.tolist()]
     images = np.stack(pixels) if collection.size and pixels else pixels
-    return Batch(shard, at, collection, images, labels, inputs, rejects, extras, withheld=hidden)
+    return Batch(shard, at, collection, images, labels, inputs, rejects, extras, moved=elsewhere, withheld=hidden)
 
 
 def _pixels_or_black(collection: Collection, number: int) -> Pixels:
@@ -263,6 +269,7 @@ class EncodedChunk:
     shard: int
     samples: list[Encoded]
     rows: list[LedgerRow]
+    moved: list[list[int]] = field(default_factory=list)  # [place, number] of rejects that have no row
 
 
 def encode_batches(batches: Iterator[Batch], recipe: Recipe) -> Iterator[EncodedChunk]:
@@ -274,8 +281,7 @@ def _chunks(batches: Iterator[Batch], recipe: Recipe) -> Iterator[tuple[int, Cal
     """What is to be encoded, and the bytes of photographs that it keeps in memory."""
     for batch in batches:
         if batch.rejects or not len(batch.images):
-            rows = _rows(batch.collection, list(batch.rejects), reasons=list(batch.rejects.values()))
-            yield 0, functools.partial(EncodedChunk, batch.shard, [], rows)
+            yield 0, functools.partial(EncodedChunk, batch.shard, [], *_rejected(batch))
         whole = not isinstance(batch.images, list)
         each = max(1, CHUNK_PIXELS // (batch.images[0].size // 3)) if whole and len(batch.images) else 1
         for first in range(0, len(batch.images), each):
@@ -300,6 +306,14 @@ def _encode_chunk(batch: Batch, which: range, recipe: Recipe) -> EncodedChunk:
     return EncodedChunk(batch.shard, encoded, keyed)
 
 
+def _rejected(batch: Batch) -> tuple[list[LedgerRow], list[list[int]]]:
+    """The ledger's rows of the rejects of a batch, and [place, number] of those that have their row elsewhere."""
+    rejects = {number: why for number, why in batch.rejects.items() if number not in batch.moved.values()}
+    rows = _rows(batch.collection, list(rejects), reasons=list(rejects.values()))
+    numbers = batch.collection.numbers_in_whole(np.array([*batch.moved.values()], np.int64)).tolist()
+    return rows, [[place, number] for place, number in zip(batch.moved, numbers, strict=True)]
+
+
 def _rows(collection: Collection, numbers: Sequence[int], reasons: Sequence[str] = ()) -> list[LedgerRow]:
     """Of inputs that have reasons why they are not published, or whose keys are added later."""
     in_whole = collection.numbers_in_whole(np.array(numbers, np.int64)).tolist()
@@ -318,11 +332,14 @@ def write_shards(order: ShardOrder, chunks: Iterator[EncodedChunk]) -> Iterator[
     digits = order.recipe.digits
     for shard, of_shard in itertools.groupby(chunks, lambda chunk: chunk.shard):
         rows: list[LedgerRow] = []
+        moved: list[list[int]] = []
         with ShardWriter(order.out, shard, digits) as writer:
             for chunk in of_shard:
                 writer.add(chunk.samples)
                 rows += chunk.rows
-                writer.rejected += sum(row.reason is not None for row in chunk.rows)
-        Ledger(order.ledger, digits).write_shard(shard, rows, {**order.record, "stats": asdict(writer.stats)})
+                moved += chunk.moved
+                writer.rejected += sum(row.reason is not None for row in chunk.rows) + len(chunk.moved)
+        record = {**order.record, "stats": asdict(writer.stats), **({"absent": moved} if moved else {})}
+        Ledger(order.ledger, digits).write_shard(shard, rows, record)
         mark_done(order.out, writer.stats, digits)
         yield writer.stats

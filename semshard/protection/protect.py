@@ -146,7 +146,7 @@ def run_protect(request: Request, out: Path | Output, collection: Collection | N
             with timer("scan"):
                 run = grow(run, source)
         if not request.part and is_pending(out, ledger.state()):
-            settle(out, ledger)
+            settle(out, ledger, run.missing(run.share))
         if request.until:
             return until_surrogate(run, timer)
         made = craft_share(run, timer)

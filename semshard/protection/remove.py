@@ -6,7 +6,7 @@ and its order. Neither the source nor the surrogate is needed.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +15,12 @@ from typing import Any
 
 from ..atomic import remove_leftovers
 from ..errors import OutputError, ShardError, UsageError
+from ..publishing import refuse_other_description
 from ..settings import MOST_IN_SHARD
 from ..shards import REMOVED, InputRow, Ledger, code_of, read_manifest, sample_key, tar_name, was_removed
 from ..storage import local_path
 from .publish import Finished, StatsOfShards
-from .settle import broken_files, is_pending, record_in, settle, stats_in
+from .settle import broken_files, is_pending, is_unrecorded, record_in, settle, stats_in
 
 Listed = str | Path | Iterable[str]
 
@@ -43,7 +44,7 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
     seen the images, and stays as it is.
 
     Raises `UsageError` where one is unknown, `ShardError` where a shard that has to be rewritten is damaged,
-    `OutputError` where the run is not finished, `LedgerError`.
+    `OutputError` where the run is not finished or README.md is somebody else's, `LedgerError`.
     """
     if (keys is None) == (source is None):
         raise UsageError("give either keys or source")
@@ -63,8 +64,9 @@ def remove(shards: str | Path, *, keys: Listed | None = None, source: Listed | N
             if broken := broken_files(out, stats_in(finished.ledger, shard), finished.ledger.digits):
                 raise ShardError(f"{out / broken[0]} is damaged; semshard repair {out} comes first")
         if new:
+            refuse_other_description(out)
             _write(finished, new, counted)
-        if is_pending(out, finished.ledger.state()):
+        if is_pending(out, finished.ledger.state()) or is_unrecorded(out, finished.ledger):
             settle(out, finished.ledger)
             publish_again(out)
     names = tuple(tar_name(shard, finished.ledger.digits) for shard in counted)
@@ -131,15 +133,18 @@ def _all_known(listed: list[str], found: dict[str, InputRow], what: str) -> list
 
 def _published(ledger: Ledger, rows: list[InputRow], each: bool) -> Counter[int]:
     """How many of those inputs each shard publishes, in order. Raises `UsageError` where `each` has to be published."""
-    counted = Counter[int]()
-    for shard in sorted({row.shard for row in rows if row.shard >= 0}):
+    counted, by_shard = Counter[int](), defaultdict[int, list[InputRow]](list)
+    for row in rows:
+        by_shard[row.shard].append(row)
+    by_shard.pop(-1, None)
+    for shard, here in sorted(by_shard.items()):
         keyed = {row.number for row in ledger.shard(shard) if row.key}
-        here = [row for row in rows if row.shard == shard]
         missing = [row for row in here if row.number not in keyed]
         if each and missing:
             key = sample_key(shard, missing[0].place, ledger.digits)
             raise UsageError(f"{len(missing)} keys are unknown, such as {key!r}; nothing was removed")
-        counted += Counter({shard: len(here) - len(missing)})
+        if len(here) > len(missing):
+            counted[shard] = len(here) - len(missing)
     return counted
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +48,7 @@ from .protect import surrogate_of
 from .publish import Finished
 from .request import Request
 from .resume import Run
-from .settle import broken_files, follow, settle, stats_in
+from .settle import broken_files, follow, is_unrecorded, settle, settle_late, settle_shard, stats_in
 from .shard_pool import make_missing
 
 SCRATCH = "repair"  # folder inside the ledger
@@ -85,8 +86,12 @@ def repair(
         shutil.rmtree(work.scratch, ignore_errors=True)
         work.shards()
         shutil.rmtree(work.scratch, ignore_errors=True)
-        settle(finished.out, finished.ledger)  # a removal that was killed
-        work.manifest()
+        try:
+            settle(finished.out, finished.ledger)  # a change that was killed
+        except ShardError as error:  # until that shard is whole the manifest does not follow: the change stays open
+            work.hopeless = work.hopeless or [str(error)]
+        else:
+            work.manifest()
     if work.hopeless:
         done = f"; repaired all the same: {', '.join(work.repaired[:5])}" if work.repaired else ""
         raise ShardError("; ".join(work.hopeless[:3]) + done)
@@ -103,6 +108,7 @@ class _Repair:
         self.repaired: list[str] = []
         self.hopeless: list[str] = []  # why shards cannot be made again
         self.remade = 0
+        self._lost: list[int] = []  # shards that have to be made again
 
     def shards(self) -> None:
         """Check every shard, and make whole what is not."""
@@ -112,6 +118,7 @@ class _Repair:
             if broken and not self._mend(shard, broken):
                 lost.append((shard, broken))
             self._progress(Event("check", shard + 1, count, "shards", {"damaged": len(lost)}))
+        self._lost = [shard for shard, _ in lost]
         possible = {shard: broken for shard, broken in lost if self._is_possible(shard)}
         first = next(iter(possible), None)
         if first is None:
@@ -146,6 +153,9 @@ class _Repair:
         if not path.is_file() or path.read_bytes() != manifest_bytes(expected) or broken:
             finished.publish(stats)
             self.repaired += [*broken, path.name]
+        elif is_unrecorded(self._out, self._ledger):  # a change that was killed
+            finished.publish(stats)
+            self.repaired.append(f"{self._ledger.path.name}/published.json")
         if needs_description(self._out, {}):
             write_description(self._out, {})
             self.repaired.append("README.md")
@@ -213,6 +223,14 @@ class _Repair:
     # --- from the source -------------------------------------------------------------------------------------------
 
     @cached_property
+    def _removed_of_lost(self) -> set[int]:
+        """Inputs of shards that have to be made again which were removed since, by a call that was killed before it
+        rewrote the shard. They belong to its bytes as the ledger has them, until `settle_shard` takes them out.
+        """
+        here = {row.number for shard in self._lost for row in _rows(self._ledger, shard)}
+        return here & {row.number for row in self._ledger.rejected()} if here else set()
+
+    @cached_property
     def _run(self) -> Run:
         """The run with its source opened."""
         finished = self._finished
@@ -224,10 +242,12 @@ class _Repair:
             progress=self._progress,
         )  # fmt: skip
         source = InOrder(open_source(request.source, request.options), self._ledger.names())
+        collection = known_collection(source, self._ledger, config, known)
+        for number in self._removed_of_lost:
+            del collection.rejects[number]
         return Run(
-            request, make_runtime(self._device, config.precision, remarks(self._progress)),
-            known_collection(source, self._ledger, config, known), config, Output(self._out, self._ledger),
-            known["fingerprint"], KnownPlan.of(self._ledger),
+            request, make_runtime(self._device, config.precision, remarks(self._progress)), collection, config,
+            Output(self._out, self._ledger), known["fingerprint"], KnownPlan.of(self._ledger),
         )  # fmt: skip
 
     def _is_possible(self, shard: int) -> bool:
@@ -243,7 +263,12 @@ class _Repair:
             if number not in run.collection.rejects
             and not has_bytes(run.collection.source, number, run.collection.sha256[number].tobytes())
         ]
-        if changed:
+        if changed and self._removed_of_lost.issuperset(changed):
+            self.hopeless.append(
+                f"{name} cannot be compared with what it was: files that were removed from it are gone; delete it, and "
+                "the same protect command makes it without them"
+            )
+        elif changed:
             entry = run.collection.source.entry(changed[0])
             self.hopeless.append(
                 f"{name} cannot be made again: {len(changed)} of its files in {run.collection.source.spec} changed or "
@@ -256,6 +281,10 @@ class _Repair:
         run, folders = self._run, (self.scratch / "shards", self.scratch / "ledger")
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
+        columns = self._ledger.scanned("reason", "shard", "place")
+        for shard in lost:
+            with suppress(LedgerError):  # its file is damaged, too
+                settle_late(self._ledger, shard, columns)
         crafting = Crafting.of(run, surrogate_of(run))
         with deterministic():
             make_missing(run, crafting, run.plan(), list(lost), into=folders)
@@ -266,12 +295,16 @@ class _Repair:
             if (made.sha256, made.parquet_sha256) != (expected.sha256, expected.parquet_sha256):
                 self.hopeless.append(self._comparison(shard, folders[0]))
                 continue
-            for suffix in (".tar", ".parquet"):
-                _copy(*(folder / f"{self._stem(shard)}{suffix}" for folder in (folders[0], self._out)))
             if broken[0].startswith(self._ledger.path.name):
                 scratch = Ledger(folders[1], self._ledger.digits)
                 record = {**scratch.record(shard), "made_on": self._finished.made_on}  # they are its bytes
                 self._ledger.write_shard(shard, scratch.shard(shard), record)
+            settle_shard(folders[0], self._ledger, shard, columns)
+            if broken_files(folders[0], stats_in(self._ledger, shard), self._ledger.digits):
+                self.hopeless.append(f"{self._stem(shard)}.tar could not be written without what was removed")
+                continue
+            for suffix in (".tar", ".parquet"):
+                _copy(*(folder / f"{self._stem(shard)}{suffix}" for folder in (folders[0], self._out)))
             mark_done(self._out, stats_in(self._ledger, shard), self._ledger.digits)
             self.repaired += broken
             self.remade += 1

@@ -7,7 +7,7 @@ going to have, then its public files. Whatever is killed in between, the same is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..digests import sha256_if_there
 from ..errors import LedgerError, ShardError
-from ..shards import Ledger, LedgerRow, ShardStats, done_stats, read_manifest, shard_name
+from ..shards import Ledger, LedgerRow, ShardStats, done_stats, manifest_sha256, read_manifest, shard_name
 from ..shards.rewrite import publish_thinned, thinned
 
 EARLIER = "was written by an earlier version of semshard, which did not keep what this needs"
@@ -29,21 +29,67 @@ def is_pending(out: Path, state: dict[str, Any]) -> bool:
         return bool(state.get("history"))
 
 
-def settle(out: Path, ledger: Ledger) -> None:
-    """Take out of shards and of the ledger's files of them what is accounted for elsewhere. Raises `ShardError` where a
-    shard that has to be rewritten is damaged. A shard whose files are not those that the ledger describes stays so.
+def is_unrecorded(out: Path, ledger: Ledger) -> bool:
+    """Whether the ledger has recorded another manifest than the one that is there, as where a change was killed after
+    it had written the manifest. A run of an earlier version that was never changed need not have recorded any.
     """
-    columns, shards = ledger.scanned("reason", "shard", "place"), ledger.state().get("shards", 0)
-    for shard in range(shards):
+    recorded = ledger.published()
+    return recorded != manifest_sha256(out) and (recorded is not None or bool(ledger.state().get("history")))
+
+
+def settle(out: Path, ledger: Ledger, missing: Collection[int] = ()) -> None:
+    """Take out of shards and of the ledger's files of them what is accounted for elsewhere; a shard that is `missing`
+    is going to be made without it. Raises `ShardError`, once all others are done, where a shard that has to be
+    rewritten is damaged. A shard whose files are not those that the ledger describes stays so.
+    """
+    columns, damaged = ledger.scanned("reason", "shard", "place"), list[ShardError]()
+    for shard in range(ledger.state().get("shards", 0)):
         try:
-            rows, record = ledger.shard(shard), ledger.record(shard)
-        except LedgerError:
-            continue  # not made yet, or damaged: `repair` says so
-        drop = [row for row in rows if columns["reason"][row.number] or columns["shard"][row.number] != shard]
-        if drop:
-            rows, record = _dropped(out, ledger, shard, rows, drop, columns)
-        if "stats" in record and not matches(out, ShardStats(**record["stats"]), ledger.digits):
-            follow(out, rows, ShardStats(**record["stats"]), ledger.digits)
+            settle_shard(out, ledger, shard, columns, is_missing=shard in missing)
+        except ShardError as error:
+            damaged.append(error)
+    if damaged:
+        raise damaged[0]
+
+
+def settle_shard(
+    out: Path, ledger: Ledger, shard: int, columns: Mapping[str, NDArray[Any]], is_missing: bool = False
+) -> None:
+    """`settle` of one shard, whose public files are in `out`; `columns` are those of all inputs."""
+    try:
+        rows, record = settle_late(ledger, shard, columns)
+    except LedgerError:
+        return  # not made yet, or damaged: `repair` says so
+    left = [row for row in rows if not _is_elsewhere(row, shard, columns)]
+    if len(left) < len(rows):
+        if is_missing:
+            return
+        record["stats"] = vars(_stats_of_rows(out, left, stats_in(ledger, shard), ledger.digits))
+        ledger.write_shard(shard, left, record)
+        rows = left
+    if "stats" in record and not matches(out, ShardStats(**record["stats"]), ledger.digits):
+        follow(out, rows, ShardStats(**record["stats"]), ledger.digits)
+
+
+def settle_late(
+    ledger: Ledger, shard: int, columns: Mapping[str, NDArray[Any]]
+) -> tuple[list[LedgerRow], dict[str, Any]]:
+    """The ledger's rows of a shard and its record, once late rejects that are accounted for elsewhere have no row there
+    any more; no public file changes by that. Raises `LedgerError`.
+    """
+    rows, record = ledger.shard(shard), ledger.record(shard)
+    late = [row.number for row in rows if row.key is None and _is_elsewhere(row, shard, columns)]
+    if late:
+        rows = [row for row in rows if row.key or not _is_elsewhere(row, shard, columns)]
+        before = record.get("absent", [])
+        record["absent"] = sorted([*before, *_places(shard, late, before, columns)])
+        ledger.write_shard(shard, rows, record)
+    return rows, record
+
+
+def _is_elsewhere(row: LedgerRow, shard: int, columns: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether an input of a shard was removed since, or is planned for another shard."""
+    return bool(columns["reason"][row.number]) or int(columns["shard"][row.number]) != shard
 
 
 def matches(out: Path, stats: ShardStats, digits: int) -> bool:
@@ -91,30 +137,16 @@ def stats_in(ledger: Ledger, shard: int) -> ShardStats:
     return ShardStats(**record["stats"])
 
 
-def _dropped(
-    out: Path,
-    ledger: Ledger,
-    shard: int,
-    rows: list[LedgerRow],
-    drop: list[LedgerRow],
-    columns: dict[str, NDArray[Any]],
-) -> tuple[list[LedgerRow], dict[str, Any]]:
-    """The ledger's rows of a shard without some, and its record, once they are written."""
-    record, stats, left = ledger.record(shard), stats_in(ledger, shard), [row for row in rows if row not in drop]
-    late = [row.number for row in drop if row.key is None]
-    if late:
-        record["absent"] = [*record.get("absent", []), *_places(shard, late, record.get("absent", []), columns)]
-    if any(row.key for row in drop):
-        if broken := broken_files(out, stats, ledger.digits):
-            raise ShardError(f"{out / broken[0]} is damaged; semshard repair {out} comes first")
-        psnr = {row.key: row.psnr for row in left if row.key and row.psnr is not None}
-        record["stats"] = vars(thinned(out, shard, psnr, stats.rejected, ledger.digits))
-    ledger.write_shard(shard, left, record)
-    return left, record
+def _stats_of_rows(out: Path, rows: list[LedgerRow], before: ShardStats, digits: int) -> ShardStats:
+    """The stats that a shard with other ones `before` has with those samples alone. Raises `ShardError`."""
+    if broken := broken_files(out, before, digits):
+        raise ShardError(f"{out / broken[0]} is damaged; semshard repair {out} comes first")
+    psnr = {row.key: row.psnr for row in rows if row.key and row.psnr is not None}
+    return thinned(out, before.shard, psnr, before.rejected, digits)
 
 
 def _places(
-    shard: int, numbers: list[int], absent: Sequence[Sequence[int]], columns: dict[str, NDArray[Any]]
+    shard: int, numbers: Sequence[int], absent: Sequence[Sequence[int]], columns: Mapping[str, NDArray[Any]]
 ) -> list[list[int]]:
     """[place, number] in a shard of inputs that could not be read when it was made: where the list of inputs says, or,
     of those that are planned for another shard by now, the places that nothing else has, in order.

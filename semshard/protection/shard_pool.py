@@ -98,11 +98,11 @@ def _works(
     """The missing shards; `apart` for other processes, each with so many bytes of known `pixels` at most."""
     for shard, known, collection, numbers in _inputs(run, plan, missing):
         if not apart:
-            yield ShardWork(shard, collection, numbers, known.absent, known.withheld)
+            yield ShardWork(shard, collection, numbers, known.absent, known.moved, known.withheld)
             continue
         part = collection.part(numbers, pixels)
         assert part is not None
-        yield ShardWork(shard, part, np.arange(len(numbers)), known.absent, known.withheld)
+        yield ShardWork(shard, part, np.arange(len(numbers)), known.absent, known.moved, known.withheld)
 
 
 def _inputs(

@@ -27,7 +27,7 @@ from ..shards import (
 from ..shards.manifest import FILE as MANIFEST
 from ..storage import Place, is_remote, open_place
 from .in_store import ledger_beside
-from .settle import is_pending
+from .settle import is_pending, is_unrecorded
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,12 @@ def _of_run(out: Path, ledger: Ledger, known: Mapping[str, Any], running: bool) 
     removed = sum(was_removed(reason) for reason in reasons)
     late = sum(stats.rejected for stats in done)
     finished, readable = (out / "manifest.json").exists(), _is_readable(out)
-    pending = is_pending(out, dict(known)) and readable
-    change = known["history"][-1]["action"] if finished and pending else ""
+    settled = readable and not is_pending(out, dict(known)) and not is_unrecorded(out, ledger)
+    change = known["history"][-1]["action"] if readable and not settled and known.get("history") else ""
     whole = len(done) == (shards if shards is not None else len(done))
     phase = (
-        "done" if readable and whole and not pending
-        else "damaged" if finished and not pending
+        "done" if settled and whole
+        else "damaged" if finished and not change
         else "surrogate" if step < steps
         else "finish" if whole and shards is not None
         else "craft"

@@ -31,7 +31,7 @@ from ..errors import AlreadyThere, OutputError
 from ..progress import Event, Progress
 from ..publishing import FILES
 from ..shards import Ledger, ShardStats, list_in, read_stats, shard_in, shard_name, stats_bytes
-from ..shards.index import SCAN
+from ..shards.ledger_files import is_ledger_file, is_scan_block, is_unfinished_network
 from ..shards.manifest import FILE as MANIFEST
 from ..signing import FILE as SIGNATURE
 from ..storage import LocalPlace, Part, Place, fetch_file, publish
@@ -42,7 +42,6 @@ from .settle import is_pending
 TOGETHER = 8  # small files that are fetched at once
 SHARE = 20  # sending checkpoints takes one part in so many of the time
 _RUN, _INDEX, _PARTS, _REJECTS, _RECORD = "run.json", "index.json", "parts.json", "rejects.jsonl", "published.json"
-_NETWORK = ".safetensors"
 
 
 class StoredOutput(Output):
@@ -83,19 +82,26 @@ class StoredOutput(Output):
     def fetch(self, networks: bool) -> None:
         """Bring what is there of the run, but shards and the ledger's rows of them, `networks` where they are needed.
 
-        Raises `OutputError` where something else is there, `StorageError`.
+        Of the ledger's place only files that a ledger can have are read. Raises `OutputError` where something else is
+        there and no run, `StorageError`.
         """
         self.out.mkdir()
         self.ledger.path.mkdir(mode=0o700)
         there = {entry.name: entry.size for entry in self._shards.list()}  # first: shards come after their run
-        private = {entry.name for entry in self._private.list()}
+        found = {entry.name for entry in self._private.list()}
+        private = set(filter(is_ledger_file, found))
         self._sizes = {name: size for name, size in there.items() if shard_in(name) is not None}
         self._rows = {name for name in private if shard_in(name) is not None}
-        self._blocks = {name for name in private if name.startswith(f"{SCAN}/")}
+        self._blocks = set(filter(is_scan_block, private))
         if _RUN not in private and there:
             raise OutputError(
                 f"{self.url} holds {min(there)}, but {self.ledger_url} knows no run; choose an empty --out, or say "
                 "with --ledger where its ledger is"
+            )
+        others = found - self._blocks - {_REJECTS}  # which a scan may have left that was killed
+        if _RUN not in private and others:
+            raise OutputError(
+                f"{self.ledger_url} holds {min(others)}, but no {_RUN}; choose an empty place with --ledger"
             )
         if not {_RUN, _INDEX} <= private:  # begun at most
             self._fetch(self._private, sorted(self._blocks), self.ledger.path)
@@ -103,9 +109,9 @@ class StoredOutput(Output):
         described = sorted(name for name in there if list_in(name) is not None or name in (MANIFEST, SIGNATURE, *FILES))
         self._fetch(self._shards, described, self.out)
         self._fetched = {name: sha256_if_there(self.out / name) for name in described}
-        surrogate, saved = self.ledger.surrogate.name, {name for name in private if name.endswith(_NETWORK)}
-        needed = (saved & {surrogate} or saved) if networks else set()
-        wanted = private - self._blocks - self._rows - (saved - needed)
+        surrogate, unfinished = {self.ledger.surrogate.name}, set(filter(is_unfinished_network, private))
+        needed = (private & surrogate or unfinished) if networks else set()
+        wanted = private - self._blocks - self._rows - ((surrogate | unfinished) - needed)
         self._fetch(self._private, sorted(wanted), self.ledger.path)
         if is_pending(self.out, self.ledger.state()):
             raise OutputError(
@@ -151,7 +157,7 @@ class StoredOutput(Output):
     def claim(self, run: Mapping[str, Any]) -> Mapping[str, Any]:
         super().claim(run)
         if not self._put_first(_RUN):
-            self._forget_unfinished(SCAN)  # whoever was faster has scanned
+            self._forget(is_scan_block)  # whoever was faster has scanned
         return self.ledger.run() or run
 
     def begun(self) -> None:
@@ -170,14 +176,12 @@ class StoredOutput(Output):
                     f"another process has scanned the same source into {self.ledger_url}, and found other files; run "
                     "the same command again"
                 ) from None
-        self._forget_unfinished(SCAN)
+        self._forget(is_scan_block)
 
-    def _forget_unfinished(self, *kinds: str) -> None:
+    def _forget(self, *kinds: Callable[[str], bool]) -> None:
         """Delete what a scan or a training that has ended went on from, whoever sent it."""
         for entry in list(self._private.list()):
-            is_block = entry.name.startswith(f"{SCAN}/")
-            is_network = entry.name.endswith(_NETWORK) and entry.name != self.ledger.surrogate.name
-            if (is_block and SCAN in kinds) or (is_network and _NETWORK in kinds):
+            if any(is_of_kind(entry.name) for is_of_kind in kinds):
                 self._private.delete(entry.name)
 
     def surrogate_written(self) -> bool:
@@ -186,7 +190,7 @@ class StoredOutput(Output):
             self._progress(
                 Event("surrogate", message=f"another process was faster: the surrogate is that in {self.ledger_url}")
             )
-        self._forget_unfinished(_NETWORK)
+        self._forget(is_unfinished_network)
         return is_mine
 
     def write_parts(self, parts: Mapping[str, Any]) -> None:
@@ -238,7 +242,7 @@ class StoredOutput(Output):
                 self._shards.put(name, self.out / name)
         for name in (_REJECTS, _RECORD):
             self._private.put(name, self.ledger.path / name)
-        self._forget_unfinished(SCAN, _NETWORK)
+        self._forget(is_scan_block, is_unfinished_network)
         if MANIFEST in changed:
             self._shards.put(MANIFEST, self.out / MANIFEST)
 
@@ -265,7 +269,7 @@ class StoredOutput(Output):
         self._private.put(name, path)
         if is_checkpoint:
             self._next_checkpoint = time.monotonic() + SHARE * (time.monotonic() - start)
-        elif name.startswith(f"{SCAN}/"):
+        elif is_scan_block(name):
             self._blocks.add(name)
 
     def _make_private(self) -> None:

@@ -42,17 +42,23 @@ def description(directory: Path) -> dict[str, bytes]:
     return _made(read_manifest(directory), digest, read_statement(directory), verified)
 
 
+def refuse_other_description(directory: Path) -> None:
+    """Raise `OutputError` where a name of these files is taken by a file of somebody else."""
+    for name in FILES:
+        if (directory / name).exists() and not is_description(directory / name):
+            raise OutputError(
+                f"{directory / name} was not written by semshard; move it away and run the same command again"
+            )
+
+
 def write_description(directory: Path, given: Mapping[str, str | None], verified: dict[str, Any] | None = None) -> None:
     """Write README.md and croissant.json, and card.json and verification.json where there is something in them.
 
     `given` are texts of the statement, which keeps those that are not given; without `verified`, an earlier verdict is
     kept where it is of this manifest. Raises `OutputError` where one of the names is taken by a file of somebody else.
     """
+    refuse_other_description(directory)
     for name in FILES:
-        if (directory / name).exists() and not is_description(directory / name):
-            raise OutputError(
-                f"{directory / name} was not written by semshard; move it away and run the same command again"
-            )
         remove_leftovers(directory, name)
     digest = manifest_sha256(directory)
     statement = read_statement(directory).updated(given)

@@ -23,6 +23,7 @@ from ..storage import FetchedFolder, Folder, LocalFolder, open_folder
 from .damage import damage
 from .fields import Fields
 from .ledger import ledger_path
+from .ledger_files import is_needed_to_read
 from .manifest import FILE as MANIFEST
 from .manifest import read_manifest
 from .names import digits_for, tar_name
@@ -230,7 +231,7 @@ def _ledger_files(files: Folder, ledger: str | Path | None, progress: Progress) 
         return LocalFolder(ledger_path(files.directory))
     there = open_folder(ledger, remarks(progress))
     if isinstance(there, FetchedFolder):
-        there.keep_all(leave_out=".safetensors")
+        there.keep_all(is_needed_to_read)
     if not (there.directory / "run.json").exists():
         raise LedgerError(f"{there.place.url} holds no ledger: run.json is missing")
     return there

@@ -30,6 +30,7 @@ from .decode import Decoded, Decoding
 from .source import Source
 
 FEW, MANY = 8, 512  # inputs of a block
+SAME_PIXELS = "has the pixels of"  # how the reason of a duplicate begins
 BLOCK_SECONDS = 0.1  # that a block should take where other processes scan
 
 
@@ -287,7 +288,7 @@ def _find_duplicates(collection: Collection, digests: NDArray[np.uint64], what: 
             continue
         collection.duplicates += 1
         if what == "reject":
-            collection.rejects[number] = f"has the pixels of {collection.source.entry(first).name}"
+            collection.rejects[number] = f"{SAME_PIXELS} {collection.source.entry(first).name}"
             collection.sizes[number] = 0
     if what == "reject":
         collection.rejects = dict(sorted(collection.rejects.items()))

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
@@ -88,16 +88,16 @@ class FetchedFolder:
     """Files of an object store, in a temporary folder of this process; another one where it is sent by pickle."""
 
     def __init__(
-        self, place: Place, room: int = ROOM, kept: tuple[str, ...] = (), all_without: str | None = None
+        self, place: Place, room: int = ROOM, kept: tuple[str, ...] = (), wanted: Callable[[str], bool] | None = None
     ) -> None:
         """Up to `room` bytes of files that are not in use stay; the others are for pickle."""
-        self.place, self._room, self._kept, self._all_without = place, room, kept, all_without
+        self.place, self._room, self._kept, self._wanted = place, room, kept, wanted
         self._home: Path | None = None
         self._used = OrderedDict[str, list[int]]()  # name → bytes, blocks that use it; the longest unused first
         self._lock = RLock()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return FetchedFolder, (self.place, self._room, self._kept, self._all_without)
+        return FetchedFolder, (self.place, self._room, self._kept, self._wanted)
 
     @property
     def directory(self) -> Path:
@@ -137,18 +137,18 @@ class FetchedFolder:
             else:
                 self._fetch_kept()
 
-    def keep_all(self, leave_out: str) -> None:
-        """From now on every file is in `directory`, but those whose names end so."""
-        self._all_without = leave_out
+    def keep_all(self, wanted: Callable[[str], bool]) -> None:
+        """From now on every file of a `wanted` name is in `directory`."""
+        self._wanted = wanted
         self.keep()
 
     def _fetch_kept(self) -> None:
         for name in self._kept:
             if name not in self._used:
                 self._fetch(name)
-        if self._all_without is not None:
+        if self._wanted is not None:
             for entry in self.place.list():
-                if not entry.name.endswith(self._all_without) and entry.name not in self._used:
+                if self._wanted(entry.name) and entry.name not in self._used:
                     self._fetch(check_name(entry.name))
 
     def read(self, name: str) -> bytes:

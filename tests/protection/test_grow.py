@@ -11,7 +11,7 @@ import semshard
 from semshard.shards import Ledger, ledger_path
 from semshard.sources.shapes import draw_shape, write_shapes
 from tests.support.photo_runs import add
-from tests.support.protection import protect
+from tests.support.protection import protect, with_two_late_rejects
 from tests.support.runs import TINY, of_shards, public_bytes
 
 
@@ -86,6 +86,25 @@ def test_fixed_rejects_are_added_and_the_others_stay(tmp_path, images):
     assert semshard.audit(tmp_path / "shards").ok
 
 
+def test_a_duplicate_stays_rejected_as_long_as_its_file_is_the_same(tmp_path, images):
+    first, twin = images / "disc" / "0000000.png", images / "disc" / "twin.png"
+    Image.open(first).save(twin, compress_level=0)
+    assert twin.read_bytes() != first.read_bytes()
+    options = {"method": "sc", "duplicates": "reject", "max_rejects": 0.1}
+    assert protect(tmp_path, **options).samples == 40
+    reasons = rejects(tmp_path)
+    assert reasons == {"disc/twin.png": "has the pixels of disc/0000000.png"}
+    found = protect(tmp_path, **options, retry_rejects=True)
+    assert (found.samples, found.made) == (40, 0)
+    semshard.remove(tmp_path / "shards", source=["disc/0000000.png"])
+    assert protect(tmp_path, **options, retry_rejects=True).samples == 39
+    assert rejects(tmp_path)["disc/twin.png"] == reasons["disc/twin.png"]
+    draw(images / "disc", "twin.png")
+    found = protect(tmp_path, **options, retry_rejects=True)
+    assert (found.samples, found.made) == (40, 1)
+    assert semshard.audit(tmp_path / "shards").ok
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -150,3 +169,25 @@ def test_a_new_tar_of_a_webdataset_is_a_new_shard(tmp_path):
         add(tar, "x.txt", b"more")
     with pytest.raises(semshard.OutputError, match=r"samples now carry the fields txt, before none"):
         semshard.protect(last, tmp_path / "shards", extend=True, **settings)
+
+
+@pytest.mark.parametrize("options", [{}, {"part": "1/1"}, pytest.param({"workers": 2}, marks=pytest.mark.slow)])
+def test_a_shard_that_is_made_again_leaves_out_what_was_retried_or_removed_since(tmp_path, images, options):
+    shard, (_, removed) = with_two_late_rejects(tmp_path, images)
+    shards, ledger = tmp_path / "shards", tmp_path / "shards.ledger" / f"{shard:05d}.parquet"
+    semshard.remove(shards, source=[removed])
+    assert protect(tmp_path, method="sc", retry_rejects=True).samples == 39
+    after, rows = public_bytes(shards), ledger.read_bytes()
+    if "workers" in options:
+        options = {"workers": semshard.WorkerOptions(workers=2)}
+        (shards / "00000.tar").unlink()
+    (shards / f"{shard:05d}.tar").unlink()
+    assert protect(tmp_path, method="sc", **options).made >= 1
+    protect(tmp_path, method="sc")
+    assert (public_bytes(shards), ledger.read_bytes()) == (after, rows)
+    assert semshard.audit(shards).ok
+    assert rejects(tmp_path).keys() == {removed}
+    assert protect(tmp_path, method="sc", retry_rejects=True).made == 0
+    (shards / f"{shard:05d}.tar").unlink()
+    semshard.repair(shards)
+    assert (public_bytes(shards), ledger.read_bytes()) == (after, rows)

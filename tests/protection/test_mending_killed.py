@@ -48,6 +48,8 @@ def unfinished(home, change):
     ("end", "completed_by"),
     [
         *((end, "remove") for end in ("index.json", ".ledger/00000.parquet", "shards/00000.tar", "rejects.jsonl")),
+        *(("shards/manifest.json", by) for by in ("remove", "repair", "protect")),
+        ("shards/README.md", "remove"),
         ("shards/00001.parquet", "repair"),
         ("shards/00001.tar", "protect"),
     ],

@@ -1,14 +1,17 @@
 """Removing samples: those that remain keep every byte, and nothing brings the others back."""
 
+import cProfile
 import json
 import tarfile
+from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import semshard
-from semshard.shards import Ledger, ledger_path
+from semshard.protection.remove import _published
+from semshard.shards import InputRow, Ledger, LedgerRow, ledger_path
 from tests.support.command import semshard as program
 from tests.support.photo_runs import write_photos
 from tests.support.protection import protect
@@ -86,6 +89,43 @@ def test_nothing_brings_back_what_was_removed(finished):
     assert semshard.audit(shards).ok
 
 
+@pytest.mark.parametrize("completed_by", ["remove", "repair", "protect"])
+@pytest.mark.parametrize("reached", ["manifest.json", "croissant.json", "README.md"])
+def test_what_was_killed_after_its_manifest_was_written_is_completed(finished, reached, completed_by):
+    shards, key = finished / "shards", "0000000003"
+    last = [shards / "croissant.json", shards / "README.md", finished / "shards.ledger" / "published.json"]
+    before = {path: path.read_bytes() for path in last}
+    semshard.remove(shards, keys=[key])
+    after = {path: path.read_bytes() for path in [*last, *shards.iterdir()]}
+    names = [path.name for path in last]
+    for path in last[names.index(reached) + 1 if reached in names else 0 :]:
+        path.write_bytes(before[path])
+    assert not semshard.audit(shards).ok
+    found = semshard.status(shards)
+    assert (found.phase, found.change) == ("finish", "remove")
+    complete = {
+        "remove": lambda: semshard.remove(shards, keys=[key]),
+        "repair": lambda: semshard.repair(shards),
+        "protect": lambda: protect(finished),
+    }
+    complete[completed_by]()
+    assert {path: path.read_bytes() for path in after} == after
+    assert semshard.audit(shards).ok
+    assert semshard.status(shards).phase == "done"
+
+
+def test_a_card_of_the_owners_own_is_refused_before_anything_is_removed(finished):
+    shards = finished / "shards"
+    (shards / "README.md").write_text("# mine")
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with pytest.raises(semshard.OutputError, match=r"README\.md was not written by semshard; move it away"):
+        semshard.remove(shards, keys=["0000000003"])
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+    (shards / "README.md").unlink()
+    assert semshard.remove(shards, keys=["0000000003"]).removed == 1
+    assert semshard.audit(shards).ok
+
+
 def test_what_is_unknown_is_refused_before_anything_is_written(finished):
     shards = finished / "shards"
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
@@ -154,6 +194,35 @@ def test_a_shard_of_any_method_is_repaired_after_removal_and_extension(tmp_path,
     assert semshard.repair(tmp_path / "shards").remade == 2
     assert public_bytes(tmp_path / "shards") == after
     assert semshard.audit(tmp_path / "shards").ok
+
+
+def test_no_row_of_a_shard_is_compared_with_every_removed_one(finished):
+    with cProfile.Profile() as profile:
+        semshard.remove(finished / "shards", keys=[f"00000000{place:02d}" for place in range(1, 16, 2)])
+    calls = Counter()
+    for each in profile.getstats():
+        calls[getattr(each.code, "co_name", "")] += each.callcount
+    assert calls["settle"] == 1
+    assert calls["__eq__"] < 16
+
+
+class CountedPasses(list):
+    """A list that counts how often it is gone through."""
+
+    passes = 0
+
+    def __iter__(self):
+        self.passes += 1
+        return super().__iter__()
+
+
+def test_the_removed_inputs_are_not_gone_through_for_every_shard(tmp_path):
+    ledger, shards = Ledger(tmp_path, digits=5), 30
+    for shard in range(shards):
+        ledger.write_shard(shard, [LedgerRow(shard, "a", None, f"{shard:05d}00000")])
+    rows = CountedPasses(InputRow(n, "a", None, 0, 1, 1, "", "", n, 0) for n in reversed(range(shards)))
+    assert list(_published(ledger, rows, True).items()) == [(shard, 1) for shard in range(shards)]
+    assert rows.passes <= 3
 
 
 @pytest.mark.slow

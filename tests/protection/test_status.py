@@ -90,3 +90,14 @@ def test_a_scan_that_ended_in_too_many_rejects_names_their_list(tmp_path, images
     found = semshard.status(tmp_path / "shards")
     assert (found.phase, found.running) == ("scan", False)
     assert "rejects.jsonl" in found.next
+
+
+def test_a_manifest_that_the_ledger_has_not_recorded_is_sent_to_repair(finished):
+    path = finished / "shards" / "manifest.json"
+    whole = path.read_text()
+    path.write_text(whole.replace('"steps": 3', '"steps": 7'))
+    found = semshard.status(finished / "shards")
+    assert (found.phase, found.change) == ("damaged", "")
+    semshard.repair(finished / "shards")
+    assert path.read_text() == whole
+    assert semshard.status(finished / "shards").phase == "done"

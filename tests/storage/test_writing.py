@@ -154,6 +154,55 @@ def test_what_somebody_else_wrote_is_left_alone(finished, url, store):
     assert writes(store) == []
 
 
+FOREIGN = ("old.safetensors", "models/mine.safetensors", "scan/passport.jpg", "other.ledger/surrogate.safetensors")
+
+
+def test_a_place_for_the_ledger_that_holds_something_else_is_left_alone(finished, url, store, tmp_path):
+    place = tmp_path / "private"
+    place.mkdir()
+    place.chmod(0o755)
+    for name in FOREIGN:
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"precious")
+        said = rf"^{place} holds {name}, but no run\.json; choose an empty place with --ledger$"
+        with pytest.raises(semshard.OutputError, match=said):
+            protect(finished, url, ledger=place, method="sc")
+        assert objects(place) == {name: b"precious"}
+        assert place.stat().st_mode & 0o777 == 0o755
+        (place / name).unlink()
+    assert writes(store) == []
+
+
+def test_a_ledger_that_lost_the_name_of_its_run_is_refused(finished, url):
+    protect(finished, url, until="surrogate", method="sc")
+    open_place(f"{url}.ledger").delete("run.json")
+    with pytest.raises(semshard.OutputError, match=rf"^{url}\.ledger holds index\.json, but no run\.json"):
+        protect(finished, url, method="sc")
+
+
+@pytest.mark.parametrize("where", ["folder", "url"])
+def test_what_somebody_else_put_beside_the_ledgers_files_stays_and_is_not_read(
+    finished, url, prefix, store, tmp_path, where
+):
+    ledger = tmp_path / "private" if where == "folder" else f"s3://bucket/{prefix}/private"
+    protect(finished, url, ledger=ledger, until="surrogate", method="sc")
+    place = open_place(ledger)
+    for name in FOREIGN:
+        place.put(name, b"precious")
+    notes = tmp_path / "private" / "my notes.txt"
+    if where == "folder":
+        notes.write_bytes(b"precious")
+    else:
+        store.ask("PUT", f"/bucket/{prefix}/private/my%20notes.txt", b"precious")
+    store.requests.clear()
+    protect(finished, url, ledger=ledger, method="sc")
+    assert not [each for each in store.requests if each.startswith("GET") and each.endswith(FOREIGN)]
+    assert semshard.audit(url, ledger=ledger).ok
+    mine = {*private(finished / "shards.ledger"), "run.json", "index.json"} - {"surrogate.safetensors"}
+    assert {entry.name for entry in place.list()} == {*mine, "my notes.txt", *FOREIGN}
+    assert [place.get(name) for name in FOREIGN] == [b"precious"] * len(FOREIGN)
+
+
 class Interrupting:
     """Something that is done once, at the first event of a phase: while a run is in the middle of it."""
 
