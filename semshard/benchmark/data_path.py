@@ -174,7 +174,7 @@ def scan_rate(folder: Path) -> float:
     """Images a second of a scan of `folder`/images, as protect does it."""
     source = open_source(folder / "images")
     start = time.perf_counter()
-    scan(source, elsewhere=processes(source, Runtime(torch.device("cpu"), "float32")))
+    scan(source, elsewhere=processes(source))
     return len(source) / (time.perf_counter() - start)
 
 

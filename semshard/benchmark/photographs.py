@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
@@ -87,6 +87,17 @@ class _Recorder:
         self._seen.append((images.shape, labels, centred))
         self._like = images
         return self._network.gradient(images, labels, centred)
+
+    def graphs(
+        self,
+        name: Hashable,
+        function: Callable[..., Tensor],
+        *inputs: Tensor | None,
+        generator: torch.Generator | None = None,
+        unchanged: Sequence[Tensor] = (),
+    ) -> Tensor:
+        """As `Graphs`, without a graph: a capture would call the function several times."""
+        return function(*inputs) if generator is None else function(*inputs, generator=generator)
 
     def again(self) -> None:
         """All of those gradients once more, at other images."""

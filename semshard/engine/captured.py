@@ -75,6 +75,7 @@ class Captured:
                 torch.cuda.current_stream(device).wait_stream(stream)
                 self._check()
         finally:
+            torch.cuda.current_stream(device).wait_stream(stream)  # where a warm-up failed, others may still run
             for own, value in zip(unchanged, before, strict=True):
                 own.copy_(value)
 

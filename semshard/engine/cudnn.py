@@ -15,7 +15,7 @@ import os
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .fused import SWITCH, FusedConv, Variant, problem_of
 
@@ -32,7 +32,11 @@ VARIANTS = (
 
 
 class CudnnConv(FusedConv):
-    """A fused convolution on a GPU."""
+    """A fused convolution on a GPU; a plain one for shapes that cuDNN does not fuse."""
+
+    def __init__(self, conv: nn.Conv2d, relu: bool) -> None:
+        super().__init__(conv, relu)
+        self._refused = set[torch.Size]()
 
     def load(self, weight: Tensor, bias: Tensor | None) -> None:
         """Compute with these tensors, and with what is copied into them later."""
@@ -40,13 +44,18 @@ class CudnnConv(FusedConv):
 
     def convolve(self, x: Tensor, other: Tensor | None) -> Tensor:
         weight, bias, one = self._weight, self._bias, (1, 1)
-        if not self.relu or any(channels % MULTIPLE for channels in weight.shape[:2]):
-            out = F.conv2d(x, weight, bias, self.stride, self.padding)
-            out = out if other is None else out.add_(other)
-            return out.relu_() if self.relu else out
-        if other is None:
-            return torch.cudnn_convolution_relu(x, weight, bias, self.stride, self.padding, one, 1)
-        return torch.cudnn_convolution_add_relu(x, weight, other, 1.0, bias, self.stride, self.padding, one, 1)
+        if self.relu and x.shape not in self._refused and not any(n % MULTIPLE for n in weight.shape[:2]):
+            try:
+                if other is None:
+                    return torch.cudnn_convolution_relu(x, weight, bias, self.stride, self.padding, one, 1)
+                return torch.cudnn_convolution_add_relu(x, weight, other, 1.0, bias, self.stride, self.padding, one, 1)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:  # cuDNN has none for this shape
+                self._refused.add(x.shape)
+        out = F.conv2d(x, weight, bias, self.stride, self.padding)
+        out = out if other is None else out.add_(other)
+        return out.relu_() if self.relu else out
 
     def input_gradient(self, gradient: Tensor, shape: torch.Size, other: Tensor | None) -> Tensor:
         x = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=LAST)  # for its layout only

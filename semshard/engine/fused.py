@@ -318,6 +318,7 @@ class Variant:
         fused.load(_narrow(weight), _narrow(bias))
         if isinstance(fused, OnednnConv):
             fused._tiled = self.tiled
+        torch.full_like(_narrow(plain), float("nan"))  # freed at once, so that on a GPU the output gets this memory
         out, carried = fused(fused_x, _narrow(other) if self.other else None)
         (ours,) = torch.autograd.grad((out * gradient).sum() + carried.sum(), fused_x)
 

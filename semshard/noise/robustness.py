@@ -51,7 +51,7 @@ class AdversarialLoss:
             here = slice(at, at + BATCH)
             generator = self.runtime.generator(self.seed, "robustness", at)
             x, y = images[here].to(device).float() / 255, labels[here].to(device)
-            view = self.view.on(None if sizes is None else sizes[here])
+            view = self.view.on(None if sizes is None else sizes[here].to(device))
             total += self._sum(change(x, y, view, generator), y, view, generator)
         return total / len(labels)
 

@@ -12,6 +12,7 @@ from .._version import __version__
 from ..cores import allowed
 from ..engine import Runtime
 from ..errors import SettingError, TooManyRejects
+from ..memory import free_memory
 from ..progress import Event, Progress, Throttle
 from ..shards import Ledger
 from ..shards.pixels import LONGEST
@@ -46,7 +47,7 @@ def scan_source(source: Source, request: Request, runtime: Runtime, ledger: Ledg
     decoding, resolution, longest = decoding_of(pictures), pictures["resolution"], LONGEST[pictures["format"]]
     collection = scan(
         source, decoding, resolution, duplicates=pictures["duplicates"], longest=longest, advance=advance,
-        elsewhere=processes(source, runtime),
+        elsewhere=processes(source),
         finished=finished_blocks(ledger, source, decoding, resolution, longest) if ledger else None,
     )  # fmt: skip
     if collection.duplicates:
@@ -87,9 +88,9 @@ def remark_notes(notes: Iterable[str], progress: Progress, of: str = "images") -
         progress(Event("scan", message=f"{count:,} {of}: {what}; --keep-metadata rights keeps them"))
 
 
-def processes(source: Source, runtime: Runtime) -> Run | None:
+def processes(source: Source) -> Run | None:
     """What runs a long scan in a process per core; None where threads of this one do as well."""
-    workers = min(allowed(), runtime.memory() // SCAN_BASE)
+    workers = min(allowed(), free_memory() // SCAN_BASE)
     if workers < 2 or len(source) < SCAN_APART or source.part([0]) is None:
         return None
     return LocalPool(workers, allowed()).run

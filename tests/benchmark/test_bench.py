@@ -21,6 +21,7 @@ from semshard.noise.views import make_view
 from semshard.settings import protect_config
 from tests import reference
 from tests.support.command import semshard as command
+from tests.support.graphs import Cuda, Graph
 from tests.support.networks import used
 from tests.support.runs import public_bytes
 
@@ -163,6 +164,15 @@ def test_photographs_are_measured_each_size_in_a_process_of_its_own(monkeypatch)
         assert found.per_second > 0
         assert found.passes > 0
         assert found.peak_memory > 1e8
+
+
+def test_photographs_are_measured_where_their_steps_are_captured(monkeypatch):
+    config = protect_config("quick", None, "float32", {"crop": 24, "final_steps": 2, "final_draws": 1})
+    Cuda().install(monkeypatch)
+    found = photographs._measured(CPU, config, 60, 80, 2, 1)
+    assert Graph.made["graphs"] > 0
+    assert found.per_second > 0
+    assert found.passes > 0
 
 
 def test_views_without_a_baseline_are_refused():

@@ -15,7 +15,7 @@ from semshard.noise.views import make_view
 from semshard.settings import protect_config, verify_config
 from semshard.victims import Attacker, LabelledImages, VictimRecipe
 from semshard.victims.training import VictimStep
-from tests.support.graphs import Cuda, Graph, cudnn_operators
+from tests.support.graphs import Cuda, Graph, cudnn_add_relu, cudnn_operators, cudnn_relu
 from tests.support.networks import SHALLOW, skip_emulated, used
 
 CPU = torch.device("cpu")
@@ -148,6 +148,38 @@ def test_whole_batches_give_the_gradient_that_parts_of_them_give(monkeypatch, na
             ours = network.gradient(x, y)
             assert (ours - exact).norm() <= max(1.5 * (theirs - exact).norm(), 1e-4 * exact.norm())
             network.refresh()
+    cudnn.reason.cache_clear()
+
+
+def test_shapes_that_cudnn_does_not_fuse_are_computed_plainly(monkeypatch):
+    def fused(x, weight, bias, *others):
+        if x.shape[2] > 8:
+            refused.append(x.shape)
+            raise RuntimeError("GET was unable to find an engine to execute this computation")
+        return cudnn_relu(x, weight, bias, *others)
+
+    def fused_add(x, weight, other, *others):
+        if x.shape[2] > 8:
+            refused.append(x.shape)
+            raise RuntimeError("GET was unable to find an engine to execute this computation")
+        return cudnn_add_relu(x, weight, other, *others)
+
+    refused = []
+    model = used("small", torch.float32)
+    x, y = torch.rand(9, 3, 32, 32), torch.arange(9) % 5
+    with cudnn_operators(), monkeypatch.context() as patch:
+        cudnn.reason.cache_clear()
+        Cuda().install(patch)
+        whole = Runtime(CPU, "bfloat16").folded(model)
+        assert whole._fused
+        expected = whole.gradient(x, y)
+    with cudnn_operators(fused, fused_add), monkeypatch.context() as patch:
+        Cuda().install(patch)
+        network = Runtime(CPU, "bfloat16").folded(model)
+        for _ in range(2):
+            assert (network.gradient(x, y) - expected).norm() <= 0.05 * expected.norm()
+        layers = sum(isinstance(each, torch.nn.Conv2d) for each in model.modules())
+        assert 0 < len(refused) <= layers, "each shape is tried once"
     cudnn.reason.cache_clear()
 
 

@@ -69,6 +69,7 @@ def test_captured_surrogate_steps_have_the_bits_of_plain_ones(monkeypatch, gpu, 
 
 
 @on_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # torch warns once that it is a prototype
 @pytest.mark.parametrize("capture", [True, False])
 @pytest.mark.parametrize("name", CASES)
 def test_a_surrogate_step_does_not_wait_for_the_gpu(monkeypatch, gpu, name, capture):

@@ -323,6 +323,7 @@ def test_photographs_are_crafted_through_the_families():
 
 
 @on_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # torch warns once that it is a prototype
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_gpu_draws_without_waiting_for_the_host(name):
     x = torch.rand(64, 3, 32, 32, device="cuda")
