@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from semshard_cli import show
 from semshard_cli.main import app
+from semshard_cli.watch import Watch
 from typer.main import get_command
 
+from semshard import Event
 from semshard.settings import COUNTERMEASURES, METHODS, NAMES
 from tests.support.command import semshard
 from tests.support.runs import TINY
@@ -212,6 +215,37 @@ def test_in_a_terminal_progress_is_live(tmp_path, images):
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))
     assert re.search(r"surrogate .*3/3 +steps .*images/s .*loss \d\.\d+ .*\d:\d\d:\d\d", text)
     assert re.search(r"craft .*40/40 images .*images/s", text)
+
+
+def test_brackets_and_colons_are_no_markup(capsys):
+    odd = "x[/s[bold]:smile:]"
+    show.facts(f"facts {odd}", [("folder", odd)])
+    show.table(f"table {odd}", ("name", odd), [(odd, odd)])
+    show.listing(f"listing {odd}", ("name",), [(odd,)], f"caption {odd}")
+    assert capsys.readouterr().out.count(odd) == 9
+    watch = Watch()
+    watch(Event(odd, 1, 1, "images"))
+    assert odd in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_brackets_and_colons_in_a_path_are_printed_as_they_are(tmp_path, monkeypatch, images):
+    """They mean neither a style nor an emoji."""
+    monkeypatch.chdir(tmp_path)
+    out, source = "x[/s[bold]:smile:]", "x[/in]"
+    (tmp_path / "x[").mkdir()
+    images.rename(source)
+    protect = ["protect", source, "--out", out, "--method=sc", "--preset=quick", "--device=cpu"]
+    for line in (
+        [*protect, "--dry-run"],
+        protect,
+        protect,
+        ["status", out],
+        ["repair", out],
+        ["preview", out, "--out", f"{out}.png"],
+    ):
+        assert out in semshard(*line).stdout, line
+    assert source in semshard("sources", "--check", source).stdout
 
 
 def test_methods_as_json_and_as_a_table():
