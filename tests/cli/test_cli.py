@@ -188,12 +188,47 @@ def test_settings_come_from_toml_and_options_go_first(tmp_path, images):
     assert plan["settings"]["rho_u"] == "6/255"
     assert (plan["settings"]["steps"], plan["settings"]["preset"], plan["shards"]) == (2, "quick", 1)
     assert not (tmp_path / "o").exists()
-    file.write_text("stepz = 3\n")
-    assert (
-        "'stepz' is unknown" in semshard("protect", images, "--out", tmp_path / "o", "--config", file, expect=2).stderr
-    )
     file.write_text("steps = = 3\n")
     assert "not a TOML file" in semshard("protect", images, "--out", tmp_path / "o", "--config", file, expect=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("protect", "stepz = 3"),
+        ("protect", "surrogate = 'x.safetensors'"),
+        ("protect", "out = 'elsewhere'"),
+        ("protect", "device = 'cuda'"),
+        ("protect", "max-rejects = 0.5"),
+        ("protect", "progress = 1"),
+        ("train", "checkpoint_seconds = 5"),
+        ("plan", "workers = 8"),
+        ("sweep", "victim = 'small'"),
+        ("verify", "weights = 'resnet18'"),
+        ("bench", "repeats = 9"),
+        ("robustness", "images = 9"),
+        ("robustness", "countermeasure = 'grey'"),
+        ("reproduce", "preset = 'paper'"),
+        ("reproduce", "seeds = 3"),
+        ("reproduce", "rho_a = '8/255'"),
+    ],
+)
+def test_a_config_file_holds_settings_that_the_command_has_and_nothing_else(tmp_path, monkeypatch, command, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.toml").write_text(line)
+    words = {
+        "verify": ["shards"],
+        "bench": [],
+        "plan": ["shapes:50"],
+        "robustness": ["shards", "--out", "o"],
+        "reproduce": ["table1", "--source", "shapes:50", "--out", "o"],
+        "sweep": ["shapes:50", "--out", "o", "--setting", "steps", "--values", "1,2"],
+    }.get(command, ["shapes:50", "--out", "o"])
+    errors = semshard(command, *words, "--config", "run.toml", expect=2).stderr
+    name = line.partition(" ")[0].replace("-", "_")
+    words = f"semshard: error: {name!r} in run.toml is not a valid setting of {command}; these are: "
+    assert errors.startswith(words), errors
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.slow
