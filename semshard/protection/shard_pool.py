@@ -71,7 +71,7 @@ def make_missing(
         craft, run.config, Recipe(run.classes, run.fields, run.config.quality, run.ledger.digits), out, ledger,
         record_of(run),
     )  # fmt: skip
-    count = _Count(run, plan, missing)
+    count = _Count(run, plan, missing, others=into is None)
     on_cluster = run.request.workers.engine == "ray"
     if on_cluster:
         workers = 0
@@ -122,13 +122,15 @@ def _inputs(
 
 
 class _Count:
-    """How many images are done, and how many inputs turned out to be unusable."""
+    """How many images are done, and how many inputs turned out to be unusable; in the `others` of the shards, too,
+    unless these were finished by a run that counted them.
+    """
 
-    def __init__(self, run: Run, plan: Sequence[NDArray[np.int64]], missing: Sequence[int]) -> None:
+    def __init__(self, run: Run, plan: Sequence[NDArray[np.int64]], missing: Sequence[int], others: bool) -> None:
         self._run, self._done, self._total = run, 0, sum(len(plan[shard]) for shard in missing)
         part = run.request.part
         share = part.every_nth(len(plan)) if part else range(len(plan))
-        done = sorted(set(share) - set(missing)) if not run.history else []  # checked when they were made
+        done = sorted(set(share) - set(missing)) if others and not run.history else []
         finished = run.output.stats_of(done)
         unusable = 0 if part else sum(not was_removed(reason) for reason in run.collection.rejects.values())
         self._rejected = unusable + sum(stats.rejected for stats in finished if stats)
