@@ -157,6 +157,30 @@ def test_another_source_is_refused(finished):
         protect(finished)
 
 
+def test_a_source_at_a_path_that_is_no_utf_8_is_protected_and_found_again(tmp_path, images):
+    home = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    home.mkdir()
+    images.rename(home / "images")
+    table = home / "labels.csv"
+    names = [f"{path.parent.name}/{path.name}" for path in home.rglob("*.png")]
+    table.write_text("path,label\n" + "".join(f"{name},{name[:3]}\n" for name in names))
+    out, given = tmp_path / "out", {"method": "sc", "options": semshard.SourceOptions(labels=str(table))}
+    assert semshard.protect(home / "images", out, **given).made == 1
+    assert semshard.protect(home / "images", out, **given).made == 0
+    (out / "00000.tar").unlink()
+    assert semshard.repair(out).remade == 1
+    assert semshard.audit(out).compared == 40
+
+
+def test_an_output_that_can_have_no_ledger_is_refused_before_anything_is_written(tmp_path, images):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    for out, words in ((Path("/"), "choose a folder in it"), (odd / "shards", "not valid UTF-8")):
+        for call in (lambda out=out: semshard.protect(images, out, method="sc"), lambda out=out: semshard.status(out)):
+            with pytest.raises(semshard.OutputError, match=words):
+                call()
+    assert not odd.exists()
+
+
 def test_a_folder_of_somebody_else_is_never_touched(finished):
     (finished / "shards" / "notes.txt").write_text("mine")
     for overwrite in (False, True):
