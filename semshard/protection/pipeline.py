@@ -125,6 +125,7 @@ class Advanced:
 
     images: int
     rejects: int
+    example: str = ""  # the name of one that is unusable, and why
 
 
 def make_shards(order: ShardOrder, works: Iterable[ShardWork], report: Report) -> Iterator[ShardStats]:
@@ -137,10 +138,16 @@ def make_shards(order: ShardOrder, works: Iterable[ShardWork], report: Report) -
     with behind(encode_and_write) as hand_on:
         for batch in ahead(load_batches(order.config, works)):
             hand_on(order.crafter(batch))
-            report(Advanced(len(batch.inputs), len(batch.rejects)))
+            report(Advanced(len(batch.inputs), len(batch.rejects), _example(batch)))
             while done:
                 yield done.popleft()
     yield from done
+
+
+def _example(batch: Batch) -> str:
+    """The name of an input of the batch that is unusable, and why; empty where there is none."""
+    number, reason = next(iter(batch.rejects.items()), (-1, ""))
+    return f"{batch.collection.source.entry(number).name} ({reason})" if reason else ""
 
 
 def make_shard(order: ShardOrder, work: ShardWork) -> ShardStats:

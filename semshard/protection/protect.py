@@ -90,7 +90,8 @@ def protect(
     A part of "auto" is taken from the environment of an array job.
 
     Raises `SourceError`, `SettingError`, `OutputError` (made with other settings, and no `overwrite`),
-    `TooManyRejects` (more than the share `max_rejects` of the inputs, or of those of the part; the ledger says which),
+    `TooManyRejects` (more than the share `max_rejects` of the inputs, or of those of the part; the ledger says which
+    the scan and finished shards rejected, the error names one that has changed since),
     `RunError` (`finish`, and shards are missing), `StorageError`.
     """
     asked = {

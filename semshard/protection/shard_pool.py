@@ -135,15 +135,19 @@ class _Count:
         unusable = 0 if part else sum(not was_removed(reason) for reason in run.collection.rejects.values())
         self._rejected = unusable + sum(stats.rejected for stats in finished if stats)
         self._inputs = sum(len(plan[shard]) for shard in share) if part else len(run.collection.source)
+        self._late, self._example = 0, ""
         self._check(f"; see {run.ledger.path}")
 
     def add(self, advanced: Advanced) -> None:
         """Raises `TooManyRejects`."""
         self._done += advanced.images + advanced.rejects
         self._rejected += advanced.rejects
-        self._check()
+        self._late += advanced.rejects
+        self._example = self._example or advanced.example
+        more = f" and {self._late - 1:,} more" if self._late > 1 else ""
+        self._check(f"; found while shards were made: {self._example}{more}")
 
-    def _check(self, where: str = "") -> None:
+    def _check(self, where: str) -> None:
         run = self._run
         where = (
             f" in part {run.request.part}, which is measured by its own inputs{where}" if run.request.part else where

@@ -85,6 +85,16 @@ def test_too_many_rejects_stop_the_run_before_the_work_and_say_where_to_look(tmp
     assert protect(tmp_path).samples == 40
 
 
+def test_too_many_inputs_that_changed_since_the_scan_stop_the_run_with_the_name_of_one(tmp_path, images):
+    given = {"method": "sc", "max_rejects": 0.5}
+    semshard.protect(images, tmp_path / "shards", until="surrogate", **given)
+    for path in sorted(images.rglob("*.png"))[:30]:
+        path.write_bytes(path.read_bytes() + b"?")
+    words = r"30 of 40 .* 50.00% .* while shards were made: .*\d.png \(changed since it was scanned\) and 29 more"
+    with pytest.raises(semshard.TooManyRejects, match=words):
+        semshard.protect(images, tmp_path / "shards", **given)
+
+
 def test_an_input_that_vanishes_during_the_run_is_a_late_reject(tmp_path, images):
     victim = images / "ring" / "0000005.png"
 
