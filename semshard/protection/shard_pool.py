@@ -145,7 +145,8 @@ class _Count:
         self._late += advanced.rejects
         self._example = self._example or advanced.example
         more = f" and {self._late - 1:,} more" if self._late > 1 else ""
-        self._check(f"; found while shards were made: {self._example}{more}")
+        late = f"; found while shards were made: {self._example}{more}; bring them back. {self._run.output.anew}"
+        self._check(late)
 
     def _check(self, where: str) -> None:
         run = self._run

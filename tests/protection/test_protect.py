@@ -155,6 +155,43 @@ def test_overwriting_with_the_same_settings_has_nothing_to_do(finished):
     assert protect(finished, overwrite=True).made == 0
 
 
+def repaint(path):
+    """Replace a picture by another one of the same name."""
+    Image.fromarray(255 - np.asarray(Image.open(path).convert("RGB"))).save(path)
+
+
+def test_overwriting_makes_shards_of_files_whose_contents_are_others_now(finished):
+    before = public_bytes(finished / "shards")
+    repaint(next((finished / "images").rglob("*.png")))
+    assert protect(finished).made == 0, "the contents of files are not looked at"
+    assert public_bytes(finished / "shards") == before
+    assert protect(finished, overwrite=True).made == 3
+    assert semshard.audit(finished / "shards").ok
+    assert protect(finished, overwrite=True).made == 0
+
+
+def test_a_begun_run_whose_files_were_replaced_says_so_and_can_be_overwritten(tmp_path, images):
+    out, given = tmp_path / "shards", {"method": "sc"}
+    semshard.protect(images, out, until="surrogate", **given)
+    for path in images.rglob("*.png"):
+        repaint(path)
+    with pytest.raises(semshard.TooManyRejects, match=r"changed since it was scanned.*bring them back.*--overwrite"):
+        semshard.protect(images, out, **given)
+    assert semshard.protect(images, out, overwrite=True, **given).samples == 40
+    assert semshard.audit(out).ok
+
+
+def test_overwriting_does_not_look_at_what_was_removed(finished):
+    shards, paths = finished / "shards", sorted((finished / "images").rglob("*.png"))
+    gone = finished / "gone.txt"
+    gone.write_text("\n".join(str(path.relative_to(finished / "images")) for path in paths[:2]))
+    semshard.remove(shards, source=gone)
+    repaint(paths[0])
+    paths[1].unlink()
+    result = protect(finished, overwrite=True)
+    assert (result.made, result.samples) == (0, 38)
+
+
 def test_impossible_settings_are_found_before_the_scan_and_leave_nothing_behind(tmp_path, images):
     with pytest.raises(semshard.SettingError, match="steps = 0"):
         protect(tmp_path, steps=0, progress=lambda event: pytest.fail("scanned") if event.phase == "scan" else None)
