@@ -85,7 +85,7 @@ def _show(result: AuditResult) -> None:
 
     for failure in result.failures[:_SHOWN]:
         where = f"{failure.where} {failure.key}".strip()
-        show.console.print(f"{where}: {failure.problem}", markup=False, soft_wrap=True)
+        show.console.print(f"{where}: {failure.problem}", soft_wrap=True)
     if len(result.failures) > _SHOWN:
         show.console.print(f"… and {len(result.failures) - _SHOWN:,} more (--json lists all)")
     against = f"{result.compared:,} against their originals" if result.compared else "none against its original"

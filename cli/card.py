@@ -59,9 +59,9 @@ def _show(result: CardResult) -> None:
         ],
     )
     for place, text in result.hosting.items():
-        show.console.print(f"\n{place}:\n", style="bold", markup=False)
-        show.console.print(text.rstrip("\n"), markup=False, soft_wrap=True)
+        show.console.print(f"\n{place}:\n", style="bold")
+        show.console.print(text.rstrip("\n"), soft_wrap=True)
     if result.hosting:
         show.console.print()
     for remark in result.remarks:
-        show.console.print(remark, markup=False, soft_wrap=True)
+        show.console.print(remark, soft_wrap=True)

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from semshard.atomic import AFTERWARDS, NO_SPACE
-from semshard.errors import SemshardError, TimeIsUp
+from semshard.errors import SemshardError, SettingError, TimeIsUp
 from semshard.launch import launch
 from semshard.settings import declared, names_where
 from semshard.storage import local_path
@@ -58,12 +58,14 @@ def settings_of(config: type[Any], run: str = "") -> Callable[[Command], Command
     """
 
     def decorate(command: Command) -> Command:
-        hidden = {"preset", *inspect.signature(command).parameters, *names_where(config, not_for=run)}
+        parameters = inspect.signature(command).parameters
+        hidden = {"preset", *parameters, *names_where(config, not_for=run)}
         options = {name: (option_of(one), None) for name, one in declared(config).items() if name not in hidden}
+        known = ["preset", *options] if "preset" in parameters else [*options]
 
         @functools.wraps(command)
         def parse_settings(*args: Any, config: Path | None = None, **kwargs: Any) -> None:
-            settings = read_toml(config) if config else {}
+            settings = _settings_in(config, known, command) if config else {}
             settings |= {n: v for n in options if (v := kwargs.pop(n)) is not None and v != []}
             if kwargs.get("preset") == "auto" and "preset" in settings:
                 kwargs["preset"] = settings["preset"]
@@ -73,6 +75,16 @@ def settings_of(config: type[Any], run: str = "") -> Callable[[Command], Command
         return with_options(parse_settings, command, {**options, "config": (ConfigFile, None)}, "settings")
 
     return decorate
+
+
+def _settings_in(file: Path, known: list[str], command: Command) -> dict[str, Any]:
+    """The settings in a TOML file. Raises `SettingError` for a name that is not among the `known` ones."""
+    settings = read_toml(file)
+    for name in settings:
+        if name not in known:
+            which = f"these are: {', '.join(known)}; other options go on the command line"
+            raise SettingError(f"{name!r} in {file} is not a valid setting of {command.__name__}; {which}")
+    return settings
 
 
 def source_options(command: Command) -> Command:

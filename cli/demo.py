@@ -44,7 +44,7 @@ def demo(
     for step in _STEPS:
         where = f"--device {device}" if device != "auto" and not step.startswith(("audit", "preview")) else ""
         line = step.format(dir=shlex.quote(str(folder)))
-        show.console.print(f"\n$ semshard {line} {where}".rstrip(), style="bold", markup=False, soft_wrap=True)
+        show.console.print(f"\n$ semshard {line} {where}".rstrip(), style="bold", soft_wrap=True)
         code = context.find_root().command.main(shlex.split(f"{line} {where}"), standalone_mode=False)
         if code:
             raise typer.Exit(code)

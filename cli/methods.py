@@ -23,6 +23,7 @@ def methods(
     What each does, where it comes from, what it costs, and what it survives.
     """
     from rich.table import Table
+    from rich.text import Text
 
     import semshard
 
@@ -38,7 +39,8 @@ def methods(
         table.add_column(head, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for method in listed:
         cost = "no network" if method.cost is None else f"{method.cost:.2g} ×"
-        table.add_row(method.name, f"{method.line}\n[dim]{method.paper}[/dim]", cost, method.survives)
+        what = Text.assemble(f"{method.line}\n", (method.paper, "dim"))
+        table.add_row(method.name, what, cost, method.survives)
     table.caption = (
         f"cost: passes through the network, relative to sem's, preset {preset}, 50,000 images of CIFAR-10\n"
         "survives: the SEM paper's test accuracy of ResNet-18 on CIFAR-10 (clean data: 90 to 95 %)\n"

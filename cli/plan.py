@@ -211,6 +211,8 @@ def _as_json(result: Forecast) -> None:
 
 
 def _show(result: Forecast) -> None:
+    from rich.text import Text
+
     from . import show
 
     cluster, read = result.cluster, show.size(result.bytes_read)
@@ -235,12 +237,12 @@ def _show(result: Forecast) -> None:
     )
     most = sorted(result.saved.items(), key=lambda item: -item[1])[:3]
     total = result.seconds["total"].median
-    show.console.print(f"[bold]bottleneck[/]: {result.bottleneck}. What would save most:")
+    show.console.print(Text.assemble(("bottleneck", "bold"), f": {result.bottleneck}. What would save most:"))
     for name, seconds in most:
         if seconds > 0.005 * total:
-            show.console.print(f"  {_RELIEF[name]}: {show.duration(seconds)}, {seconds / total:.0%}", markup=False)
+            show.console.print(f"  {_RELIEF[name]}: {show.duration(seconds)}, {seconds / total:.0%}")
     for sentence in result.assumed:
-        show.console.print(f"not measured: {sentence}", style="dim", markup=False)
+        show.console.print(f"not measured: {sentence}", style="dim")
 
 
 def _machines(cluster: Cluster) -> str:

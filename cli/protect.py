@@ -60,7 +60,9 @@ def protect(
     settings: dict[str, Any],
     options: Any,
     workers: Any,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards made with other settings.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace shards made with other settings or of other files.")
+    ] = False,
     extend: Annotated[
         bool,
         typer.Option(
@@ -212,7 +214,8 @@ def _show(result: ProtectResult, finish: bool) -> None:
     from . import show
 
     if not result.made and not finish:
-        show.console.print(f"Nothing to do: {result.out} is finished, made with these settings from these files.")
+        made_of = "made with these settings from files with these names"
+        show.console.print(f"Nothing to do: {result.out} is finished, {made_of}.")
     show.facts(
         "protected",
         [

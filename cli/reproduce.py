@@ -122,8 +122,8 @@ def reproduce(
 def _show(result: ReproduceResult) -> None:
     from . import show
 
-    show.console.print(result.markdown(), markup=False, soft_wrap=True)
-    show.console.print(f"table: {result.out}/{result.table}.md, {result.table}.json", soft_wrap=True, markup=False)
+    show.console.print(result.markdown(), soft_wrap=True)
+    show.console.print(f"table: {result.out}/{result.table}.md, {result.table}.json", soft_wrap=True)
 
 
 def _show_plan(parts: list[PlannedPart]) -> None:

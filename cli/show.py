@@ -14,7 +14,7 @@ from rich.table import Table
 from semshard.plugins import Kind
 from semshard.progress import duration as duration
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)  # paths and names may hold brackets and colons
 
 
 def as_json(value: Any) -> None:

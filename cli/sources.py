@@ -26,7 +26,6 @@ Check = Annotated[
 def sources(*, check: Check = None, json: Json = False) -> None:
     """List the kinds of sources, or check one."""
     from rich.table import Table
-    from rich.text import Text
 
     import semshard
 
@@ -47,14 +46,13 @@ def sources(*, check: Check = None, json: Json = False) -> None:
     table.add_column("SOURCE", overflow="fold", ratio=2)
     table.add_column("what it is", overflow="fold", ratio=3)
     for kind in kinds:
-        table.add_row(Text(kind.form), Text(kind.line))
-    table.caption = Text("places may be remote: s3://…, gs://…, https://… (pip install 'semshard[remote]')")
+        table.add_row(kind.form, kind.line)
+    table.caption = "places may be remote: s3://…, gs://…, https://… (pip install 'semshard[remote]')"
     show.console.print(table)
 
 
 def _show(found: SourceCheck) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     from . import show
 
@@ -62,7 +60,7 @@ def _show(found: SourceCheck) -> None:
     for column in ("", "what", "found", "missing or wrong"):
         table.add_column(column, overflow="fold")
     for each in found.checks:
-        table.add_row("ok" if each.ok else "NO", Text(each.what), Text(each.found), Text("\n".join(each.missing)))
+        table.add_row("ok" if each.ok else "NO", each.what, each.found, "\n".join(each.missing))
     show.console.print(table)
     wrong = sum(not each.ok for each in found.checks)
     show.console.print("nothing is missing" if found.ok else f"{wrong} of {len(found.checks)} checks failed")

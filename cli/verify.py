@@ -118,7 +118,7 @@ def _show_plan(plan: Any) -> None:
 
     rows = [(each.name, str(each.victims), show.duration(each.seconds)) for each in plan.attackers]
     show.table("would be trained", ("attacker", "victims", "each"), rows)
-    show.console.print(plan.sentence, markup=False)
+    show.console.print(plan.sentence)
 
 
 def _require(found: Any, below: float | None, drop: float | None) -> None:
@@ -153,6 +153,7 @@ def _under_pgd(found: Any) -> Iterator[str]:
 
 def _show(found: Any) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from . import show
 
@@ -164,7 +165,7 @@ def _show(found: Any) -> None:
     for each in found.attackers:
         reached = {kind: f"{100 * of.final:.1f} ({100 * of.best:.1f})" for kind, of in each.data.items()}
         rest = [reached.get("rest", "")] if found.partly else []
-        verdict = f"[{_STYLE[each.verdict]}]{each.verdict}[/]" + (", still rises" if each.still_rises else "")
+        verdict = Text.assemble((each.verdict, _STYLE[each.verdict]), ", still rises" if each.still_rises else "")
         figures = reached.get("clean", ""), reached["protected"], reached.get("control", ""), *rest, _share(each)
         table.add_row(each.attacker.name, *figures, verdict)
     seeds = len(found.attackers[0].data["protected"].seeds)
@@ -175,10 +176,10 @@ def _show(found: Any) -> None:
     )
     show.console.print(table)
     for line in (*_COLUMNS, *_under_pgd(found)):
-        show.console.print(line, style="dim", markup=False)
+        show.console.print(line, style="dim")
     overall = found.verdict
-    show.console.print(f"[bold {_STYLE[overall['verdict']]}]{overall['verdict']}[/]: ", end="")
-    show.console.print(f"{overall['sentence']} {overall['theory']}", markup=False)
+    verdict = Text(overall["verdict"], f"bold {_STYLE[overall['verdict']]}")
+    show.console.print(Text.assemble(verdict, f": {overall['sentence']} {overall['theory']}"))
     for line in found.not_tried:
-        show.console.print(f"not tried, {line}", style="dim", markup=False)
-    show.console.print(f"report, to keep private: {found.report}/report.html", soft_wrap=True, markup=False)
+        show.console.print(f"not tried, {line}", style="dim")
+    show.console.print(f"report, to keep private: {found.report}/report.html", soft_wrap=True)

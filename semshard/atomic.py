@@ -111,8 +111,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """`value` as indented JSON; the same value gives the same bytes."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    """`value` as indented JSON; the same value gives the same bytes. Bytes of a path that are no UTF-8, which Python
+    has as halves of surrogate pairs, are escaped: JSON reads them back.
+    """
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def write_json(path: Path, value: Any, replace: bool = True) -> None:

@@ -9,14 +9,16 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ..progress import Event, Progress, Throttle
 from ..settings import ProtectConfig, to_json
 from ..shards import ADDITIONS, Ledger, shard_in, was_removed
 from ..shards.input_row import array_of
 from ..shards.plan_table import in_shards
 from ..sources import Collection, Source, SourceOptions, open_source
-from ..sources.collection import Origin
+from ..sources.collection import Origin, has_bytes
 from ..sources.decode import decoding_of
 from ..sources.in_order import InOrder
+from ..threads import ordered_map
 from .index_rows import source_of
 
 
@@ -126,3 +128,20 @@ def only_removed_differ(source: Source, ledger: Ledger) -> bool:
         if here.pop(row.source, vanished) != expected and not was_removed(row.reason):
             return False
     return not here
+
+
+def has_changed(collection: Collection, progress: Progress) -> bool:
+    """Whether an input that was scanned, and not removed since, has other bytes now. All are read, until one has."""
+    removed = [number for number, reason in collection.rejects.items() if was_removed(reason)]
+    numbers = np.setdiff1d(np.flatnonzero(collection.sha256.any(1)), removed).tolist()
+
+    def is_same(number: int) -> bool:
+        return has_bytes(collection.source, number, collection.sha256[number].tobytes())
+
+    throttle = Throttle()
+    for done, same in enumerate(ordered_map(is_same, numbers), 1):
+        if not same:
+            return True
+        if throttle(done == len(numbers)):
+            progress(Event("compare", done, len(numbers), "images"))
+    return False

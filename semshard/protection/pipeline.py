@@ -128,6 +128,7 @@ class Advanced:
 
     images: int
     rejects: int
+    example: str = ""  # the name of one that is unusable, and why
 
 
 def make_shards(order: ShardOrder, works: Iterable[ShardWork], report: Report) -> Iterator[ShardStats]:
@@ -140,10 +141,19 @@ def make_shards(order: ShardOrder, works: Iterable[ShardWork], report: Report) -
     with behind(encode_and_write) as hand_on:
         for batch in ahead(load_batches(order.config, works)):
             hand_on(order.crafter(batch))
-            report(Advanced(len(batch.inputs), len(batch.rejects) - len(batch.moved)))
+            report(Advanced(len(batch.inputs), len(batch.rejects) - len(batch.moved), _example(batch)))
             while done:
                 yield done.popleft()
     yield from done
+
+
+def _example(batch: Batch) -> str:
+    """The name of an input of the batch that is unusable, and why; empty where there is none."""
+    moved = set(batch.moved.values())
+    for number, reason in batch.rejects.items():
+        if number not in moved:
+            return f"{batch.collection.source.entry(number).name} ({reason})"
+    return ""
 
 
 def make_shard(order: ShardOrder, work: ShardWork) -> ShardStats:

@@ -76,6 +76,8 @@ def protect(
 
     `settings` are fields of `ProtectConfig`; radii may be written "8/255"; `options` tell more of the source. A run
     that was interrupted continues from where it stopped and ends in the same bytes; a finished one is left alone.
+    Another one is replaced with `overwrite`; it is another, too, where a file of the same name has other bytes now, for
+    which all are read. Without `overwrite` names and labels are compared, not contents.
     The folder gets a data card, too, in which `title` and `licence` are what the owner states: see `card`.
 
     With `extend`, new images of the same classes at `source`, and with `retry_rejects`, rejected inputs that can be
@@ -90,7 +92,8 @@ def protect(
     A part of "auto" is taken from the environment of an array job.
 
     Raises `SourceError`, `SettingError`, `OutputError` (made with other settings, and no `overwrite`),
-    `TooManyRejects` (more than the share `max_rejects` of the inputs, or of those of the part; the ledger says which),
+    `TooManyRejects` (more than the share `max_rejects` of the inputs, or of those of the part; the ledger says which
+    the scan and finished shards rejected, the error names one that has changed since),
     `RunError` (`finish`, and shards are missing), `StorageError`.
     """
     asked = {

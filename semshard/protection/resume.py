@@ -27,7 +27,7 @@ from ..sources import Collection, Source
 from ..sources.by_rows import about_source
 from ..sources.in_order import InOrder
 from .index_rows import tables_of
-from .known_plan import KnownPlan, first_shards, known_collection, only_removed_differ
+from .known_plan import KnownPlan, first_shards, has_changed, known_collection, only_removed_differ
 from .known_source import KnownSource
 from .output import Output
 from .request import Request
@@ -176,7 +176,10 @@ class _Opening:
         plan = KnownPlan.of(self.ledger)
         if isinstance(source, KnownSource):
             return self._run(source.outline(config), config, run, plan)
-        return self._run(known_collection(source, self.ledger, config, known), config, run, plan)
+        collection = known_collection(source, self.ledger, config, known)
+        if self.request.overwrite and has_changed(collection, self.request.progress):
+            return None
+        return self._run(collection, config, run, plan)
 
     def create(self, scan: Scan) -> Run:
         """A new run: scan the source, decide the settings, take possession of the output."""

@@ -71,7 +71,7 @@ def make_missing(
         craft, run.config, Recipe(run.classes, run.fields, run.config.quality, run.ledger.digits), out, ledger,
         record_of(run),
     )  # fmt: skip
-    count = _Count(run, plan, missing)
+    count = _Count(run, plan, missing, others=into is None)
     on_cluster = run.request.workers.engine == "ray"
     if on_cluster:
         workers = 0
@@ -122,26 +122,33 @@ def _inputs(
 
 
 class _Count:
-    """How many images are done, and how many inputs turned out to be unusable."""
+    """How many images are done, and how many inputs turned out to be unusable; in the `others` of the shards, too,
+    unless these were finished by a run that counted them.
+    """
 
-    def __init__(self, run: Run, plan: Sequence[NDArray[np.int64]], missing: Sequence[int]) -> None:
+    def __init__(self, run: Run, plan: Sequence[NDArray[np.int64]], missing: Sequence[int], others: bool) -> None:
         self._run, self._done, self._total = run, 0, sum(len(plan[shard]) for shard in missing)
         part = run.request.part
         share = part.every_nth(len(plan)) if part else range(len(plan))
-        done = sorted(set(share) - set(missing)) if not run.history else []  # checked when they were made
+        done = sorted(set(share) - set(missing)) if others and not run.history else []
         finished = run.output.stats_of(done)
         unusable = 0 if part else sum(not was_removed(reason) for reason in run.collection.rejects.values())
         self._rejected = unusable + sum(stats.rejected for stats in finished if stats)
         self._inputs = sum(len(plan[shard]) for shard in share) if part else len(run.collection.source)
+        self._late, self._example = 0, ""
         self._check(f"; see {run.ledger.path}")
 
     def add(self, advanced: Advanced) -> None:
         """Raises `TooManyRejects`."""
         self._done += advanced.images + advanced.rejects
         self._rejected += advanced.rejects
-        self._check()
+        self._late += advanced.rejects
+        self._example = self._example or advanced.example
+        more = f" and {self._late - 1:,} more" if self._late > 1 else ""
+        late = f"; found while shards were made: {self._example}{more}; bring them back. {self._run.output.anew}"
+        self._check(late)
 
-    def _check(self, where: str = "") -> None:
+    def _check(self, where: str) -> None:
         run = self._run
         where = (
             f" in part {run.request.part}, which is measured by its own inputs{where}" if run.request.part else where

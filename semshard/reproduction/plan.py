@@ -200,8 +200,9 @@ def _images_item(basis: PlanBasis, name: str, label: str, config: ProtectConfig,
 def _victim(basis: PlanBasis, cell: TableCell, seed: int) -> PlannedVictim:
     """A victim of a cell. Its work contains the evaluations, of the test images and of a sample of the others."""
     recipe, label, facts = basis.recipe([cell]), basis.label(cell, seed), basis.facts
-    tested = facts.test_images or round(recipe.holdout * facts.images)
-    others = facts.images if facts.test_images else facts.images - tested
+    used = min(facts.images, recipe.max_samples or facts.images)
+    tested = facts.test_images or round(recipe.holdout * used)
+    others = used if facts.test_images else used - tested
     evaluated = tested + min(TRAIN_SAMPLE, others)
     cost = basis.network(cell.victim["network"], recipe)
     attacked = attack_passes(recipe.steps_a, tested, others)

@@ -68,8 +68,14 @@ class LedgerRow:
 
 
 def ledger_path(out: Path) -> Path:
-    """The folder of the ledger of `out`: beside it, never in it."""
+    """The folder of the ledger of `out`: beside it, never in it. Raises `OutputError` where there can be none."""
     out = Path(os.path.abspath(out))
+    if not out.name:
+        raise OutputError(f"{out} has no place beside it for a ledger; choose a folder in it")
+    try:
+        str(out).encode()
+    except UnicodeEncodeError:
+        raise OutputError(f"{out} is not valid UTF-8, as the paths of Parquet files must be; choose another") from None
     return out.with_name(out.name + ".ledger")
 
 

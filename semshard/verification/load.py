@@ -60,9 +60,7 @@ def load_dataset(
 
     Raises `ShardError` where they are too few.
     """
-    share = config.max_samples / len(shards) if config.max_samples else 1
-    chosen = [number for number, key in enumerate(shards.keys()) if share_of(key) < share]
-    side = _side(shards, config)
+    chosen, side = _chosen(shards, config.max_samples), _side(shards, config)
     pairs, numbers, missing = list[_Pair](), list[int](), dict[str, str]()
     for number, pair in zip(chosen, _pairs(shards, originals, chosen, side), strict=True):
         if isinstance(pair, _Pair):
@@ -177,6 +175,14 @@ def _side(shards: Shards, config: VerifyConfig) -> int:
     if config.views != "resized-crop":
         raise SettingError("photographs of different sizes need --views resized-crop")
     return SQUASHED * config.crop
+
+
+def _chosen(shards: Shards, most: int) -> list[int]:
+    """The samples that are used: all, or the `most` whose keys have the lowest hashes."""
+    if not most or most >= len(shards):
+        return list(range(len(shards)))
+    shares = np.array(list(map(share_of, shards.keys())))
+    return sorted(shares.argsort(kind="stable")[:most].tolist())
 
 
 def _pairs(shards: Shards, originals: Originals, numbers: list[int], side: int) -> Iterator[_Pair | tuple[str, str]]:

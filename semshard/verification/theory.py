@@ -20,7 +20,7 @@ def theory(rho_u: float, reached: Mapping[float, float]) -> str:
     beyond = {rho: best for rho, best in reached.items() if rho >= rho_u and rho > 0}
     if beyond:
         best = max(beyond, key=lambda rho: beyond[rho])
-        tried = f"It was tried, and reaches {beyond[best]:.1%} at {format_radius(best)}"
+        tried = f"It was tried, and reaches at best {beyond[best]:.1%} at {format_radius(best)}"
     elif any(reached):
         tried = f"It was not tried at such a radius; the largest was {format_radius(max(reached))}"
     else:

@@ -150,8 +150,8 @@ def sentence(
     rises: bool,
     collapsed: Mapping[str, tuple[float, float]] | None = None,
 ) -> str:
-    """The accuracies of an attacker, and what they mean, in plain words. `collapsed` are accuracies on its training
-    images, under its own adversary and under PGD-10, by kind of data, where adversarial training has failed.
+    """The best accuracies of an attacker, and what they mean, in plain words. `collapsed` are accuracies on its
+    training images, under its own adversary and under PGD-10, by kind of data, where adversarial training has failed.
     """
     rest = f", {best['rest']:.1%} after their unprotected part alone" if "rest" in best else ""
     more = " Its accuracy on the shards still rises at the end, so longer training would reach more." if rises else ""
@@ -163,6 +163,6 @@ def sentence(
         random = f"{best['control']:.1%} after the originals with random noise of the same size"
         compared = f", {best['clean']:.1%} after the originals, {random}"
     return (
-        f"{name}: {best['protected']:.1%} on clean images after {steps:,} steps on the shards{rest}{compared} "
+        f"{name}: at best {best['protected']:.1%} on clean images within {steps:,} steps on the shards{rest}{compared} "
         f"(base: {base:.1%}); {_MEANING[verdict]}.{more}"
     )

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from semshard_cli import show
 from semshard_cli.main import app
+from semshard_cli.watch import Watch
 from typer.main import get_command
 
+from semshard import Event
 from semshard.settings import COUNTERMEASURES, METHODS, NAMES
 from tests.support.command import semshard
 from tests.support.runs import TINY
@@ -185,12 +188,47 @@ def test_settings_come_from_toml_and_options_go_first(tmp_path, images):
     assert plan["settings"]["rho_u"] == "6/255"
     assert (plan["settings"]["steps"], plan["settings"]["preset"], plan["shards"]) == (2, "quick", 1)
     assert not (tmp_path / "o").exists()
-    file.write_text("stepz = 3\n")
-    assert (
-        "'stepz' is unknown" in semshard("protect", images, "--out", tmp_path / "o", "--config", file, expect=2).stderr
-    )
     file.write_text("steps = = 3\n")
     assert "not a TOML file" in semshard("protect", images, "--out", tmp_path / "o", "--config", file, expect=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("protect", "stepz = 3"),
+        ("protect", "surrogate = 'x.safetensors'"),
+        ("protect", "out = 'elsewhere'"),
+        ("protect", "device = 'cuda'"),
+        ("protect", "max-rejects = 0.5"),
+        ("protect", "progress = 1"),
+        ("train", "checkpoint_seconds = 5"),
+        ("plan", "workers = 8"),
+        ("sweep", "victim = 'small'"),
+        ("verify", "weights = 'resnet18'"),
+        ("bench", "repeats = 9"),
+        ("robustness", "images = 9"),
+        ("robustness", "countermeasure = 'grey'"),
+        ("reproduce", "preset = 'paper'"),
+        ("reproduce", "seeds = 3"),
+        ("reproduce", "rho_a = '8/255'"),
+    ],
+)
+def test_a_config_file_holds_settings_that_the_command_has_and_nothing_else(tmp_path, monkeypatch, command, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.toml").write_text(line)
+    words = {
+        "verify": ["shards"],
+        "bench": [],
+        "plan": ["shapes:50"],
+        "robustness": ["shards", "--out", "o"],
+        "reproduce": ["table1", "--source", "shapes:50", "--out", "o"],
+        "sweep": ["shapes:50", "--out", "o", "--setting", "steps", "--values", "1,2"],
+    }.get(command, ["shapes:50", "--out", "o"])
+    errors = semshard(command, *words, "--config", "run.toml", expect=2).stderr
+    name = line.partition(" ")[0].replace("-", "_")
+    words = f"semshard: error: {name!r} in run.toml is not a valid setting of {command}; these are: "
+    assert errors.startswith(words), errors
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.slow
@@ -212,6 +250,37 @@ def test_in_a_terminal_progress_is_live(tmp_path, images):
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))
     assert re.search(r"surrogate .*3/3 +steps .*images/s .*loss \d\.\d+ .*\d:\d\d:\d\d", text)
     assert re.search(r"craft .*40/40 images .*images/s", text)
+
+
+def test_brackets_and_colons_are_no_markup(capsys):
+    odd = "x[/s[bold]:smile:]"
+    show.facts(f"facts {odd}", [("folder", odd)])
+    show.table(f"table {odd}", ("name", odd), [(odd, odd)])
+    show.listing(f"listing {odd}", ("name",), [(odd,)], f"caption {odd}")
+    assert capsys.readouterr().out.count(odd) == 9
+    watch = Watch()
+    watch(Event(odd, 1, 1, "images"))
+    assert odd in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_brackets_and_colons_in_a_path_are_printed_as_they_are(tmp_path, monkeypatch, images):
+    """They mean neither a style nor an emoji."""
+    monkeypatch.chdir(tmp_path)
+    out, source = "x[/s[bold]:smile:]", "x[/in]"
+    (tmp_path / "x[").mkdir()
+    images.rename(source)
+    protect = ["protect", source, "--out", out, "--method=sc", "--preset=quick", "--device=cpu"]
+    for line in (
+        [*protect, "--dry-run"],
+        protect,
+        protect,
+        ["status", out],
+        ["repair", out],
+        ["preview", out, "--out", f"{out}.png"],
+    ):
+        assert out in semshard(*line).stdout, line
+    assert source in semshard("sources", "--check", source).stdout
 
 
 def test_methods_as_json_and_as_a_table():

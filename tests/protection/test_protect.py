@@ -85,6 +85,16 @@ def test_too_many_rejects_stop_the_run_before_the_work_and_say_where_to_look(tmp
     assert protect(tmp_path).samples == 40
 
 
+def test_too_many_inputs_that_changed_since_the_scan_stop_the_run_with_the_name_of_one(tmp_path, images):
+    given = {"method": "sc", "max_rejects": 0.5}
+    semshard.protect(images, tmp_path / "shards", until="surrogate", **given)
+    for path in sorted(images.rglob("*.png"))[:30]:
+        path.write_bytes(path.read_bytes() + b"?")
+    words = r"30 of 40 .* 50.00% .* while shards were made: .*\d.png \(changed since it was scanned\) and 29 more"
+    with pytest.raises(semshard.TooManyRejects, match=words):
+        semshard.protect(images, tmp_path / "shards", **given)
+
+
 def test_an_input_that_vanishes_during_the_run_is_a_late_reject(tmp_path, images):
     victim = images / "ring" / "0000005.png"
 
@@ -145,6 +155,43 @@ def test_overwriting_with_the_same_settings_has_nothing_to_do(finished):
     assert protect(finished, overwrite=True).made == 0
 
 
+def repaint(path):
+    """Replace a picture by another one of the same name."""
+    Image.fromarray(255 - np.asarray(Image.open(path).convert("RGB"))).save(path)
+
+
+def test_overwriting_makes_shards_of_files_whose_contents_are_others_now(finished):
+    before = public_bytes(finished / "shards")
+    repaint(next((finished / "images").rglob("*.png")))
+    assert protect(finished).made == 0, "the contents of files are not looked at"
+    assert public_bytes(finished / "shards") == before
+    assert protect(finished, overwrite=True).made == 3
+    assert semshard.audit(finished / "shards").ok
+    assert protect(finished, overwrite=True).made == 0
+
+
+def test_a_begun_run_whose_files_were_replaced_says_so_and_can_be_overwritten(tmp_path, images):
+    out, given = tmp_path / "shards", {"method": "sc"}
+    semshard.protect(images, out, until="surrogate", **given)
+    for path in images.rglob("*.png"):
+        repaint(path)
+    with pytest.raises(semshard.TooManyRejects, match=r"changed since it was scanned.*bring them back.*--overwrite"):
+        semshard.protect(images, out, **given)
+    assert semshard.protect(images, out, overwrite=True, **given).samples == 40
+    assert semshard.audit(out).ok
+
+
+def test_overwriting_does_not_look_at_what_was_removed(finished):
+    shards, paths = finished / "shards", sorted((finished / "images").rglob("*.png"))
+    gone = finished / "gone.txt"
+    gone.write_text("\n".join(str(path.relative_to(finished / "images")) for path in paths[:2]))
+    semshard.remove(shards, source=gone)
+    repaint(paths[0])
+    paths[1].unlink()
+    result = protect(finished, overwrite=True)
+    assert (result.made, result.samples) == (0, 38)
+
+
 def test_impossible_settings_are_found_before_the_scan_and_leave_nothing_behind(tmp_path, images):
     with pytest.raises(semshard.SettingError, match="steps = 0"):
         protect(tmp_path, steps=0, progress=lambda event: pytest.fail("scanned") if event.phase == "scan" else None)
@@ -155,6 +202,30 @@ def test_another_source_is_refused(finished):
     (finished / "images" / "disc" / "new.png").write_bytes((finished / "images" / "disc" / "0000000.png").read_bytes())
     with pytest.raises(semshard.OutputError, match="the source had 40 files, has 41"):
         protect(finished)
+
+
+def test_a_source_at_a_path_that_is_no_utf_8_is_protected_and_found_again(tmp_path, images):
+    home = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    home.mkdir()
+    images.rename(home / "images")
+    table = home / "labels.csv"
+    names = [f"{path.parent.name}/{path.name}" for path in home.rglob("*.png")]
+    table.write_text("path,label\n" + "".join(f"{name},{name[:3]}\n" for name in names))
+    out, given = tmp_path / "out", {"method": "sc", "options": semshard.SourceOptions(labels=str(table))}
+    assert semshard.protect(home / "images", out, **given).made == 1
+    assert semshard.protect(home / "images", out, **given).made == 0
+    (out / "00000.tar").unlink()
+    assert semshard.repair(out).remade == 1
+    assert semshard.audit(out).compared == 40
+
+
+def test_an_output_that_can_have_no_ledger_is_refused_before_anything_is_written(tmp_path, images):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    for out, words in ((Path("/"), "choose a folder in it"), (odd / "shards", "not valid UTF-8")):
+        for call in (lambda out=out: semshard.protect(images, out, method="sc"), lambda out=out: semshard.status(out)):
+            with pytest.raises(semshard.OutputError, match=words):
+                call()
+    assert not odd.exists()
 
 
 def test_a_folder_of_somebody_else_is_never_touched(finished):

@@ -85,6 +85,22 @@ def test_a_changed_file_is_named_and_the_other_shards_are_repaired(finished):
     assert public_bytes(shards) == before
 
 
+def test_the_mark_of_a_shard_that_cannot_be_made_again_does_not_stop_the_others(finished):
+    """On a machine of another kind, too, where one shard is tried before the others."""
+    shards, ledger = finished / "shards", Ledger(ledger_path(finished / "shards"))
+    before = public_bytes(shards)
+    (finished / "images" / next(row.source for row in ledger.shard(1) if row.key)).unlink()
+    for shard in range(3):
+        flip(shards / f"0000{shard}.tar")
+        (shards / f"0000{shard}_stats.json").write_bytes(b"")
+        record = ledger.record(shard) | {"made_on": {"device": "another", "torch": "1.0"}}
+        ledger.write_shard(shard, ledger.shard(shard), record)
+    with pytest.raises(semshard.ShardError, match=r"00001\.tar cannot be made again"):
+        semshard.repair(shards)
+    after = of_shards(public_bytes(shards))
+    assert {name for name, data in after.items() if data != before[name]} == {"00001.tar", "00001_stats.json"}
+
+
 def test_other_bytes_than_before_are_compared_and_not_published(finished):
     """As on a machine with another arithmetic: the settings in the ledger name another precision."""
     shards, run = finished / "shards", finished / "shards.ledger" / "run.json"

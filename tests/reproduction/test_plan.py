@@ -102,6 +102,19 @@ def test_the_work_of_images_and_evaluations_grows_with_their_number():
     assert few["victim"] < many["victim"] < tested["victim"]
 
 
+@pytest.mark.parametrize("test_images", [0, 10_000])
+@pytest.mark.parametrize("radius", ["0", "4/255"])
+def test_a_victim_costs_what_the_samples_cost_that_it_uses(test_images, radius):
+    def victim(images, **settings):
+        facts = dataclasses.replace(FACTS, images=images, test_images=test_images)
+        (planned,) = plan("table2", f"Clean Data:{radius}", facts=facts, victim=settings).victims()
+        return planned.training.work
+
+    assert victim(50_000, max_samples=1_000) == victim(1_000, max_samples=0)
+    assert victim(50_000) == victim(20_000), "quick uses no more"
+    assert victim(1_000, max_samples=2_000) == victim(1_000, max_samples=0)
+
+
 def test_settings_of_the_table_are_refused_where_the_caller_sets_them():
     with pytest.raises(SettingError, match="the table sets method, seed itself"):
         plan("table2", "SEM:4/255", protection={"method": "sc", "seed": 1})

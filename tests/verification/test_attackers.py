@@ -94,7 +94,7 @@ def test_the_strongest_attacker_trains_longer(finished, tmp_path):
     assert len(found.attackers) == 3
     last = found.attackers[-1]
     assert last.attacker == replace(usual.strongest.attacker, longer=3)
-    assert f"after {3 * RECIPE['steps']} steps" in last.sentence
+    assert f"within {3 * RECIPE['steps']} steps" in last.sentence
     assert all(result.curve[-1].step == 3 * RECIPE["steps"] for result in last.data["protected"].seeds)
     assert len(trained_phases(events)) == 3, "nobody else is trained again"
     assert [each.data for each in found.attackers[:2]] == [each.data for each in usual.attackers]

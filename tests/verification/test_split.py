@@ -8,9 +8,13 @@ import torch
 from PIL import Image
 
 import semshard
+from semshard.progress import silent
+from semshard.settings import verify_config
+from semshard.shards import open_shards
 from semshard.verification.dataset import control
 from semshard.verification.grid import grid, with_data
 from semshard.verification.inputs import open_inputs
+from semshard.verification.load import load_dataset, required_originals
 from semshard.verification.request import VerifyRequest
 from semshard.victims import Attacker
 from tests.support.runs import TINY
@@ -63,6 +67,17 @@ def test_the_split_does_not_depend_on_how_many_samples_there_are(finished, verif
     assert again.samples == found.samples
     assert again.results[0].curve == found.results[0].curve
     assert again.not_tried != found.not_tried, "adversarial training was not tried"
+
+
+def test_so_many_samples_are_used_as_were_asked_for_and_more_of_them_include_fewer(finished):
+    shards, before = open_shards(finished / "shards"), set()
+    originals = required_originals(shards, None)
+    for most in (7, 8, 20, 39, 40, 50, 0):
+        config = verify_config("quick", shards.size, "float32", {"max_samples": most, "holdout": 0.5})
+        keys = set(load_dataset(shards, originals, config, silent).keys)
+        assert len(keys) == min(most or 40, 40)
+        assert keys >= before
+        before = keys
 
 
 def test_the_control_is_as_large_as_the_budget_and_means_nothing():

@@ -53,8 +53,7 @@ def test_the_verdict_follows_its_rule(protected, verdict):
     share = retained_share(best, 0.1, 0.69, 0.1)
     assert verdict_of(share, (share, share)) == verdict
     said = sentence("small", 640, best, 0.1, verdict, False)
-    assert f"{protected:.1%}" in said
-    assert "640 steps" in said
+    assert f"at best {protected:.1%} on clean images within 640 steps" in said  # not after these, unless it still rises
     assert "still rises" in sentence("small", 640, best, 0.1, verdict, True)
     failed = sentence("small", 640, best, 0.1, verdict, False, {"clean": (0.9, 0.01)})
     assert "originals 90.0% and 1.0%" in failed
@@ -104,7 +103,7 @@ def test_theory_names_the_radius_of_the_noise_and_the_best_that_was_tried_beyond
     beyond = [best for levels, best in reached.items() if levels >= budget]
     assert ("It was tried" in text) == bool(beyond)
     if beyond:
-        assert f"reaches {max(beyond):.1%} at" in text
+        assert f"reaches at best {max(beyond):.1%} at" in text
     elif any(reached):
         assert f"the largest was {max(reached)}/255" in text
 

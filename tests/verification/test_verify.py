@@ -41,7 +41,7 @@ def test_the_verdict_says_whether_the_radius_that_theory_asks_for_was_tried(veri
     assert found.verdict["theory"] in (home / "shards.report" / "report.html").read_text()
     beyond = semshard.verify(home / "shards", rho_a="8/255", report=tmp_path / "r", **PLAIN)
     (each,) = beyond.attackers
-    assert f"It was tried, and reaches {each.data['protected'].best:.1%} at 8/255" in beyond.verdict["theory"]
+    assert f"It was tried, and reaches at best {each.data['protected'].best:.1%} at 8/255" in beyond.verdict["theory"]
     assert beyond.to_json()["rho_u"] == "8/255"
 
 
