@@ -15,7 +15,7 @@ from ..cores import allowed, limited
 from ..engine import Runtime
 from ..noise import new_surrogate
 from ..noise.methods import make_noise
-from ..protection.pipeline import Craft, craft_batch
+from ..protection.batches import Craft, craft_batch
 from ..settings import ProtectConfig
 from .data_path import CLASSES, PipelineRun, pipeline, write_folder
 

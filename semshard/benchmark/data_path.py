@@ -22,8 +22,8 @@ from ..cores import allowed
 from ..engine import Runtime
 from ..measuring.memory import peak
 from ..measuring.timing import medians
+from ..protection.batches import Batch, Craft
 from ..protection.output import Output
-from ..protection.pipeline import Batch, Craft
 from ..protection.request import Request
 from ..protection.resume import Run
 from ..protection.scan import processes

@@ -21,8 +21,9 @@ from ..sources import Collection
 from ..sources.collection import has_bytes
 from ..workers import Report, pool_for
 from ..workers.admission import Admission, Hello, Nonce, nonce_in, versions
+from .batches import ShardWork
 from .noise import Crafting
-from .pipeline import ShardOrder, ShardWork, make_shards
+from .pipeline import ShardOrder, make_shards
 from .resume import Run
 
 PATIENCE = 90.0  # seconds until a shard that another machine wrote has to be seen here; NFS may take 60

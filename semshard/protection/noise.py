@@ -21,7 +21,7 @@ from ..noise import new_surrogate
 from ..noise.methods import HELD_OUT, HeldOut, Noise, make_noise
 from ..settings import ProtectConfig, Size
 from ..sources import Collection
-from .pipeline import Craft, craft_batch
+from .batches import Craft, craft_batch
 from .resume import Run, check_method
 from .training_images import tensors
 

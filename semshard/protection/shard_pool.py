@@ -24,21 +24,12 @@ from ..shards import was_removed
 from ..sources import Collection
 from ..sources.collection import PART_BYTES
 from ..workers import LocalPool, WorkerOptions, pool_for
+from .batches import BATCH_PIXELS, Craft, ShardWork, batches, load_batch
 from .cluster import make_on_cluster
+from .encoding import CHUNK_BYTES, Recipe
 from .known_shards import KnownShard, known_shard, record_of
 from .known_source import KnownSource
-from .pipeline import (
-    BATCH_PIXELS,
-    CHUNK_BYTES,
-    Advanced,
-    Craft,
-    Recipe,
-    ShardOrder,
-    ShardWork,
-    batches,
-    load_batch,
-    make_shards,
-)
+from .pipeline import Advanced, ShardOrder, make_shards
 from .resume import Run
 from .scan import limit_rejects
 

@@ -24,19 +24,10 @@ from ..shards import Ledger, ShardStats, done_stats
 from ..sources import Collection, Source, scan, with_groups
 from ..sources.decode import decoding_of
 from ..workers import LocalPool, Report
+from .batches import Batch, ShardWork, batches, craft_batch, load_batch
+from .encoding import Recipe, encode_batches
 from .noise import Crafting, held_out, noise_of
-from .pipeline import (
-    Batch,
-    Recipe,
-    ShardOrder,
-    ShardWork,
-    batches,
-    craft_batch,
-    encode_batches,
-    load_batch,
-    make_shard,
-    write_shards,
-)
+from .pipeline import ShardOrder, make_shard, write_shards
 from .request import GROUPS, Request
 from .resume import fields_of
 from .scan import remark_notes

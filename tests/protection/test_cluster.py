@@ -8,11 +8,13 @@ import pytest
 
 import semshard
 from semshard.errors import RunError, SettingError
+from semshard.protection.batches import ShardWork
 from semshard.protection.cluster import Entrance, left_behind, wait_until_seen
 from semshard.protection.cluster import admission as admission_of
+from semshard.protection.encoding import Recipe
 from semshard.protection.noise import Crafting
 from semshard.protection.output import Output
-from semshard.protection.pipeline import Recipe, ShardOrder, ShardWork, make_shard
+from semshard.protection.pipeline import ShardOrder, make_shard
 from semshard.protection.protect import surrogate_of
 from semshard.protection.request import Request
 from semshard.protection.resume import open_run

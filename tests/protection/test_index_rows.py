@@ -13,13 +13,15 @@ from PIL import Image
 import semshard
 from semshard.engine import deterministic, make_runtime
 from semshard.errors import RejectedImage
+from semshard.protection.batches import ShardWork
+from semshard.protection.encoding import Recipe
 from semshard.protection.index_rows import source_of, tables_of
 from semshard.protection.known_plan import KnownPlan, known_collection, known_part
 from semshard.protection.known_shards import record_of
 from semshard.protection.known_source import KnownSource
 from semshard.protection.noise import Crafting
 from semshard.protection.output import Output
-from semshard.protection.pipeline import Recipe, ShardOrder, ShardWork, make_shard
+from semshard.protection.pipeline import ShardOrder, make_shard
 from semshard.protection.protect import surrogate_of
 from semshard.protection.publish import Finished
 from semshard.protection.request import Request
