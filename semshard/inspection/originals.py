@@ -172,9 +172,9 @@ def _by_pixels(shards: Shards, spec: str | Path, only: range) -> Originals:
         raise SourceError(f"{source.spec} holds images of another size than the shards")
     usable = collection.usable
     sketches = np.stack([_sketch(collection.pixels(number)) for number in usable.tolist()])
-    order = np.argsort(sketches.mean(1), kind="stable")
-    usable, sketches = usable[order], sketches[order]
     means, numbers = sketches.mean(1), dict[str, int]()
+    order = np.argsort(means, kind="stable")
+    usable, sketches, means = usable[order], sketches[order], means[order]
     for number in shards.samples_in(only):
         try:
             with damage("it"):

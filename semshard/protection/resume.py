@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,9 @@ from ..noise.methods import ONE_SIZE, check_block
 from ..publishing import is_description
 from ..settings import MOST_IN_SHARD, ProtectConfig, Size, fingerprint, method_plugin, to_json
 from ..shards import Fields, Ledger, LedgerRow, ShardStats, list_in, metadata_blocks, shard_in
+from ..shards.ledger_files import is_ledger_file
+from ..shards.manifest import FILE as MANIFEST
+from ..signing import FILE as SIGNATURE
 from ..sources import Collection, Source
 from ..sources.by_rows import about_source
 from ..sources.in_order import InOrder
@@ -276,13 +278,6 @@ def _differences(out: Path, known: Mapping[str, Any], run: Mapping[str, Any]) ->
     return differences
 
 
-_OURS = re.compile(
-    r"manifest(\.dsse)?\.json"
-    r"|run\.json|parts\.json|published\.json|sources\.parquet|index\.json|rejects\.jsonl"
-    r"|(surrogate(\.pushes)?|checkpoint)\.safetensors|lock"
-)
-
-
 def _refuse_foreign(out: Path, ledger: Ledger, overwrite: bool) -> None:
     """Files that semshard did not write are never deleted; its own only where `overwrite` says so."""
     foreign = [path for path in out.iterdir() if not _is_ours(path)]
@@ -296,9 +291,8 @@ def _refuse_foreign(out: Path, ledger: Ledger, overwrite: bool) -> None:
 def _is_ours(path: Path) -> bool:
     """Whether semshard wrote the file."""
     name = path.name
-    return (
-        shard_in(name) is not None or list_in(name) is not None or bool(_OURS.fullmatch(name)) or is_description(path)
-    )
+    is_public = name in (MANIFEST, SIGNATURE) or shard_in(name) is not None or list_in(name) is not None
+    return is_public or is_ledger_file(name) or is_description(path)
 
 
 def _clear(out: Path, ledger: Ledger) -> None:

@@ -12,16 +12,14 @@ from .names import (
     ANY_CELL,
     CELL_SETTINGS,
     CELLS,
-    CLEAN_SURROGATE,
     LARGE,
     LISTED,
     METHODS,
     NO_LIST,
-    OUTSIDE_GRID,
     Size,
     cell_of,
 )  # fmt: skip
-from .protect import ProtectConfig
+from .protect import NO_NOISE_YET, ProtectConfig
 from .radii import snap
 from .serialise import coerce
 from .verify import VerifyConfig
@@ -183,8 +181,8 @@ def protect_config(preset: str, size: Size, precision: str, given: Mapping[str, 
         base["network"] = PAPER_LARGE
     base |= _METHOD.get(method, {}) | _METHOD_IN.get((preset, _kind(size), method), {})
     asked = given.get("views", ("paper",))
-    brought = {} if method in OUTSIDE_GRID else _WITH_VIEWS.get((preset, _kind(size), *asked), {})
-    if method in CLEAN_SURROGATE:  # what it trains, and its final steps, are its own
+    brought = _WITH_VIEWS.get((preset, _kind(size), *asked), {})
+    if method in NO_NOISE_YET:  # what it trains, and its final steps, are its own
         brought = {name: value for name, value in brought.items() if name == "views"}
     views = _views(brought.get("views", asked), base["views"])
     base = _over(_over(base, brought), given) | {"views": views}

@@ -45,19 +45,12 @@ def test_a_sweep_over_steps_trains_once_and_its_shards_are_those_of_protect(imag
 
 
 @pytest.mark.slow
-def test_a_sweep_over_steps_with_a_warm_up_shares_no_training(images, tmp_path):
-    result, _ = swept(images, tmp_path / "sweep", "steps", [2, 3], warm_up=1.0)
+@pytest.mark.parametrize("given", [{"warm_up": 1.0}, {"push_steps": 1}], ids=["warm-up", "second network"])
+def test_a_sweep_over_steps_shares_no_training_that_depends_on_the_whole(images, tmp_path, given):
+    result, _ = swept(images, tmp_path / "sweep", "steps", [2, 3], **given)
     assert result.surrogates == 2
-    semshard.protect(images, tmp_path / "alone", warm_up=1.0, **{**TINY, "steps": 2})
+    semshard.protect(images, tmp_path / "alone", **given, **{**TINY, "steps": 2})
     assert (tmp_path / "alone" / "00000.tar").read_bytes() == (tmp_path / "sweep/steps=2/00000.tar").read_bytes()
-
-
-@pytest.mark.slow
-def test_a_sweep_over_steps_with_a_second_network_shares_no_training(images, tmp_path):
-    result, _ = swept(images, tmp_path / "sweep", "steps", [1, 2], push_steps=1)
-    assert result.surrogates == 2
-    semshard.protect(images, tmp_path / "alone", push_steps=1, **{**TINY, "steps": 1})
-    assert (tmp_path / "alone" / "00000.tar").read_bytes() == (tmp_path / "sweep/steps=1/00000.tar").read_bytes()
 
 
 @pytest.mark.slow
